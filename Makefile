@@ -1,0 +1,50 @@
+# One word a chore; CI runs the same words. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test quick check lint types contracts fix bench clean
+
+help:  ## list the words
+	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(BIN)/ruff: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[train,build,dev]'
+	@touch $@
+
+install: $(BIN)/ruff  ## everything a developer needs, in .venv
+
+demo: install  ## classify the example clip
+	$(BIN)/ascstream file examples/clip.mp4
+
+test: install  ## install and run every test
+	$(BIN)/pytest
+
+quick: install  ## the tests of a few seconds each
+	$(BIN)/pytest -m "not slow"
+
+check: lint types contracts  ## linters, types, import contracts
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+contracts: install
+	$(BIN)/lint-imports
+
+fix: install  ## format, and mend what a linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## every benchmark, each a ratio in one run
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:  ## what builds and test runs left
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,248 @@
+"""A window in, scores out: a bundle, its engines and the front-end, joined.
+
+Decides what a window may be judged by (sound, picture, both, neither), feeds the graphs, and calibrates what they say.
+Time and smoothing are not its business; they are in `pipeline.py` and `smoothing.py`.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ascstream.bundles import find_bundle
+from ascstream.frontend import FrontEnd, image_tensor, is_dark, is_silent
+from ascstream.records import VideoFrame, Window, WindowScores
+from ascstream.sources.base import AudioWants, FrameSchedule, VideoWants, Wants
+from engines.backends import Engines, load_engines
+from engines.bundle import Bundle, open_bundle
+from engines.errors import BackendError
+from engines.manifest import (
+    FRAME_INPUT,
+    FRAME_OUTPUT,
+    Manifest,
+    Modality,
+    OutputName,
+    VideoInput,
+    input_shape,
+    seconds_to_samples,
+)
+
+
+class Classifier:
+    """One bundle, ready to judge windows; entered by `with`.
+
+    Holds what overlapping windows share, hops and frame embeddings: one stream at a time, and `reset` between two.
+    """
+
+    def __init__(self, bundle: Bundle, engines: Engines) -> None:
+        """Join a bundle and its loaded graphs; `load` does both."""
+        self._bundle = bundle
+        self._engines = engines
+        self._manifest = bundle.manifest
+        self._front_end = FrontEnd(self._manifest)
+        self._n_context = seconds_to_samples(self._manifest.context_seconds, self._manifest.sample_rate or 0)
+        self._embeddings: dict[int, NDArray[np.float32]] = {}
+        self._dark: dict[int, bool] = {}
+        self._shapes = {entry.name: input_shape(entry, self._manifest.window) for entry in self._manifest.inputs}
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path | None = None,
+        *,
+        backend: str = "onnxruntime",
+        precision: str = "float32",
+        threads: int = 1,
+    ) -> Classifier:
+        """Open a bundle and load its graphs.
+
+        Args:
+            bundle: A shipped bundle's name, or a folder; None: the default one.
+            backend: What runs the graphs.
+            precision: Which of the bundle's graphs: "float32", "float16", "int8".
+            threads: Threads an inference may use.
+
+        Raises:
+            engines.errors.EngineError: The bundle is missing, incomplete, altered, or its graphs cannot be run.
+        """
+        opened = open_bundle(find_bundle(bundle))
+        return cls(opened, load_engines(opened, backend=backend, precision=precision, threads=threads))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says about itself."""
+        return self._manifest
+
+    @property
+    def path(self) -> Path:
+        """The bundle's folder."""
+        return self._bundle.path
+
+    @property
+    def backend(self) -> str:
+        """What runs the graphs, for people: backend, version, device, precision, threads."""
+        return self._engines.scene.backend
+
+    @property
+    def n_encoded_frames(self) -> int:
+        """Frames whose embedding is kept at the moment."""
+        return len(self._embeddings)
+
+    def wants(self, step_seconds: Fraction) -> Wants:
+        """What a source has to deliver for windows `step_seconds` apart."""
+        audio: AudioWants | None = None
+        inputs = [spec for _, spec in self._manifest.audio_inputs]
+        if inputs:
+            refuse = any(spec.mono_source == "refuse" and spec.n_source_channels == 2 for spec in inputs)
+            audio = AudioWants(inputs[0].sample_rate, self._manifest.n_source_channels, refuse)
+        video: VideoWants | None = None
+        if self._manifest.video_input is not None:
+            _, spec = self._manifest.video_input
+            times = tuple(Fraction(str(time)) for time in spec.frame_times_seconds)
+            schedule = FrameSchedule(step_seconds, times, spec.max_age_seconds)
+            video = VideoWants(spec.width, spec.height, spec.fit, spec.short_side, spec.interpolation, schedule)
+        return Wants(audio, video)
+
+    def score(self, window: Window) -> WindowScores:
+        """Judge one window by whatever of it is usable.
+
+        Where a modality is missing, the graph copes if it takes presence flags; else the head of the other modality
+        answers, if it has one; else nobody does. A missing picture is never replaced by a blank one. Nobody answers
+        either where a graph gives NaN or infinity.
+        """
+        missing: dict[Modality, str] = {}
+        if self._manifest.audio_inputs:
+            reason = self._audio_fault(window)
+            if reason is not None:
+                missing["audio"] = reason
+        if self._manifest.video_input is not None:
+            reason = self._video_fault(window)
+            if reason is not None:
+                missing["video"] = reason
+        present = tuple(name for name in self._manifest.modalities if name not in missing)
+        whole = not missing and window.lost_seconds == 0.0
+        degraded = not whole or window.padded_seconds > self._manifest.window.pad_seconds
+        head = self._head(present)
+        if head is None:
+            return WindowScores(None, (), degraded=True, reason=_reason(missing))
+        logits = self._engines.scene.infer(self._feeds(window, present))
+        shape = (1, len(self._manifest.labels))
+        by_output: dict[str, NDArray[np.float64]] = {
+            output.name: softmax(_shaped(output.name, logits[output.name], shape)[0] / output.temperature)
+            for output in self._manifest.outputs
+            if output.name == head or output.name in present
+        }
+        if not all(np.isfinite(probabilities).all() for probabilities in by_output.values()):
+            # one such window would stay in the filter for ever
+            return WindowScores(None, (), degraded=True, reason="invalid_scores")
+        return WindowScores(by_output[head], present, degraded, None, by_output)
+
+    def reset(self) -> None:
+        """Forget the previous stream."""
+        self._front_end.reset()
+        self._embeddings.clear()
+        self._dark.clear()
+
+    def close(self) -> None:
+        """Give the engines back; may be called twice."""
+        self._engines.close()
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _audio_fault(self, window: Window) -> str | None:
+        """Why the window cannot be judged by ear."""
+        thresholds, length = self._manifest.thresholds, self._manifest.window.seconds
+        if window.samples is None or window.lost_seconds + window.padded_seconds >= length - 1e-9:
+            return "no_audio"
+        if window.lost_seconds > thresholds.lost_fraction * length:
+            return "gap"
+        heard = window.samples[:, self._n_context :]
+        return "silence" if is_silent(heard, thresholds.silence_dbfs) else None
+
+    def _video_fault(self, window: Window) -> str | None:
+        """Why the window cannot be judged by eye."""
+        frames = [frame for frame in window.frames if frame is not None]
+        if not frames:
+            return "no_video"
+        self._forget_frames_before(frames[0].index)
+        return "lens_covered" if all(self._is_dark(frame) for frame in frames) else None
+
+    def _is_dark(self, frame: VideoFrame) -> bool:
+        if frame.index not in self._dark:
+            self._dark[frame.index] = is_dark(frame.image, self._manifest.thresholds.dark_luma)
+        return self._dark[frame.index]
+
+    def _forget_frames_before(self, index: int) -> None:
+        """Windows move forward: what is older than this window's first frame will not be asked for again."""
+        for kept in (self._embeddings, self._dark):
+            for old in [key for key in kept if key < index]:
+                del kept[old]
+
+    def _head(self, present: tuple[Modality, ...]) -> OutputName | None:
+        """Which head may answer."""
+        if not present:
+            return None
+        if present == self._manifest.modalities or self._manifest.presence_input is not None:
+            return "fused"
+        return present[0] if self._manifest.output(present[0]) is not None else None
+
+    def _feeds(self, window: Window, present: tuple[Modality, ...]) -> dict[str, NDArray[np.float32]]:
+        """The scene graph's inputs; zeros for an absent modality, whose head is then not asked."""
+        feeds: dict[str, NDArray[np.float32]] = {}
+        if "audio" in present and window.samples is not None:
+            feeds.update(self._front_end(window.samples, window.start_sample))
+        if self._manifest.video_input is not None and "video" in present:
+            name, spec = self._manifest.video_input
+            feeds[name] = self._picture(window.frames, spec)
+        if self._manifest.presence_input is not None:
+            name, order = self._manifest.presence_input
+            feeds[name] = np.array([[float(modality in present) for modality in order]], np.float32)
+        for name, shape in self._shapes.items():
+            if name not in feeds:
+                feeds[name] = np.zeros((1, *shape), np.float32)
+        return feeds
+
+    def _picture(self, frames: tuple[VideoFrame | None, ...], spec: VideoInput) -> NDArray[np.float32]:
+        """[1, n_frames, …]: what the scene graph sees; an empty slot takes the nearest one that is filled."""
+        filled = [slot for slot, frame in enumerate(frames) if frame is not None]
+        nearest = [min(filled, key=lambda other, slot=slot: (abs(other - slot), other)) for slot in range(len(frames))]  # type: ignore[misc]
+        chosen = [frame for frame in (frames[slot] for slot in nearest) if frame is not None]
+        if spec.embedding_size is None:
+            return np.stack([image_tensor(frame.image, spec) for frame in chosen])[None]
+        new = {frame.index: frame for frame in chosen if frame.index not in self._embeddings}
+        if new and self._engines.frame is not None:
+            images = np.stack([image_tensor(frame.image, spec) for frame in new.values()])
+            answer = self._engines.frame.infer({FRAME_INPUT: images})[FRAME_OUTPUT]
+            encoded = _shaped(FRAME_OUTPUT, answer, (len(new), spec.embedding_size))
+            self._embeddings.update(zip(new, encoded, strict=True))
+        return np.stack([self._embeddings[frame.index] for frame in chosen])[None]
+
+
+def _shaped(name: str, answer: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """What a graph answered, of the shape the manifest says: a graph may leave its sizes open until it runs."""
+    if answer.shape != shape:
+        raise BackendError(f"{name}: expected an answer of {list(shape)}, got {list(answer.shape)}; export it anew")
+    return answer
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[n] logits to [n] probabilities, in double precision; NaN where a logit is none."""
+    shifted = np.asarray(logits, np.float64)
+    with np.errstate(invalid="ignore"):
+        exponentials = np.exp(shifted - shifted.max())
+    return np.asarray(exponentials / exponentials.sum())
+
+
+def _reason(missing: dict[Modality, str]) -> str:
+    """One word for why nobody can answer: what is there but useless says more than what is absent."""
+    reasons = set(missing.values())
+    if len(missing) > 1 and reasons <= {"no_audio", "no_video"}:
+        return "no_input"
+    return next(word for word in ("gap", "silence", "lens_covered", "no_audio", "no_video") if word in reasons)

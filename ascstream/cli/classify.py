@@ -1,0 +1,103 @@
+"""The work of `ascstream file`: one input after the other through one classifier into one sink, whatever breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ascstream.classifier import Classifier
+from ascstream.cli.exits import raise_stopped
+from ascstream.errors import AscstreamError, SourceError
+from ascstream.pipeline import StreamSettings, stream
+from ascstream.sinks.base import Sink
+from ascstream.sources.base import Source
+from ascstream.stats import StreamStats, StreamSummary
+from engines.errors import EngineError
+
+Told: TypeAlias = Callable[[StreamSummary, str | None], None]
+"""Called when an input is over: with its numbers, and why it broke off, if it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An input that gave nothing, or broke off."""
+
+    source: str
+    """The input as it was named."""
+    error: SourceError
+    """Why."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the inputs so far; filled while they run."""
+
+    failures: list[Failure] = field(default_factory=list)
+    """In the order of the inputs."""
+    n_windows: int = 0
+    """Predictions made."""
+    n_degraded: int = 0
+    """Windows with something missing, lost or padded."""
+
+
+def classify_all(
+    classifier: Classifier,
+    inputs: Sequence[str],
+    open_source: Callable[[str], Source],
+    settings: StreamSettings,
+    sink: Sink,
+    outcome: Outcome,
+    told: Told,
+) -> None:
+    """Classify every input; one that fails is noted and does not keep the others from being classified.
+
+    Args:
+        classifier: Judges the windows.
+        inputs: What to open.
+        open_source: Opens one.
+        settings: Step, smoothing and thresholds.
+        sink: Takes the predictions; stays open.
+        outcome: Where numbers and failures are noted.
+        told: Called after each input that could be opened, also where the run is stopped in it.
+
+    Raises:
+        OutputError: Results cannot be written.
+        BrokenPipeError: Nobody reads them any more.
+        engines.errors.EngineError: An inference failed.
+    """
+    for name in inputs:
+        try:
+            with open_source(name) as source:
+                _classify(classifier, source, settings, sink, outcome, told)
+        except SourceError as error:
+            outcome.failures.append(Failure(name, error))
+
+
+def _classify(
+    classifier: Classifier, source: Source, settings: StreamSettings, sink: Sink, outcome: Outcome, told: Told
+) -> None:
+    """Classify one input; the sink learns how it ended, whatever ended it."""
+    stats = StreamStats(source.info.name)
+
+    def end(error: str | None) -> None:
+        summary = stats.summary()
+        outcome.n_windows += summary.n_windows
+        outcome.n_degraded += summary.n_degraded
+        sink.end(summary, error)
+        told(summary, error)
+
+    sink.begin(source.info, stats)
+    try:
+        for prediction in stream(classifier, source, settings, stats=stats, on_event=sink.event):
+            sink.emit(prediction)
+            raise_stopped()
+    except BrokenPipeError:  # nobody listens
+        raise
+    except (AscstreamError, EngineError) as error:
+        end(str(error))
+        raise
+    except BaseException:
+        end("interrupted")
+        raise
+    end(None)

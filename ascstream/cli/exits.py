@@ -1,0 +1,190 @@
+"""From what a command raised to what the shell sees: one message on stderr and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import click
+
+from ascstream.errors import AscstreamError
+
+OK = 0
+RUN_TIME = 1
+USAGE = 2
+INPUT = 3
+BUNDLE = 4
+DEGRADED = 5
+"""The exit codes; 128 + the signal's number where a signal ended the run."""
+
+_COMPLETE = "_ASCSTREAM_COMPLETE"
+"""Set by the shell functions of `ascstream completion` while they ask for completions."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the run to end: sinks are closed on the way out, so results so far are kept."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
+
+
+_stopped: list[Stopped] = []
+"""What a signal raised, until the run is over."""
+
+
+def raise_stopped() -> None:
+    """Raise again what a signal raised and a library lost: PyAV does, if one comes while it makes an error of its own.
+
+    Called wherever a run goes on, so that it ends at the next window.
+    """
+    if _stopped:
+        raise _stopped[-1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What was typed after `ascstream`; None: `sys.argv`.
+
+    Returns:
+        The exit code.
+    """
+    from ascstream.cli.app import app
+
+    _fill_standard_streams()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if os.environ.get(_COMPLETE):
+        return int(app.main([], prog_name="ascstream", complete_var=_COMPLETE, standalone_mode=False) or OK)
+    debug = "--debug" in words or os.environ.get("ASCSTREAM_DEBUG", "0") not in ("", "0")
+    try:
+        with _signals(), app.make_context("ascstream", words) as context:
+            code = app.invoke(context)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else OK
+    except click.exceptions.Exit as finished:
+        return _flushed(finished.exit_code)
+    except BrokenPipeError:
+        forget_stdout()
+        return OK
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        if debug and not isinstance(error, click.ClickException):
+            import traceback
+
+            traceback.print_exception(error)
+        code, message = explain(error)
+        if message:
+            click.echo(_printable(message), err=True)
+        if isinstance(error, OSError):
+            _forget_broken_stdout()  # if it was stdout that failed, that is said already
+        return _flushed(code)
+
+
+def _fill_standard_streams() -> None:
+    """Put something where the caller closed standard input, output or error (`>&-`).
+
+    Otherwise the next file that is opened would take that place, and get whatever a library prints. Input is empty
+    then, messages go nowhere; results cannot be written, which is an error as on a full disk.
+    """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # the lowest free number is the one that was closed
+            descriptor = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", closefd=False))
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """The exit code of an error, and the message for the user; an empty one says that nothing is left to say."""
+    from engines.errors import EngineError
+
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return USAGE, error.format_message()
+    if isinstance(error, click.UsageError):
+        hint = f"\nTry '{error.ctx.command_path} --help'." if error.ctx is not None else ""
+        return USAGE, f"ascstream: {error.format_message()}{hint}"
+    if isinstance(error, click.ClickException):
+        return error.exit_code, f"ascstream: {error.format_message()}"
+    if isinstance(error, AscstreamError):
+        return error.exit_code, f"ascstream: {error}"
+    if isinstance(error, EngineError):
+        return BUNDLE, f"ascstream: {error}"
+    if isinstance(error, Stopped):
+        name = signal.Signals(error.exit_code - 128).name
+        if name == "SIGINT":
+            return error.exit_code, "ascstream: stopped by Ctrl-C; results so far are kept"
+        return error.exit_code, f"ascstream: stopped by {name}"
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return 128 + signal.SIGINT, ""
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return RUN_TIME, f"ascstream: {where}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return RUN_TIME, "ascstream: not enough memory"
+    what = f"{type(error).__name__}: {error}".rstrip(": ")
+    return RUN_TIME, f"ascstream: {what}; this is a bug: run again with --debug and report what it prints"
+
+
+def _printable(message: str) -> str:
+    """A message without what a terminal would obey: a file's name can hold anything."""
+    return "".join(char if char == "\n" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in message)
+
+
+def forget_stdout() -> None:
+    """Point stdout at nothing: its reader is gone, and what is still buffered must not fail at exit."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+
+
+def _forget_broken_stdout() -> None:
+    """Point stdout at nothing where what is still buffered cannot be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        forget_stdout()
+
+
+def _flushed(code: int) -> int:
+    """Flush stdout while its failure can still be said; `code` unless that failed."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        forget_stdout()
+    except OSError as error:
+        forget_stdout()
+        if code == OK:  # otherwise it has been said
+            click.echo(f"ascstream: standard output: {error.strerror}", err=True)
+        return code or RUN_TIME
+    return code
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into `Stopped`; a second one of the kind ends the process at once.
+
+    A signal that is ignored already (`nohup`, a background job) stays ignored.
+    """
+
+    def stop(signal_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal_number, signal.SIG_DFL)
+        _stopped.append(Stopped(signal_number))
+        raise _stopped[-1]
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not the main thread: signals are somebody else's
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        _stopped.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,198 @@
+"""`ascstream file`: classify files, folders, URLs and pipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from ascstream.cli.options import Subcommand, TimeCode, bundle_settings, setting, stream_settings
+
+if TYPE_CHECKING:
+    from ascstream.classifier import Classifier
+    from ascstream.cli.classify import Failure, Outcome
+    from ascstream.pipeline import StreamSettings
+    from ascstream.stats import StreamSummary
+
+FORMATS = ("audacity", "csv", "jsonl", "lines", "srt", "view", "vtt")
+"""What stdout can be written as; the same as `ascstream.sinks.formats()`, without loading it for --help."""
+
+_EPILOG = """\b
+Examples:
+  ascstream file clip.mp4
+  ascstream file clip.mp4 --step 0.2 --out results.jsonl --out scenes.vtt
+  ascstream file recordings/ --out '{stem}.srt' --quiet > lines.txt
+  ascstream file talk.mkv --start 10:00 --duration 60 --format csv
+  ffmpeg -v error -nostdin -i URL -c copy -f matroska - | ascstream file -
+
+\b
+Results:
+  stdout         a live view on a terminal, a line a window on a pipe, or --format
+  --out          .jsonl .csv hold every window; .srt .vtt .txt (Audacity) the scenes
+  stderr         what runs, what happened, the summary
+
+Files of --out appear whole, when everything is classified or the run is stopped.
+Options can be set by the environment (ASCSTREAM_STEP=0.2) and in a file: see
+`ascstream config --help`. Exit codes: see `ascstream --help`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What was asked for, apart from what to run and how."""
+
+    inputs: tuple[str, ...]
+    """Single inputs."""
+    start: float
+    """Where in each input to begin, in seconds."""
+    duration: float | None
+    """How much of each input, in seconds."""
+    format: str
+    """What stdout is written as."""
+    out: tuple[str, ...]
+    """Further outputs."""
+    quiet: bool
+    """Whether stderr gets errors only."""
+
+
+@click.command("file", cls=Subcommand, epilog=_EPILOG, no_args_is_help=True)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
+@bundle_settings
+@stream_settings
+@click.option("--start", type=TimeCode(), metavar="TIME", help="Begin here: seconds or hh:mm:ss.")
+@click.option("--duration", type=TimeCode(positive=True), metavar="TIME", help="Take this much: seconds or hh:mm:ss.")
+@setting(
+    "--format",
+    type=click.Choice(FORMATS),
+    show_default="view, or lines on a pipe",
+    help="What stdout is written as.",
+)
+@click.option(
+    "--out",
+    multiple=True,
+    metavar="PATH",
+    help="Write results here too: .jsonl .csv .srt .vtt .txt; {stem} stands for the input's name. Repeatable.",
+)
+@setting("--strict/--no-strict", default=False, help="Exit with 5 where something was missing, lost or padded.")
+@setting("--quiet/--no-quiet", default=False, help="Write nothing but errors to stderr.")
+def command(
+    inputs: tuple[str, ...],
+    bundle: str | None,
+    backend: str,
+    precision: str,
+    threads: int,
+    step: float | None,
+    smoothing: float | None,
+    scene_threshold: float | None,
+    group_threshold: float | None,
+    start: float | None,
+    duration: float | None,
+    format: str | None,  # noqa: A002
+    out: tuple[str, ...],
+    strict: bool,
+    quiet: bool,
+) -> None:
+    """Classify recordings window by window.
+
+    INPUT is a file, a folder (every recording in it and below), a glob, a URL, or - for standard input: whatever
+    FFmpeg reads. Where several are given, one that is broken does not stop the others.
+    """
+    from ascstream.classifier import Classifier
+    from ascstream.cli.classify import Outcome
+    from ascstream.pipeline import StreamSettings
+    from ascstream.sinks import format_of
+
+    found, missing = _expand(inputs)
+    request = _Request(found, start or 0.0, duration, format_of("-", format), out, quiet)
+    settings = StreamSettings(step, smoothing, scene_threshold, group_threshold)
+    outcome = Outcome(list(missing))
+    with Classifier.load(bundle, backend=backend, precision=precision, threads=threads) as classifier:
+        _run(classifier, request, settings, outcome)
+    _require_inputs(outcome.failures, n_inputs=len(found) + len(missing))
+    if strict:
+        _require_whole(outcome)
+
+
+def _expand(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], list[Failure]]:
+    """Single inputs, and what is not there; the latter is an error at once only where nothing else is left."""
+    from ascstream.cli.classify import Failure
+    from ascstream.errors import SourceNotFoundError
+    from ascstream.sources.inputs import expand_inputs
+
+    found: dict[str, None] = {}
+    missing: list[Failure] = []
+    for pattern in patterns:
+        try:
+            found |= dict.fromkeys(expand_inputs([pattern]))
+        except SourceNotFoundError as error:
+            missing.append(Failure(pattern, error))
+    if not found:
+        _require_inputs(missing, n_inputs=len(missing))
+    return tuple(found), missing
+
+
+def _run(classifier: Classifier, request: _Request, settings: StreamSettings, outcome: Outcome) -> None:
+    """Check everything that can be checked, then decode; outputs are placed however it ends."""
+    from contextlib import closing
+    from functools import partial
+
+    from ascstream.cli.classify import classify_all
+    from ascstream.sinks import SinkGroup, check_targets, open_sink
+    from ascstream.sources.media import open_media
+
+    manifest = classifier.manifest
+    step = settings.step(manifest)
+    check_targets(["-", *request.out], request.inputs)
+    sinks = [open_sink("-", request.format, inputs=request.inputs, quiet=request.quiet)]
+    sinks += [open_sink(target, inputs=request.inputs) for target in request.out]
+    if not request.quiet:
+        about = f"bundle {manifest.name} {manifest.version}, {classifier.backend}"
+        click.echo(f"{about}, window {manifest.window.seconds:g} s, step {float(step):g} s", err=True)
+    tell = not request.quiet and request.format != "view"  # the view ends with the summary itself
+    open_source = partial(open_media, start_seconds=request.start, duration_seconds=request.duration)
+    with closing(SinkGroup(sinks)) as sink:
+        classify_all(
+            classifier, request.inputs, open_source, settings, sink, outcome, _tell_summary if tell else _tell_nothing
+        )
+
+
+def _tell_summary(summary: StreamSummary, error: str | None) -> None:
+    """Write the numbers of one input to stderr, if there are any."""
+    if not summary.n_windows:
+        return
+    from rich.console import Console
+
+    from ascstream.sinks.summary import render_summary
+
+    console = Console(stderr=True, highlight=False)
+    text = render_summary(summary, error, width=console.width, ascii_only=console.options.ascii_only)
+    console.print(text, soft_wrap=True)
+
+
+def _tell_nothing(_summary: StreamSummary, _error: str | None) -> None:
+    """The view has told it, or nobody wants to know."""
+
+
+def _require_inputs(failures: list[Failure], n_inputs: int) -> None:
+    """Say which inputs failed and why, in one list; nothing where none did."""
+    from ascstream.errors import SourceError
+
+    if not failures:
+        return
+    if n_inputs == 1:
+        raise failures[0].error
+    others = ", the others are done" if len(failures) < n_inputs else ""
+    lines = [f"{len(failures)} of {n_inputs} inputs failed{others}:", *(f"  {failure.error}" for failure in failures)]
+    raise SourceError("\n".join(lines))
+
+
+def _require_whole(outcome: Outcome) -> None:
+    """Refuse what was degraded, now that the results are kept."""
+    from ascstream.errors import DegradedError
+
+    if not outcome.n_degraded:
+        return
+    raise DegradedError(
+        f"expected every window whole, since --strict was given; got {outcome.n_degraded} of {outcome.n_windows} "
+        "with something missing, lost or padded; the results are kept"
+    )

@@ -1,0 +1,281 @@
+"""What the subcommands share: value types, options that can also be settings, and the two command classes."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
+
+from ascstream.settings import find_settings_file, read_settings_file, variable_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+_OTHER_VARIABLES = ("ASCSTREAM_CONFIG", "ASCSTREAM_DEBUG", "ASCSTREAM_TEST_DATA")
+"""Variables that are read, but are settings of no command."""
+if TYPE_CHECKING:
+    _NumberType = click.ParamType[float]
+else:
+    _NumberType = click.ParamType
+"""click makes its types generic from 8.4 on only."""
+
+
+class Number(_NumberType):
+    """A finite number within bounds; the message says what was expected."""
+
+    name = "number"
+
+    def __init__(
+        self,
+        expects: str,
+        *,
+        minimum: float | None = None,
+        above: float | None = None,
+        maximum: float | None = None,
+        whole: bool = False,
+    ) -> None:
+        self.expects = expects
+        self.whole = whole
+        self._minimum, self._above, self._maximum = minimum, above, maximum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | int:
+        """The number that `value` spells."""
+        wrong = f"expected {self.expects}, got {_show(value)}"
+        try:
+            number = int(str(value)) if self.whole else float(value)
+            finite = math.isfinite(number)
+        except (TypeError, ValueError, OverflowError):
+            self.fail(wrong, param, ctx)
+        if (
+            not finite
+            or (self._minimum is not None and number < self._minimum)
+            or (self._above is not None and number <= self._above)
+            or (self._maximum is not None and number > self._maximum)
+        ):
+            self.fail(wrong, param, ctx)
+        return number
+
+
+class TimeCode(_NumberType):
+    """A time in a medium: seconds ("90", "1.5") or "mm:ss", "hh:mm:ss", each with a fraction."""
+
+    name = "time"
+    _FORM = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        if isinstance(value, float):
+            return value
+        match = self._FORM.fullmatch(str(value))
+        seconds = -1.0
+        if match is not None:
+            hours, minutes, rest = match.groups()
+            seconds = int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest)
+            if minutes is not None and float(rest) >= 60:
+                seconds = -1.0
+        if not 0 <= seconds < math.inf or (self._positive and seconds == 0):
+            above = ", above 0" if self._positive else ""
+            self.fail(f"expected seconds or hh:mm:ss{above}, got {_show(value)}", param, ctx)
+        return seconds
+
+
+class SettingOption(click.Option):
+    """An option that the environment and the settings file may give as well (`ascstream config show`)."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """As click does, but a bad value from the environment names its variable."""
+        try:
+            return super().process_value(ctx, value)
+        except click.BadParameter as error:
+            if ctx.get_parameter_source(self.name or "") is ParameterSource.ENVIRONMENT:
+                error.param_hint = f"environment variable {variable_of(self)}"
+            raise
+
+
+class Subcommand(click.Command):
+    """A subcommand: takes --config and --debug as `ascstream` does, and reads its settings where no flag is given."""
+
+    def __init__(self, name: str, **attributes: Any) -> None:
+        super().__init__(name, **attributes)
+        for setting in self.settings():
+            word = (setting.name or "").upper()
+            setting.envvar = (f"ASCSTREAM_{name.upper()}_{word}", f"ASCSTREAM_{word}")
+        self.params.append(
+            click.Option(
+                ["--config"],
+                type=click.Path(path_type=Path, dir_okay=False),
+                metavar="FILE",
+                is_eager=True,
+                expose_value=False,
+                callback=_read_settings if self.settings() else _note_config,
+                help="Settings file to use.",
+            )
+        )
+        self.params.append(click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks."))
+
+    def settings(self) -> tuple[SettingOption, ...]:
+        """The options that are settings."""
+        return tuple(param for param in self.params if isinstance(param, SettingOption))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, after a word about variables that set nothing."""
+        if not ctx.params.get("quiet"):
+            for sentence in _unknown_variables():
+                click.echo(f"ascstream: {sentence}", err=True)
+        return super().invoke(ctx)
+
+
+class Commands(click.Group):
+    """A group that says which command was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a suggestion that needs no subcommand to be loaded."""
+        name = args[0]
+        known = self.list_commands(ctx)
+        if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(known)}."
+            if not close and (Path(name).exists() or "://" in name):
+                hint = f"to classify it, type: ascstream file {name}"
+            raise click.UsageError(f"No such command {name!r}: {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def setting(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """`click.option` for an option that is a setting too."""
+    return click.option(*names, cls=SettingOption, **{"default": None, **attributes})
+
+
+def bundle_settings(command: F) -> F:
+    """Which bundle, and what runs it: --bundle --backend --precision --threads."""
+    for decorate in (
+        setting(
+            "--threads",
+            type=Number("a whole number of threads, 1 to 256", minimum=1, maximum=256, whole=True),
+            default=1,
+            show_default=True,
+            metavar="N",
+            help="Threads of the inference.",
+        ),
+        setting(
+            "--precision",
+            type=click.Choice(["float32", "float16", "int8"]),
+            default="float32",
+            show_default=True,
+            help="Arithmetic of the graphs, where the bundle holds it.",
+        ),
+        setting(
+            "--backend",
+            type=click.Choice(["onnxruntime"]),
+            default="onnxruntime",
+            show_default=True,
+            help="What runs the graphs.",
+        ),
+        setting(
+            "--bundle",
+            metavar="NAME|FOLDER",
+            shell_complete=_complete_bundle,
+            show_default="the one that ships with ascstream",
+            help="Classifier to use: a name that `ascstream doctor` lists, or a folder.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def stream_settings(command: F) -> F:
+    """How windows are cut and answers decided: --step --smoothing --scene-threshold --group-threshold."""
+    probability = Number("a probability, 0 to 1", minimum=0, maximum=1)
+    for decorate in (
+        setting(
+            "--group-threshold",
+            type=probability,
+            metavar="P",
+            show_default="the bundle's",
+            help="Score a group needs to be named where no scene is.",
+        ),
+        setting(
+            "--scene-threshold",
+            type=probability,
+            metavar="P",
+            show_default="the bundle's",
+            help="Score a scene needs to be named.",
+        ),
+        setting(
+            "--smoothing",
+            type=Number("a duration in seconds, 0 (off) or more", minimum=0, maximum=3600),
+            metavar="SECONDS",
+            show_default="the bundle's",
+            help="Time constant of the smoothing; 0 switches it off.",
+        ),
+        setting(
+            "--step",
+            type=Number("a duration in seconds, above 0", above=0, maximum=3600),
+            metavar="SECONDS",
+            show_default="the bundle's",
+            help="Time between two predictions, at most the bundle's window.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def _unknown_variables() -> list[str]:
+    """A sentence for each variable of the environment that looks like a setting and is none."""
+    found = sorted(name for name in os.environ if name.startswith("ASCSTREAM_"))
+    if not found:
+        return []
+    from ascstream.cli.app import settings_tables
+
+    options = [option for table in settings_tables().values() for option in table]
+    known = {*_OTHER_VARIABLES, *(name for option in options for name in option.envvar or ())}
+    sentences = []
+    for name in found:
+        if name not in known:
+            word = name.removeprefix("ASCSTREAM_")
+            close = difflib.get_close_matches(word, sorted(other.removeprefix("ASCSTREAM_") for other in known), n=1)
+            hint = f"did you mean ASCSTREAM_{close[0]}?" if close else "see: ascstream config show"
+            sentences.append(f"environment: {name} is no setting and is ignored; {hint}")
+    return sentences
+
+
+def _complete_bundle(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Folders, and the names of the bundles that ship."""
+    from ascstream.bundles import shipped
+
+    names = [CompletionItem(name) for name in shipped() if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="dir"), *names]  # bash forgets what stands before a folder
+
+
+def _show(value: object) -> str:
+    """A value as it was typed, in quotes, short enough for a line."""
+    text = str(value)
+    return repr(text if len(text) <= 60 else text[:59] + "…")
+
+
+def _note_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    """Keep the --config of a subcommand for it, where it was given after its name."""
+    if value is not None:
+        ctx.obj = value
+
+
+def _read_settings(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    """Read the settings file before the other options look for their defaults."""
+    from ascstream.cli.app import settings_tables
+
+    _note_config(ctx, param, value)
+    if ctx.resilient_parsing:
+        return
+    found = find_settings_file(ctx.obj)
+    ctx.default_map = read_settings_file(found.path, settings_tables())[ctx.command.name or ""] if found.exists else {}

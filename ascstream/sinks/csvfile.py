@@ -1,0 +1,87 @@
+"""CSV: every window as a row, for spreadsheets and data frames. The columns are at `columns`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from ascstream.records import Prediction, StreamEvent
+from ascstream.sinks.output import Destination
+from ascstream.sources.base import SourceInfo
+from ascstream.stats import StreamStats, StreamSummary
+
+
+class CsvSink:
+    """Writes a row a prediction, UTF-8, with one header; several inputs follow each other and differ in `source`."""
+
+    def __init__(self, target: str) -> None:
+        self._destination = Destination(target)
+        self._labels: tuple[str, ...] | None = None
+
+    def begin(self, info: SourceInfo, stats: StreamStats) -> None:  # noqa: ARG002 - a row needs no running totals
+        """A new input starts."""
+        if self._destination.begin(info.name):
+            self._labels = None
+
+    def emit(self, prediction: Prediction) -> None:
+        """Write a row, and the header before the first."""
+        text = ""
+        if self._labels is None:
+            self._labels = tuple(sorted(prediction.scores))
+            text = _line(columns(self._labels))
+        self._destination.write(text + _line(row(prediction, self._labels)))
+
+    def event(self, event: StreamEvent) -> None:
+        """Events have no row."""
+
+    def end(self, summary: StreamSummary, error: str | None) -> None:  # noqa: ARG002 - a summary has no row
+        """The input is over."""
+        self._destination.end()
+
+    def close(self) -> None:
+        """Place the file."""
+        self._destination.close()
+
+
+def columns(labels: Sequence[str]) -> list[str]:
+    """The header.
+
+    source · time (UTC of the end, live streams only) · start, end (seconds since the stream began) · label · level
+    (scene, group, unknown) · reason (why unknown) · score · modalities ("audio+video") · degraded (0 or 1) ·
+    lost_seconds · padded_seconds · latency_seconds · `score_LABEL` for each scene, smoothed, in alphabetical order.
+    """
+    fixed = ["source", "time", "start", "end", "label", "level", "reason", "score", "modalities", "degraded"]
+    return [*fixed, "lost_seconds", "padded_seconds", "latency_seconds", *(f"score_{label}" for label in labels)]
+
+
+def row(prediction: Prediction, labels: Sequence[str]) -> list[str]:
+    """A prediction as the cells of its row; what is absent or not finite is an empty cell."""
+    return [
+        prediction.source,
+        prediction.time or "",
+        _number(prediction.start),
+        _number(prediction.end),
+        prediction.label,
+        prediction.level,
+        prediction.reason or "",
+        _number(prediction.score),
+        "+".join(prediction.modalities),
+        str(int(prediction.degraded)),
+        _number(prediction.lost_seconds),
+        _number(prediction.padded_seconds),
+        _number(prediction.latency_seconds),
+        *(_number(prediction.scores.get(label, math.nan)) for label in labels),
+    ]
+
+
+def _number(value: float) -> str:
+    """Six decimals, a plain point, no exponent."""
+    return f"{value:.6f}" if math.isfinite(value) else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()

@@ -1,0 +1,64 @@
+"""Large letters of half blocks, three rows high: the name of the scene, readable across a room."""
+
+from __future__ import annotations
+
+N_ROWS = 3
+"""Rows of text a large line takes: six rows of pixels, the last one empty."""
+
+_PIXELS = {
+    "a": ".#./#.#/###/#.#/#.#",
+    "b": "##./#.#/##./#.#/##.",
+    "c": ".##/#../#../#../.##",
+    "d": "##./#.#/#.#/#.#/##.",
+    "e": "###/#../##./#../###",
+    "f": "###/#../##./#../#..",
+    "g": ".##/#../#.#/#.#/.##",
+    "h": "#.#/#.#/###/#.#/#.#",
+    "i": "#/#/#/#/#",
+    "j": "..#/..#/..#/#.#/.#.",
+    "k": "#.#/#.#/##./#.#/#.#",
+    "l": "#../#../#../#../###",
+    "m": "#...#/##.##/#.#.#/#...#/#...#",
+    "n": "#..#/##.#/#.##/#..#/#..#",
+    "o": "###/#.#/#.#/#.#/###",
+    "p": "##./#.#/##./#../#..",
+    "q": "###/#.#/#.#/###/..#",
+    "r": "##./#.#/##./#.#/#.#",
+    "s": ".##/#../.#./..#/##.",
+    "t": "###/.#./.#./.#./.#.",
+    "u": "#.#/#.#/#.#/#.#/###",
+    "v": "#.#/#.#/#.#/#.#/.#.",
+    "w": "#...#/#...#/#.#.#/##.##/#...#",
+    "x": "#.#/#.#/.#./#.#/#.#",
+    "y": "#.#/#.#/.#./.#./.#.",
+    "z": "###/..#/.#./#../###",
+    "0": "###/#.#/#.#/#.#/###",
+    "1": ".#/##/.#/.#/.#",
+    "2": "##./..#/.#./#../###",
+    "3": "##./..#/.#./..#/##.",
+    "4": "#.#/#.#/###/..#/..#",
+    "5": "###/#../##./..#/##.",
+    "6": ".##/#../###/#.#/###",
+    "7": "###/..#/.#./.#./.#.",
+    "8": "###/#.#/###/#.#/###",
+    "9": "###/#.#/###/..#/##.",
+    "-": ".../.../###/.../...",
+    " ": "../../../../..",
+}
+_BLOCKS = {"..": " ", "#.": "▀", ".#": "▄", "##": "█"}
+"""Upper and lower pixel to character."""
+
+
+def large(text: str) -> list[str] | None:
+    """The text in large letters, `_` as a space.
+
+    Returns:
+        N_ROWS lines of equal length, or None where a character has no large form.
+    """
+    glyphs = [_PIXELS.get(character) for character in text.lower().replace("_", " ")]
+    if not glyphs or any(glyph is None for glyph in glyphs):
+        return None
+    rows = [".".join(row) for row in zip(*(glyph.split("/") for glyph in glyphs if glyph), strict=True)]
+    rows.append("." * len(rows[0]))
+    pairs = zip(rows[0::2], rows[1::2], strict=True)
+    return ["".join(_BLOCKS[top + bottom] for top, bottom in zip(upper, lower, strict=True)) for upper, lower in pairs]

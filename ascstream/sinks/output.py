@@ -1,0 +1,269 @@
+"""Where the text of a sink goes: standard output, or a file that is written beside its place and renamed into it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path, PurePosixPath
+from typing import TextIO
+from unicodedata import category
+from urllib.parse import urlsplit
+
+from ascstream.errors import OutputError, UsageError
+
+STANDARD_OUTPUT = "-"
+"""The target that means standard output."""
+STEM = "{stem}"
+"""What a target may hold to get one file an input."""
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories: control characters, surrogates, line and paragraph separators."""
+
+
+def printable(text: str) -> str:
+    """The text on one line, without what a terminal would obey or UTF-8 cannot hold: control characters, surrogates."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if category(character) in _UNPRINTABLE else character for character in text
+    )
+
+
+def stem_of(source: str) -> str:
+    """What replaces `{stem}` for an input: "clips/park.mp4" gives "park", "-" gives "stdin", a URL its last part."""
+    if source == STANDARD_OUTPUT:
+        return "stdin"
+    if "://" in source:
+        try:
+            url = urlsplit(source)
+        except ValueError:  # an address in brackets that do not close
+            return "stream"
+        return PurePosixPath(url.path).stem or url.hostname or "stream"
+    return Path(source).stem or "stream"
+
+
+def path_for(target: str, source: str) -> Path:
+    """The file that holds the results of `source`."""
+    return Path(target.replace(STEM, stem_of(source)))
+
+
+def check_place(path: Path) -> None:
+    """Refuse a path that no file can be written to, before anything is decoded.
+
+    Raises:
+        OutputError: The folder is missing or not writable, or the path is a folder.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise OutputError(f"{path}: expected a file for the results, got a folder; try {path / 'results.jsonl'}")
+    if not folder.is_dir():
+        raise OutputError(f"{path}: there is no folder {folder}; try: mkdir -p {folder}")
+    if not _is_special(path) and not os.access(folder.resolve(), os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: {os.strerror(errno.EACCES)}: the folder {folder} is not writable")
+
+
+class StandardOutput:
+    """Standard output, flushed after every write.
+
+    A reader that went away (`| head`) shows as `BrokenPipeError`, which is passed on as it is: not an error of ours.
+    The command line ends quietly then; it has to point file descriptor 1 elsewhere first, since the interpreter flushes
+    `sys.stdout` once more at exit.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stdout if stream is None else stream
+
+    def write(self, text: str) -> None:
+        """Write whole lines, in UTF-8 whatever the locale says.
+
+        Raises:
+            BrokenPipeError: Nobody reads any more.
+            OutputError: It cannot be written: a redirection to a full disk.
+        """
+        try:
+            buffer = getattr(self._stream, "buffer", None)
+            if buffer is None:
+                self._stream.write(text)
+            else:
+                buffer.write(text.encode("utf-8", "replace"))
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"standard output: {error.strerror}") from error
+
+    def keep(self) -> None:
+        """Nothing to decide: what was written is gone."""
+
+    def close(self) -> None:
+        """Nothing to give back: standard output is not ours."""
+
+
+class FileOutput:
+    """A file that appears at once and whole: written beside, renamed into place by `close`.
+
+    A file that was there before stays until then, and stays altogether where nothing was worth keeping. After a failed
+    write the file ends with the last whole record. A device or a named pipe is written to directly.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._place = path
+        self._temporary: Path | None = None
+        self._descriptor: int | None = None
+        self._good = 0
+        self._kept = False
+        self._failure: OSError | None = None
+
+    def write(self, text: str) -> None:
+        """Write a record: all of it, or, on an error, nothing of it.
+
+        Raises:
+            BrokenPipeError: The path is a named pipe that nobody reads any more.
+            OutputError: It cannot be written.
+        """
+        if self._failure is not None:
+            raise self._error(self._failure)
+        data = text.encode("utf-8", "replace")
+        try:
+            descriptor = self._open() if self._descriptor is None else self._descriptor
+            if self._temporary is not None:  # a signal may have come between an earlier write and its count
+                os.lseek(descriptor, self._good, os.SEEK_SET)
+            n_written = 0
+            while n_written < len(data):
+                n_written += os.write(descriptor, data[n_written:])
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._failure = error
+            raise self._error(error) from error
+        self._good += len(data)
+
+    def keep(self) -> None:
+        """Say that there is something in it worth placing."""
+        self._kept = True
+
+    def close(self) -> None:
+        """Rename it into place, or remove it where nothing was kept; may be called twice.
+
+        Raises:
+            OutputError: It cannot be flushed or renamed.
+        """
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is None:
+            return
+        try:
+            try:
+                if self._temporary is not None and self._kept:
+                    os.ftruncate(descriptor, self._good)
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+                if self._temporary is not None and self._kept and self._good:
+                    self._temporary.replace(self._place)
+                elif self._temporary is not None:
+                    self._temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._error(error) from error
+
+    def _open(self) -> int:
+        """Create the temporary sibling, with the rights the file has or a new one would get."""
+        if _is_special(self._path):
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            return self._descriptor
+        self._place = self._path.resolve()
+        temporary = self._place.with_name(f".ascstream-{secrets.token_hex(6)}.part")
+        self._descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._temporary = temporary
+        if self._place.exists():
+            os.fchmod(self._descriptor, stat.S_IMODE(self._place.stat().st_mode))
+        return self._descriptor
+
+    def _error(self, error: OSError) -> OutputError:
+        kept = "; what was written before is kept" if self._kept and self._good else ""
+        return OutputError(f"{self._path}: {error.strerror}{kept}")
+
+
+class Destination:
+    """The outputs of one sink: one for all inputs, or one an input where the target holds `{stem}`."""
+
+    def __init__(self, target: str, *, one_input_a_file: bool = False) -> None:
+        self._target = target
+        self._one_input_a_file = one_input_a_file
+        self._output: StandardOutput | FileOutput | None = None
+        self._used: dict[Path, str] = {}
+        self._n_inputs = 0
+
+    def begin(self, source: str) -> bool:
+        """Turn to the output for the next input.
+
+        Returns:
+            Whether it is a new one, which still needs its header.
+
+        Raises:
+            UsageError: The input's results would go into the file of an earlier one, where that cannot be.
+        """
+        self._n_inputs += 1
+        each = STEM in self._target
+        if self._one_input_a_file and not each and self._n_inputs > 1:
+            raise several_inputs(self._target)
+        if self._output is not None and not each:
+            return False
+        if self._target == STANDARD_OUTPUT:
+            self._output = StandardOutput()
+            return True
+        path = path_for(self._target, source)
+        if path in self._used:
+            raise same_stem(path, self._used[path], source)
+        self._used[path] = source
+        self._output = FileOutput(path)
+        return True
+
+    def write(self, text: str, *, keep: bool = True) -> None:
+        """Write whole records.
+
+        Args:
+            text: What to write.
+            keep: Whether it is a result: a file with nothing but headers and remarks is not placed.
+        """
+        if self._output is None:
+            raise RuntimeError("write before begin")
+        if keep:
+            self._output.keep()
+        self._output.write(text)
+
+    def end(self) -> None:
+        """The input is over: a file of its own is placed."""
+        if STEM in self._target:
+            self.close()
+
+    def close(self) -> None:
+        """Place what is still open; may be called twice."""
+        output, self._output = self._output, None
+        if output is not None:
+            output.close()
+
+
+def several_inputs(target: str) -> UsageError:
+    """The error of several inputs for a file that can describe only one."""
+    path = Path(target)
+    hint = "" if target == STANDARD_OUTPUT else f'; try "{path.with_name(f"{STEM}{path.suffix}")}"'
+    return UsageError(
+        f"{target}: captions belong to one input, got several; expected {STEM} in the path, replaced for each{hint}"
+    )
+
+
+def same_stem(path: Path, first: str, second: str) -> UsageError:
+    """The error of two inputs whose results would go into one file."""
+    return UsageError(
+        f"{path}: the results of both {printable(first)} and {printable(second)} would go into it; "
+        f"rename one of them, or classify them in two runs"
+    )
+
+
+def _is_special(path: Path) -> bool:
+    """Whether the path is there and is a device or a pipe: nothing to rename over."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,88 @@
+"""Names of inputs: files, folders, globs and URLs told apart, expanded, and printed without their secrets."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ascstream.errors import SourceNotFoundError
+
+_SUFFIXES = """
+    .3gp .aac .ac3 .aif .aiff .amr .asf .au .avi .caf .flac .flv .m2ts .m4a .m4v .mj2 .mka .mkv .mov .mp2 .mp3 .mp4
+    .mpeg .mpg .mts .mxf .oga .ogg .ogv .opus .ts .vob .w64 .wav .webm .wma .wmv .wv
+"""
+MEDIA_SUFFIXES = frozenset(_SUFFIXES.split())
+"""What counts as media in a folder; a file named on its own may have any suffix."""
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_SECRET = re.compile(
+    r"(?i)((?:^|[?&;#])[^=&;?#\s]*(?:token|key|password|passwd|pwd|pass|secret|auth|sig|signature|credential|session)"
+    r"[^=&;?#\s]*=)[^&;#\s'\"]*"
+)
+
+
+def url_scheme(where: str) -> str | None:
+    """The scheme of a URL in lower case; None for anything else: a path, or "-"."""
+    match = _URL.match(where)
+    return match.group(1).lower() if match else None
+
+
+def redact(url: str) -> str:
+    """`url`, or any text with URLs in it, less user names, passwords and the values of telling query keys."""
+    return _SECRET.sub(r"\1***", _USER.sub("***@", url)) if "://" in url else url
+
+
+def expand_inputs(patterns: Iterable[str | Path]) -> list[str]:
+    """Turn what a user typed into single inputs, in the order typed.
+
+    A folder stands for the media files in it and below, sorted, hidden ones left out; a glob for its matches, sorted. A
+    file that exists is taken by its name, even where that has a `*` in it. URLs and "-" stay as they are. What is named
+    twice is taken once.
+
+    Raises:
+        SourceNotFoundError: A file that is not there, a folder without media, a glob without a match.
+    """
+    found: dict[str, None] = {}
+    for pattern in map(str, patterns):
+        for name in _expand(pattern):
+            found.setdefault(name)
+    return list(found)
+
+
+def _expand(pattern: str) -> list[str]:
+    if pattern == "-" or url_scheme(pattern) is not None:
+        return [pattern]
+    if not pattern:
+        raise SourceNotFoundError("expected the name of an input, got an empty one; write . for this folder")
+    path = Path(pattern)
+    try:
+        if path.is_dir():
+            return _media_below(path)
+        if path.exists():
+            return [pattern]
+    except SourceNotFoundError:
+        raise
+    except OSError:
+        return [pattern]  # too long, or not to be looked at: whoever opens it says so
+    if not glob.has_magic(pattern):
+        raise SourceNotFoundError(f"no such file or folder: {pattern}; check the path")
+    matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 — relative and absolute alike
+    if not matches:
+        raise SourceNotFoundError(f"no file matches {pattern}; check the pattern")
+    return [name for match in matches for name in (_media_below(Path(match)) if Path(match).is_dir() else [match])]
+
+
+def _media_below(folder: Path) -> list[str]:
+    names = sorted(
+        str(path)
+        for path in folder.rglob("*")
+        if path.suffix.lower() in MEDIA_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+    if not names:
+        raise SourceNotFoundError(f"no media files in the folder {folder}; expected .wav, .mp4, .mkv, .mp3 or the like")
+    return names

@@ -1,0 +1,286 @@
+"""A bundle's folder: opened, verified, written atomically; what its manifest says is in `manifest.py`.
+
+Every byte that is used was hashed first: a file is read once, checked against the manifest, and handed on. No file
+outside the folder is ever opened, whatever the manifest or a symbolic link says.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.errors import BundleError, one_line
+from engines.manifest import SCHEMA_VERSION, Manifest, is_plain_name
+from engines.schema import encode
+
+MANIFEST_NAME = "manifest.json"
+MAX_MANIFEST_BYTES = 1 << 20
+"""Manifests are a few kilobytes; a larger file is not one."""
+
+_FRESH_COPY = "get a fresh copy of the bundle, or name another one with --bundle FOLDER"
+_RENAME_EXCHANGE = 2
+"""Linux, renameat2(2): swap two names in one step."""
+_AT_FDCWD = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: where it lies and what it says."""
+
+    path: Path
+    """The folder."""
+    manifest: Manifest
+    """Its manifest, checked."""
+
+    def read(self, name: str) -> bytes:
+        """Read one file whole and check it against the manifest.
+
+        Raises:
+            BundleError: The manifest does not list it, or it is missing, unreadable, no plain file, or altered.
+        """
+        expected = self.manifest.files.get(name)
+        if expected is None:
+            listed = ", ".join(sorted(self.manifest.files)) or "no file"
+            raise BundleError(f"{self.path / name}: expected a file the manifest lists ({listed}), got {name!r}")
+        data = _read_inside(self.path, name, expected.size, exact=True)
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != expected.sha256:
+            raise BundleError(
+                f"{self.path / name}: expected sha256 {expected.sha256}, got {digest}: "
+                f"the file was altered; {_FRESH_COPY}"
+            )
+        return data
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read a bundle's manifest; its other files are read, and checked, when they are needed.
+
+    Raises:
+        BundleError: There is no such folder, or no readable manifest in it.
+        ManifestError: The manifest says something it may not; the message names the file and the key.
+    """
+    data = _read_inside(path, MANIFEST_NAME, MAX_MANIFEST_BYTES, exact=False)
+    try:
+        return Bundle(path, Manifest.from_json(data))
+    except BundleError as error:
+        raise type(error)(f"{path / MANIFEST_NAME}: {one_line(str(error))}") from None
+
+
+def verify(bundle: Bundle) -> None:
+    """Read every file of a bundle.
+
+    Raises:
+        BundleError: One of them is missing, unreadable or altered.
+    """
+    for name in bundle.manifest.files:
+        bundle.read(name)
+
+
+def make_manifest(fields: Mapping[str, Any], files: Mapping[str, bytes]) -> Manifest:
+    """Complete a manifest with the schema and the files' hashes.
+
+    Args:
+        fields: The manifest's other fields, as records or as JSON.
+        files: Name to content.
+
+    Raises:
+        ManifestError: The whole says something it may not.
+    """
+    hashes = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()}
+    return Manifest.from_json(json.dumps({"schema": SCHEMA_VERSION, **encode(dict(fields)), "files": hashes}))
+
+
+def write_bundle(
+    path: Path,
+    fields: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    *,
+    overwrite: bool = False,
+    accept: Callable[[Bundle], object] | None = None,
+) -> Bundle:
+    """Write a bundle beside its place, then rename it there: it appears whole or not at all.
+
+    Args:
+        path: The folder to make; its parent must exist.
+        fields: The manifest without `schema` and `files`, as records or as JSON.
+        files: Name to content of every other file.
+        overwrite: Whether to replace a bundle that is there already; readers see the old one or the new one.
+        accept: Called with the finished bundle while it still has its temporary name; raising leaves things as they
+            were. A parity check, for instance.
+
+    Raises:
+        ManifestError: The manifest would say something it may not; nothing was written.
+        BundleError: There is something in the way, or the disk refuses; what was there before is still there.
+    """
+    manifest = make_manifest(fields, files)
+    target = Path(os.path.abspath(path))  # noqa: PTH100  (Path.absolute keeps "..", resolve follows links)
+    _check_target(target, overwrite)
+    fresh = target.parent / f".{target.name}.{secrets.token_hex(6)}.partial"
+    try:
+        fresh.mkdir()
+        for name, data in files.items():
+            _write_synced(fresh / name, data)
+        _write_synced(fresh / MANIFEST_NAME, manifest.to_json().encode())
+        _sync_folder(fresh)
+        if accept is not None:
+            accept(Bundle(fresh, manifest))
+        _move(fresh, target, overwrite)
+        with suppress(OSError):  # it is in place; not every file system lets folders be synchronised
+            _sync_folder(target.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise _in_the_way(target) from None
+        reason = error.strerror or str(error)
+        raise BundleError(f"{path}: expected to write a bundle, got: {reason}; nothing was changed there") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)  # what failed, or the bundle that was replaced
+    return Bundle(path, manifest)
+
+
+def _read_inside(folder: Path, name: str, size: int, *, exact: bool) -> bytes:
+    """Read a plain file of a folder, of exactly or at most `size` bytes; never through a link, never waiting."""
+    where = folder / name
+    try:
+        fd = _open_inside(folder, name)
+    except OSError as error:
+        got = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise BundleError(f"{where}: expected a file of the bundle, got: {got}; {_FRESH_COPY}") from None
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError(f"{where}: expected a plain file, got something else; {_FRESH_COPY}")
+        length, data = status.st_size, b""
+        if length <= size:
+            with open(fd, "rb", closefd=False) as file:
+                data = file.read(size + 1)
+            length = len(data)
+    except OSError as error:
+        raise BundleError(f"{where}: expected a file that can be read, got: {error.strerror}; {_FRESH_COPY}") from None
+    finally:
+        os.close(fd)
+    if length > size or (exact and length != size):
+        wanted = f"{size} bytes" if exact else f"at most {size} bytes"
+        raise BundleError(f"{where}: expected {wanted}, got {length}; {_FRESH_COPY}")
+    return data
+
+
+def _open_inside(folder: Path, name: str) -> int:
+    """A descriptor of a file of the bundle that lies at `folder` now; OSError where there is no such file."""
+    while True:
+        folder_fd = _open_folder(folder)
+        try:
+            # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever
+            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
+        except FileNotFoundError:
+            with suppress(OSError):
+                if not os.path.samestat(os.fstat(folder_fd), folder.stat()):
+                    continue  # the bundle was replaced, and its old files removed, since the line above
+            raise
+        finally:
+            os.close(folder_fd)
+
+
+def _open_folder(folder: Path) -> int:
+    """A descriptor of the folder; BundleError where there is none."""
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        got = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(
+            f"{folder}: expected a bundle, a folder with a {MANIFEST_NAME}, got: {got}; name one with --bundle FOLDER"
+        ) from None
+
+
+def _check_target(target: Path, overwrite: bool) -> None:
+    """Refuse to write where there is no room, or where something other than a bundle would be lost."""
+    if not target.parent.is_dir():
+        raise BundleError(f"{target}: expected an existing folder around it; type: mkdir -p '{target.parent}'")
+    if not os.path.lexists(target):
+        return
+    if not overwrite:
+        raise _in_the_way(target)
+    strange = _strange_entry(target)
+    if strange is not None:
+        raise BundleError(
+            f"{target}: expected a bundle to replace, got {strange}, which no bundle has: "
+            f"move it away or choose another place"
+        )
+
+
+def _strange_entry(target: Path) -> str | None:
+    """What at `target` is no part of a bundle, so that replacing it could destroy something else; None if nothing."""
+    if target.is_symlink() or not target.is_dir():
+        return "something that is no folder"
+    try:
+        data = json.loads(_read_inside(target, MANIFEST_NAME, MAX_MANIFEST_BYTES, exact=False))
+        listed = set(data["files"]) if data["schema"] else set()
+    except (BundleError, ValueError, TypeError, KeyError, RecursionError):
+        return f"a folder without a bundle's {MANIFEST_NAME}"
+    for entry in sorted(target.iterdir()):
+        if entry.name != MANIFEST_NAME and not (entry.name in listed and is_plain_name(entry.name)):
+            return repr(entry.name)
+        if entry.is_dir() and not entry.is_symlink():
+            return f"the folder {entry.name!r}"
+    return None
+
+
+def _in_the_way(target: Path) -> BundleError:
+    """The error of a place that is taken."""
+    return BundleError(f"{target}: expected a free place, got something that is there already; replace it: --overwrite")
+
+
+def _move(fresh: Path, target: Path, overwrite: bool) -> None:
+    """Put `fresh` at `target`; the bundle that was there, if any, ends at `fresh`."""
+    if not (overwrite and os.path.lexists(target)):
+        fresh.rename(target)
+    elif not _exchange(fresh, target):
+        _exchange_by_turns(fresh, target)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two names in one step, where system and file system can; False where they cannot."""
+    with suppress(OSError, AttributeError):
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+        status: int = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
+        return status == 0
+    return False
+
+
+def _exchange_by_turns(first: Path, second: Path) -> None:
+    """Swap two names by renames: for a moment there is no `second`, and if that fails it is put back."""
+    aside = first.with_suffix(".old")
+    second.rename(aside)
+    try:
+        first.rename(second)
+    except BaseException:
+        aside.rename(second)
+        raise
+    aside.rename(first)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    """Write a new file and wait until it is on the disk."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Wait until a folder's entries are on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,277 @@
+"""Whether engines do what the trainer's framework did, and how fast: golden cases to a report, calls to percentiles.
+
+`golden.npz` holds N_CASES cases of every graph, the first axis of each array:
+
+    scene/in/<input>   scene/out/<head>   frame/in/image   frame/out/embedding
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engines.backends import Engines
+from engines.base import Array, Engine
+from engines.bundle import Bundle
+from engines.errors import BundleError, ParityError, one_line
+from engines.manifest import FRAME_GRAPH, SCENE_GRAPH, Manifest, Tolerance, graph_shapes
+from engines.schema import encode
+
+BATCHES = (1, 2, 5)
+"""Parity is checked in batches of these sizes: a graph exported for one size only fails here."""
+N_CASES = sum(BATCHES)
+_HEADER_BYTES = 1 << 10
+"""An array's header takes less."""
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Time stamp inside the archive: equal cases give equal bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenGraph:
+    """The cases of one graph."""
+
+    feeds: Mapping[str, Array]
+    """Input to [N_CASES, …] float32."""
+    answers: Mapping[str, Array]
+    """Output to [N_CASES, …] float32: what the trainer's framework gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputParity:
+    """One output of one graph against its golden answers."""
+
+    output: str
+    """Graph and output: "scene/fused"."""
+    max_difference: float | None
+    """Largest absolute difference over all cases; None where the engine gave NaN or infinity."""
+    tolerance: float
+    """Largest one allowed; an embedding's is scaled by the largest golden number, if that is above 1."""
+    agreement: float | None
+    """Share of the cases with the golden label; None for an embedding."""
+    ok: bool
+    """Whether the difference is within the tolerance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How engines compare with a bundle's golden answers."""
+
+    bundle: str
+    """Name and version."""
+    backend: str
+    """What ran: "onnxruntime 1.31.1 CPU, float32, 1 thread"."""
+    precision: str
+    """What the graphs are typed in."""
+    n_cases: int
+    """Cases of every output."""
+    outputs: tuple[OutputParity, ...]
+    """An entry for every output, the frame graph's first."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every output is within its tolerance."""
+        return all(entry.ok for entry in self.outputs)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `json.dumps` takes: the fields, and `ok`."""
+        return {**encode(self), "ok": self.ok}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Durations of single calls, in seconds."""
+
+    p50_seconds: float
+    """Median."""
+    p95_seconds: float
+    """95th percentile."""
+    p99_seconds: float
+    """99th percentile."""
+    n: int
+    """How many calls they rest on."""
+
+
+def write_golden(graphs: Mapping[str, GoldenGraph]) -> bytes:
+    """Pack golden cases; equal cases give equal bytes.
+
+    Args:
+        graphs: "scene", and "frame" where there is one, to their cases.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for graph, cases in graphs.items():
+            for side, arrays in (("in", cases.feeds), ("out", cases.answers)):
+                for name, array in arrays.items():
+                    entry = io.BytesIO()
+                    np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
+                    archive.writestr(zipfile.ZipInfo(f"{graph}/{side}/{name}.npy", _EPOCH), entry.getvalue())
+    return buffer.getvalue()
+
+
+def read_golden(data: bytes, manifest: Manifest) -> dict[str, GoldenGraph]:
+    """Unpack golden cases and compare them with the manifest; nothing in them is ever executed.
+
+    Raises:
+        BundleError: They are no such archive, hold objects, or are not the arrays the manifest's graphs take and give.
+    """
+    arrays = _unpack(data, _golden_bytes(manifest))
+    golden: dict[str, GoldenGraph] = {}
+    wanted: set[str] = set()
+    for graph in (FRAME_GRAPH, SCENE_GRAPH):
+        if manifest.graph(graph) is None:
+            continue
+        sides = []
+        for side, shapes in zip(("in", "out"), graph_shapes(manifest, graph), strict=True):
+            keys = {name: f"{graph}/{side}/{name}" for name in shapes}
+            for name, key in keys.items():
+                _check_array(key, arrays.get(key), (N_CASES, *shapes[name]))
+            wanted |= set(keys.values())
+            sides.append({name: arrays[key] for name, key in keys.items()})
+        golden[graph] = GoldenGraph(*sides)
+    unknown = sorted(set(arrays) - wanted)
+    if unknown:
+        raise BundleError(f"golden: expected {', '.join(sorted(wanted))}; got {one_line(unknown[0])!r} besides")
+    return golden
+
+
+def check_parity(bundle: Bundle, engines: Engines) -> Report:
+    """Run a bundle's golden cases, in batches of `BATCHES`, and compare.
+
+    Raises:
+        BundleError: The bundle has no golden cases, or they are not what its graphs take and give.
+        FeedError, BackendError: An engine cannot run them.
+    """
+    manifest = bundle.manifest
+    if manifest.golden is None:
+        raise BundleError(f"{bundle.path}: expected golden cases to compare with, got a bundle without; export it anew")
+    golden = read_golden(bundle.read(manifest.golden), manifest)
+    tolerance = _tolerance(manifest.tolerance, engines.precision)
+    outputs = []
+    for graph, cases in golden.items():
+        engine = engines.frame if graph == FRAME_GRAPH else engines.scene
+        if engine is None:
+            raise BundleError(f"{bundle.path}: expected an engine for the graph {graph!r}, got none")
+        answers = _in_batches(engine, cases)
+        outputs += [
+            _compare(graph, name, expected, answers[name], tolerance) for name, expected in cases.answers.items()
+        ]
+    return Report(f"{manifest.name} {manifest.version}", engines.backend, engines.precision, N_CASES, tuple(outputs))
+
+
+def require_parity(report: Report) -> Report:
+    """Give the report back if everything in it is within its tolerance.
+
+    Raises:
+        ParityError: Something is not; the message names the worst output.
+    """
+    failed = [entry for entry in report.outputs if not entry.ok]
+    if failed:
+        worst = max(failed, key=_badness)
+        got = "NaN or infinity" if worst.max_difference is None else f"{worst.max_difference:.3g}"
+        raise ParityError(
+            f"{report.bundle} on {report.backend}: expected answers within {worst.tolerance:.3g} of the golden ones, "
+            f"got {got} in {worst.output}; use another precision or backend: --precision float32 --backend onnxruntime"
+        )
+    return report
+
+
+def measure(
+    engine: Engine,
+    feeds: Mapping[str, Array],
+    n: int = 200,
+    *,
+    warm_up: int = 20,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timing:
+    """Time single calls with the same feeds.
+
+    Args:
+        engine: What to call.
+        feeds: What it is given.
+        n: Calls that count.
+        warm_up: Calls before them that do not.
+        clock: Gives seconds.
+    """
+    for _ in range(warm_up):
+        engine.infer(feeds)
+    seconds = np.empty(n)
+    for index in range(n):
+        begun = clock()
+        engine.infer(feeds)
+        seconds[index] = clock() - begun
+    p50, p95, p99 = (float(value) for value in np.percentile(seconds, (50, 95, 99)))
+    return Timing(p50, p95, p99, n)
+
+
+def _golden_bytes(manifest: Manifest) -> int:
+    """What the golden cases of a manifest's graphs take at most, unpacked."""
+    sides = [side for graph in (FRAME_GRAPH, SCENE_GRAPH) for side in graph_shapes(manifest, graph)]
+    shapes = [shape for side in sides for shape in side.values()]
+    return sum(_HEADER_BYTES + N_CASES * math.prod(shape) * np.dtype(np.float32).itemsize for shape in shapes)
+
+
+def _unpack(data: bytes, max_bytes: int) -> dict[str, Array]:
+    """Name to array of an npz archive of at most `max_bytes`, unpacked, without objects."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        arrays = {}
+        if size <= max_bytes:
+            with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
+                arrays = {name: loaded[name] for name in loaded.files}
+    except Exception as error:  # noqa: BLE001  (hostile bytes make zipfile and numpy raise almost anything)
+        raise BundleError(f"golden: expected an npz archive of plain arrays, got: {one_line(str(error))}") from None
+    if size > max_bytes:
+        raise BundleError(f"golden: expected at most {max_bytes} bytes of arrays, got {size}")
+    return arrays
+
+
+def _check_array(key: str, array: Array | None, shape: tuple[int, ...]) -> None:
+    """Refuse anything but a finite float32 array of that shape."""
+    wanted = f"float32 {list(shape)}"
+    if array is None:
+        raise BundleError(f"golden: {key}: expected {wanted}, got nothing")
+    if array.dtype != np.float32 or array.shape != shape:
+        raise BundleError(f"golden: {key}: expected {wanted}, got {array.dtype.name} {list(array.shape)}")
+    if not np.isfinite(array).all():
+        raise BundleError(f"golden: {key}: expected finite numbers, got NaN or infinity")
+
+
+def _in_batches(engine: Engine, cases: GoldenGraph) -> dict[str, Array]:
+    """The engine's answers to all cases."""
+    parts = []
+    start = 0
+    for size in BATCHES:
+        parts.append(engine.infer({name: array[start : start + size] for name, array in cases.feeds.items()}))
+        start += size
+    return {name: np.concatenate([part[name] for part in parts]) for name in cases.answers}
+
+
+def _compare(graph: str, name: str, expected: Array, got: Array, tolerance: float) -> OutputParity:
+    """One output; logits absolutely, embeddings relative to their size."""
+    difference = float(np.abs(got.astype(np.float64) - expected).max())
+    agreement = None
+    if graph == SCENE_GRAPH:
+        agreement = float((got.argmax(axis=-1) == expected.argmax(axis=-1)).mean())
+    else:
+        tolerance *= max(1.0, float(np.abs(expected).max()))
+    finite = math.isfinite(difference)
+    ok = finite and difference <= tolerance
+    return OutputParity(f"{graph}/{name}", difference if finite else None, tolerance, agreement, ok)
+
+
+def _badness(entry: OutputParity) -> float:
+    """How far beyond its tolerance an output is."""
+    return math.inf if entry.max_difference is None else entry.max_difference / entry.tolerance
+
+
+def _tolerance(tolerance: Tolerance, precision: str) -> float:
+    """The manifest's number for a precision."""
+    return {"float16": tolerance.float16_logits, "int8": tolerance.int8_logits}.get(precision, tolerance.logits)

@@ -1,0 +1,66 @@
+"""A configuration says which key is wrong, and what it may have been meant to be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.corpus import CONFIG, write_config
+
+from engines.manifest import LogMelFeature
+from trainer.config import config_to_json, load_config, parse_config
+from trainer.errors import ConfigError
+
+
+def test_the_shipped_configuration_reads() -> None:
+    config = load_config(Path(__file__).parents[2] / "configs/slim_audio.toml")
+    assert config.name == "slim-audio"
+    assert isinstance(config.audio.feature, LogMelFeature)
+    assert config.audio.feature.f_max == 11000
+    assert config.n_window_samples == 24000
+    assert set(config.data.sources) == {"sounds_from_places", "berlin_noise", "blanket", "moodist"}
+
+
+def test_a_configuration_survives_json(tmp_path: Path) -> None:
+    config = load_config(write_config(tmp_path / "toy.toml"))
+    assert parse_config(json.loads(config_to_json(config))) == config
+
+
+def test_settings_go_over_the_file(tmp_path: Path) -> None:
+    path = write_config(tmp_path / "toy.toml")
+    config = load_config(path, ["train.epochs=7", "name=other", "evaluate.hold_out_sources=false"])
+    assert (config.train.epochs, config.name, config.evaluate.hold_out_sources) == (7, "other", False)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.epoch=3", "train.epoch: unknown key; did you mean 'epochs'?"),
+        ("train.epochs=0", "train.epochs: expected an integer, at least 1, got 0"),
+        ("train.epochs=many", 'train.epochs: expected an integer, got "many"'),
+        ("audio.sample_rate=22.05", "audio.sample_rate: expected an integer in Hz, got 22.05"),
+        ("audio.channels=left,right", 'audio.channels: expected "mono", all that is trained so far, got "left,right"'),
+        ("augment.mixup=-1", "augment.mixup: expected a number, at least 0, got -1"),
+        ("train.epochs", "--set: expected KEY=VALUE, as in train.epochs=10, got 'train.epochs'"),
+        ("name.first=3", "--set name.first=3: expected a table at 'name', got a value"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write_config(tmp_path / "toy.toml"), [setting])
+    assert message in str(caught.value)
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    path = write_config(tmp_path / "toy.toml", CONFIG.replace('labels = "labels.csv"', ""))
+    with pytest.raises(ConfigError, match=r"data\.labels: expected a CSV file or a folder of classes.*got nothing"):
+        load_config(path)
+
+
+def test_what_is_no_toml_is_said(tmp_path: Path) -> None:
+    path = write_config(tmp_path / "toy.toml", "name = ")
+    with pytest.raises(ConfigError, match=r"toy\.toml: expected TOML, got something else"):
+        load_config(path)
+    with pytest.raises(ConfigError, match=r"none\.toml: expected a TOML file, got: No such file"):
+        load_config(tmp_path / "none.toml")

@@ -1,0 +1,128 @@
+"""The list of recordings is checked row by row; scenes with too few recordings are left out."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.corpus import SCENES, scene_samples, write_corpus, write_list, write_wav
+
+from trainer.config import DataConfig
+from trainer.data.audio import decode, load_responses
+from trainer.data.recordings import load_corpus
+from trainer.errors import DataError
+
+
+def test_a_list_becomes_a_corpus(tmp_path: Path) -> None:
+    write_corpus(tmp_path, n_recordings=2, seconds=1.0)
+    corpus = load_corpus(tmp_path, DataConfig(labels="labels.csv"))
+    assert corpus.labels == SCENES
+    assert corpus.targets() == [0, 0, 1, 1, 2, 2]
+    assert [(item.file, item.source) for item in corpus.recordings[:2]] == [
+        ("south/hiss-0.wav", "south"),
+        ("north/hiss-1.wav", "north"),
+    ]
+    assert [item.file for item in corpus.none] == ["south/white.wav"]
+    assert corpus.left_out == ()
+
+
+def test_a_scene_of_one_recording_is_left_out(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d", "e", "f"):
+        write_wav(tmp_path / f"{name}.wav", np.zeros(100))
+    rows = [("a.wav", "park"), ("b.wav", "park"), ("c.wav", "tram"), ("d.wav", "bus"), ("e.wav", "bus")]
+    write_list(tmp_path / "labels.csv", rows, ("file", "scene_label"))
+    corpus = load_corpus(tmp_path, DataConfig(labels="labels.csv"))
+    assert corpus.labels == ("bus", "park")
+    assert [item.file for item in corpus.left_out] == ["c.wav"]
+
+
+def test_files_of_one_recording_count_once(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        write_wav(tmp_path / f"{name}.wav", np.zeros(100))
+    rows = [("a.wav", "park", "p1"), ("b.wav", "park", "p1"), ("c.wav", "bus", "b1"), ("d.wav", "bus", "b2")]
+    write_list(tmp_path / "labels.csv", rows, ("file", "scene_label", "recording"))
+    with pytest.raises(DataError, match=r"expected at least two scenes with 2 recordings each, got bus 2, park 1"):
+        load_corpus(tmp_path, DataConfig(labels="labels.csv"))
+
+
+def test_a_folder_of_classes_becomes_a_corpus(tmp_path: Path) -> None:
+    for scene in ("bus", "park"):
+        for index in range(2):
+            write_wav(tmp_path / "scenes" / scene / f"{index}.wav", np.zeros(100))
+    corpus = load_corpus(tmp_path, DataConfig(labels="scenes"))
+    assert [(item.file, item.label, item.source) for item in corpus.recordings] == [
+        ("bus/0.wav", "bus", "scenes"),
+        ("bus/1.wav", "bus", "scenes"),
+        ("park/0.wav", "park", "scenes"),
+        ("park/1.wav", "park", "scenes"),
+    ]
+    (tmp_path / "scenes" / "tram").mkdir()
+    with pytest.raises(DataError, match="expected recordings of the scene 'tram', got an empty folder"):
+        load_corpus(tmp_path, DataConfig(labels="scenes"))
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "message"),
+    [
+        (("path", "scene_label"), [("a.wav", "park")], "expected a column 'file', got path, scene_label"),
+        (("file",), [("a.wav",)], "expected a column 'scene_label', got file"),
+        ((), [], "expected at least two scenes with 2 recordings each, got no recordings"),
+        (("file", "scene_label"), [("a.wav", "park"), ("x.wav", "park")], "line 3: expected a file at "),
+        (
+            ("file", "scene_label"),
+            [("a.wav", "park"), ("a.wav", "park")],
+            "line 3: expected each file once, got 'a.wav'",
+        ),
+        (("file", "scene_label"), [("a.wav", "")], "line 2: expected a file and its scene, got 'a.wav' and ''"),
+        (
+            ("file", "scene_label", "recording"),
+            [("a.wav", "park", "one"), ("b.wav", "bus", "one")],
+            "line 3: expected one scene for recording 'one', got 'bus' and 'park'",
+        ),
+    ],
+)
+def test_a_broken_list_is_named(
+    tmp_path: Path, head: tuple[str, ...], rows: list[tuple[str, ...]], message: str
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        write_wav(tmp_path / name, np.zeros(10))
+    write_list(tmp_path / "labels.csv", rows, head)
+    with pytest.raises(DataError) as caught:
+        load_corpus(tmp_path, DataConfig(labels="labels.csv"))
+    assert message in str(caught.value)
+
+
+def test_a_missing_list_says_how_to_name_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"expected a list of recordings, got: No such file.*--data FOLDER"):
+        load_corpus(tmp_path, DataConfig(labels="labels.csv"))
+
+
+def test_decoding_gives_the_samples_of_the_file(tmp_path: Path) -> None:
+    samples = scene_samples("whistle", 1.5, 3)
+    write_wav(tmp_path / "a.wav", samples)
+    decoded = decode(tmp_path / "a.wav", 24_000)
+    assert decoded.dtype == np.float32
+    assert decoded.shape == samples.shape
+    np.testing.assert_allclose(decoded, samples, atol=2 / 32767)
+
+
+def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    with pytest.raises(DataError, match=r"text\.wav: expected a recording"):
+        decode(tmp_path / "text.wav", 24_000)
+
+
+def test_impulse_responses_have_unit_energy(tmp_path: Path) -> None:
+    response = np.zeros(500)
+    response[[0, 40]] = 0.5, -0.25
+    write_wav(tmp_path / "mic.wav", response)
+    with wave.open(str(tmp_path / "mic.wav")) as file:
+        assert file.getframerate() == 24_000
+    (loaded,) = load_responses(tmp_path, 24_000)
+    assert np.square(loaded).sum() == pytest.approx(1.0, abs=1e-5)
+    assert loaded[40] / loaded[0] == pytest.approx(-0.5, abs=1e-3)
+    assert load_responses(None, 24_000) == []
+    with pytest.raises(DataError, match=r"expected impulse responses as \.wav files, got none"):
+        load_responses(tmp_path / "nowhere", 24_000)

@@ -1,0 +1,33 @@
+"""The `trainer` command itself: its subcommands and what --help says of them all."""
+
+from __future__ import annotations
+
+import click
+
+from ascstream import __version__
+from trainer.cli.evaluate import evaluate
+from trainer.cli.export import export
+from trainer.cli.fetch import fetch
+from trainer.cli.fit import fit
+from trainer.cli.models import models
+from trainer.cli.synth import synth
+
+_EPILOG = """\b
+Two commands from recordings to a bundle:
+  trainer fit configs/slim_audio.toml --data FOLDER
+  trainer export --data FOLDER
+
+\b
+Exit codes: 0 done · 1 run-time · 2 a configuration or argument · 3 recordings or a run · 4 a bundle, or a package that
+is not installed · 130 stopped with Ctrl-C (go on with fit's --resume; fetch goes on by itself)."""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="trainer", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show where an error comes from.")
+def app(debug: bool) -> None:
+    """Train scene classifiers from recordings, and export them as bundles."""
+
+
+for command in (evaluate, export, fetch, fit, models, synth):
+    app.add_command(command)

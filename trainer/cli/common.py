@@ -1,0 +1,77 @@
+"""What subcommands share: the data folder, the run they are about, its report as a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trainer.errors import MissingError, RunError
+
+if TYPE_CHECKING:
+    from trainer.run import Run
+
+DATA_VARIABLE = "ASCSTREAM_TEST_DATA"
+RUNS = Path("runs")
+
+data_option = click.option(
+    "--data",
+    "root",
+    type=click.Path(path_type=Path),
+    envvar=DATA_VARIABLE,
+    show_envvar=True,
+    default=Path(),
+    help="The folder that the configuration's paths are relative to.",
+)
+run_argument = click.argument("run", required=False, type=click.Path(path_type=Path))
+
+
+def need_torch() -> None:
+    """Say what to type where torch is not installed.
+
+    Raises:
+        MissingError: It is not.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingError(
+            f"expected torch, which training needs, got: {error}; type: pip install 'ascstream[train]'"
+        ) from None
+
+
+def open_named_run(folder: Path | None) -> Run:
+    """A run, or the newest.
+
+    Raises:
+        RunError: There is none.
+    """
+    from trainer.run import newest_run, open_run
+
+    if folder is None and not RUNS.is_dir():
+        raise RunError(f"{RUNS}: expected a folder of runs, got none here; make one with: trainer fit CONFIG")
+    return open_run(newest_run(RUNS) if folder is None else folder)
+
+
+def print_report(run: Run) -> None:
+    """The figures that matter, as a table."""
+    from trainer.run import REPORT
+
+    report: dict[str, Any] = json.loads((run.folder / REPORT).read_text(encoding="utf-8"))
+    click.echo(f"{'':28}accuracy  log loss  calibration error  by recording")
+    lines = [("held-out recordings", "folds"), ("  baseline", "folds_baseline")]
+    lines += [("held-out sources", "sources"), ("  baseline", "sources_baseline")] if "sources" in report else []
+    for name, key in lines:
+        windows, recordings = report[key]["windows"], report[key]["by_recording"]
+        click.echo(
+            f"{name:28}{windows['accuracy']:8.3f}  {windows['log_loss']:8.3f}  {windows['calibration_error']:17.3f}  "
+            f"{recordings['accuracy']:12.3f}"
+        )
+    chance = report["chance"]
+    click.echo(f"{'chance':28}{chance['accuracy']:8.3f}  {chance['log_loss']:8.3f}")
+    for label, recall in report["folds"]["windows"]["recall"].items():
+        counts = report["folds"]["windows"]
+        counted = f"{counts['n_windows'][label]} windows of {counts['n_recordings'][label]} recordings"
+        click.echo(f"  {label:26}{recall:8.3f}  ({counted})")

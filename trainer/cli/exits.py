@@ -1,0 +1,70 @@
+"""How the command ends: exit codes and one message for every error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from trainer.cli.app import app
+from trainer.errors import TrainerError
+
+_STOPPED = {
+    "fit": "stopped; go on with --resume",
+    "fetch": "stopped; type the same command again to go on",
+    "synth": "stopped; nothing was written",
+}
+"""What Ctrl-C leaves behind, by subcommand."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: What was typed after `trainer`; None: `sys.argv`.
+
+    Returns:
+        The exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with app.make_context("trainer", words.copy()) as context:
+            app.invoke(context)
+            sys.stdout.flush()
+    except click.exceptions.Exit as finished:
+        return finished.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the one place that turns errors into messages)
+        if "--debug" in words:
+            import traceback
+
+            traceback.print_exception(error)
+        code, message = _explain(error, next((word for word in words if not word.startswith("-")), ""))
+        click.echo(message, err=True)
+        return code
+    return 0
+
+
+def _explain(error: BaseException, command: str) -> tuple[int, str]:
+    """Exit code and message of an error of a subcommand."""
+    from ascstream.errors import AscstreamError
+    from engines.errors import EngineError
+
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return 2, error.format_message()
+    if isinstance(error, click.UsageError):
+        hint = f"\nTry '{error.ctx.command_path} --help'." if error.ctx is not None else ""
+        return 2, f"trainer: {error.format_message()}{hint}"
+    if isinstance(error, (TrainerError, AscstreamError)):
+        return error.exit_code, f"trainer: {error}"
+    if isinstance(error, EngineError):
+        return 4, f"trainer: {error}"
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return 130, f"trainer: {_STOPPED.get(command, 'stopped')}"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return 1, f"trainer: {where}{error.strerror or error}"
+    return 1, f"trainer: {type(error).__name__}: {error}; this is a bug: run again with --debug and report it"

@@ -1,0 +1,82 @@
+"""`trainer models`: our networks and the published ones in one table, or as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trainer.models.reference import Protocol, Reference
+
+_HEADINGS = ("name", "modality", "input", "parameters", "MACs", "accuracy", "log loss", "protocol")
+_RIGHT = {"parameters", "MACs", "accuracy", "log loss"}
+"""Columns of numbers."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Everything that is known of each network, as JSON.")
+def models(as_json: bool) -> None:
+    """List the networks: ours, then the published ones with what their authors reached.
+
+    Input is one window without its batch: channels × bands × hops of features. Parameters and multiply-accumulates are
+    of ten labels and one window. Accuracies stand on different protocols: see the letters below the table.
+    """
+    from trainer.models import TRAINABLE
+    from trainer.models.ours import OURS
+    from trainer.models.reference import REFERENCES
+
+    records = [*OURS.values(), *REFERENCES.values()]
+    if as_json:
+        click.echo(json.dumps([_plain(record) | {"fit": record.name in TRAINABLE} for record in records], indent=2))
+        return
+    protocols = list(dict.fromkeys(record.protocol for record in records if record.protocol is not None))
+    rows = [_row(record, protocols) for record in records]
+    widths = [max(len(cell) for cell in column) for column in zip(_HEADINGS, *rows, strict=True)]
+    for row in (_HEADINGS, *rows):
+        cells = zip(_HEADINGS, row, widths, strict=True)
+        parts = [cell.rjust(width) if heading in _RIGHT else cell.ljust(width) for heading, cell, width in cells]
+        click.echo("  ".join(parts).rstrip())
+    click.echo("\nprotocols, never to be compared with each other:")
+    for letter, protocol in zip(_LETTERS, protocols, strict=False):
+        click.echo(f"  {letter}  {protocol.corpus}; {protocol.unit}; epoch: {protocol.selection}")
+    click.echo(f"\ntrainer fit takes: {', '.join(TRAINABLE)}")
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def _row(record: Reference, protocols: list[Protocol]) -> tuple[str, ...]:
+    """The cells of a network."""
+    shapes = " + ".join("×".join(str(size) for size in shape) for shape in record.inputs.values())
+    accuracy = "–" if record.accuracy is None else f"{100 * record.accuracy:.1f} %"
+    log_loss = "–" if record.log_loss is None else f"{record.log_loss:.3f}"
+    letter = "–" if record.protocol is None else _LETTERS[protocols.index(record.protocol)]
+    return (
+        record.name,
+        record.modality,
+        shapes,
+        f"{record.parameters:,}",
+        _macs(record.macs),
+        accuracy,
+        log_loss,
+        letter,
+    )
+
+
+def _macs(number: int) -> str:
+    """Three digits and a unit: "39.5 M"."""
+    for unit, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g} {letter}"
+    return str(number)
+
+
+def _plain(record: Reference) -> dict[str, object]:
+    """A record as JSON has it; how it is built stays out."""
+    protocol = None if record.protocol is None else dataclasses.asdict(record.protocol)
+    names = [field.name for field in dataclasses.fields(record) if field.name not in ("factory", "options", "protocol")]
+    shapes = {name: list(shape) for name, shape in record.inputs.items()}
+    return {name: getattr(record, name) for name in names} | {"inputs": shapes, "protocol": protocol}

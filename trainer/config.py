@@ -1,0 +1,242 @@
+"""What a run is made of: one TOML file, frozen records, every key checked; the input is the manifest's own record.
+
+`load_config("configs/slim_audio.toml", ["train.epochs=2"])`. Unknown keys are refused with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.errors import ManifestError
+from engines.manifest import AudioInput, SmoothingSpec, WindowSpec
+from engines.schema import decode, encode, rule
+from trainer.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """Where some of the recordings come from, for the card."""
+
+    title: str = rule("a title")
+    """What it is."""
+    url: str = rule("an address")
+    """Where anyone can gather it."""
+    licence: str = rule("a licence")
+    """Under which terms."""
+    credit: str = rule("a sentence", default="")
+    """The attribution it asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Which recordings, and what they are called."""
+
+    labels: str = rule("a CSV file or a folder of classes, inside the data folder")
+    """`file,scene_label[,confidence,licence,recording,source]`, files beside it; or a folder with a folder a class."""
+    impulse_responses: str | None = rule("a folder inside the data folder, or null", default=None)
+    """Impulse responses of microphones."""
+    impulse_response_credit: str = rule("a sentence", default="")
+    """Where they come from, for the card."""
+    none_label: str = rule("a label", default="none")
+    """Recordings of none of the scenes: never trained on, only to see how often the network is sure of itself."""
+    min_recordings: int = rule("an integer", minimum=2, default=2)
+    """A label with fewer recordings cannot be evaluated and is left out."""
+    groups: Mapping[str, tuple[str, ...]] = rule("labels a group", default_factory=dict)
+    """Coarser answers; labels that are not trained are left out."""
+    sources: Mapping[str, SourceConfig] = rule("an object a source", default_factory=dict)
+    """Sources by the name in the CSV's `source`, or the first folder of `file`."""
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """What is done to windows in training, and how often. Probabilities are per window."""
+
+    gain_db: float = rule("a range in dB", minimum=0, default=20.0)
+    """Uniform gain of ± this."""
+    response_probability: float = rule("a probability", minimum=0, maximum=1, default=0.5)
+    """An impulse response of a microphone, if there are any."""
+    tilt_probability: float = rule("a probability", minimum=0, maximum=1, default=0.5)
+    """A smooth random frequency response."""
+    tilt_db: float = rule("a range in dB", minimum=0, default=8.0)
+    """Standard deviation of that response at its knots, an octave apart."""
+    lowpass_probability: float = rule("a probability", minimum=0, maximum=1, default=0.5)
+    """A low-pass, as codecs and telephones have."""
+    lowpass_hertz: float = rule("a frequency in Hz", above=0, default=3000.0)
+    """Lowest cut-off; the highest is half the sample rate; uniform in its logarithm."""
+    noise_probability: float = rule("a probability", minimum=0, maximum=1, default=0.3)
+    """White or pink noise under the window."""
+    noise_snr_db: float = rule("a ratio in dB", default=10.0)
+    """Loudest noise: signal above it by this much; the quietest lies 40 dB lower."""
+    mix_probability: float = rule("a probability", minimum=0, maximum=1, default=0.3)
+    """Another recording of the same scene on top, −10 to 0 dB."""
+    mixup: float = rule("a number", minimum=0, default=0.2)
+    """Beta(α, α) of mixing two windows' features and labels; 0 switches it off."""
+    style_probability: float = rule("a probability", minimum=0, maximum=1, default=0.3)
+    """Frequency-wise MixStyle: a band's mean and spread mixed with those of another window."""
+    band_mask: int = rule("an integer number of bands", minimum=0, default=12)
+    """Longest of two masks over bands."""
+    hop_mask: int = rule("an integer number of hops", minimum=0, default=10)
+    """Longest of two masks over hops."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Which network."""
+
+    name: str = rule("a network's name; `trainer models` lists them", default="slim_audio")
+    """Name in the registry."""
+    dropout: float | None = rule("a probability, or null", minimum=0, maximum=0.9, default=None)
+    """Part dropped in training, where the network drops any; null: as much as it drops by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """How long and how fast."""
+
+    epochs: int = rule("an integer", minimum=1, default=40)
+    """Passes of `windows_per_epoch`."""
+    windows_per_epoch: int = rule("an integer", minimum=1, default=2048)
+    """Windows drawn: scenes alike, then recordings alike, then a random place."""
+    batch_size: int = rule("an integer", minimum=2, default=64)
+    """Windows a step."""
+    learning_rate: float = rule("a positive number", above=0, default=2e-3)
+    """Peak of the schedule: warm-up over a tenth, then half a cosine to zero."""
+    weight_decay: float = rule("a number", minimum=0, default=0.05)
+    """AdamW's, on weights of two axes and more."""
+    label_smoothing: float = rule("a fraction", minimum=0, maximum=0.5, default=0.05)
+    """Part of the target spread over all scenes."""
+    average_decay: float = rule("a fraction", minimum=0, maximum=0.99999, default=0.99)
+    """Exponential moving average of the weights: what is evaluated and exported."""
+    threads: int = rule("an integer", minimum=1, default=1)
+    """Threads torch may use; one more prepares the windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateConfig:
+    """How held-out figures come about."""
+
+    folds: int = rule("an integer", minimum=2, default=5)
+    """Parts the recordings are dealt into; each is held out once."""
+    hold_out_sources: bool = rule("true or false", default=True)
+    """Whether each source is held out once, too, where every scene remains in the others."""
+    step_seconds: float = rule("a duration in seconds", above=0, default=0.5)
+    """Time between two held-out windows' ends."""
+    precision: float = rule("a fraction", minimum=0, maximum=1, default=0.8)
+    """Part of the answers named that shall be right: thresholds are the lowest that reach it on held-out recordings."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleConfig:
+    """What the exported bundle says of itself."""
+
+    version: str = rule("a version", default="1.0.0")
+    """The bundle's version."""
+    description: str = rule("a sentence", default="A scene classifier.")
+    """What it is, in a line."""
+    licence: str = rule("an SPDX expression", default="Apache-2.0")
+    """Licence of the weights."""
+    limits: tuple[str, ...] = rule("a list of sentences", default=())
+    """What the card says it cannot do, beside what the figures say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One run."""
+
+    name: str = rule("a name")
+    """Of the run and of its bundle."""
+    seed: int = rule("an integer", minimum=0, default=1)
+    """Everything random follows from it."""
+    data: DataConfig = rule("a table")
+    """Recordings."""
+    audio: AudioInput = rule("a table")
+    """The network's input, as in the manifest; without `normalisation`, each band's is measured in training."""
+    window: WindowSpec = rule("a table")
+    """Length, step and tail."""
+    smoothing: SmoothingSpec = rule("a table", default_factory=SmoothingSpec)
+    """The runtime's filter."""
+    model: ModelConfig = rule("a table", default_factory=ModelConfig)
+    """The network."""
+    augment: AugmentConfig = rule("a table", default_factory=AugmentConfig)
+    """What is done to windows in training."""
+    train: TrainConfig = rule("a table", default_factory=TrainConfig)
+    """How long and how fast."""
+    evaluate: EvaluateConfig = rule("a table", default_factory=EvaluateConfig)
+    """How held-out figures come about."""
+    bundle: BundleConfig = rule("a table", default_factory=BundleConfig)
+    """What the bundle says of itself."""
+
+    @property
+    def n_window_samples(self) -> int:
+        """Samples that the network hears of a window, the context before it included, at its rate."""
+        return round((self.window.seconds + self.audio.context_seconds) * self.audio.sample_rate)
+
+
+def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
+    """Read a configuration.
+
+    Args:
+        path: A TOML file.
+        settings: "a.b=value" each, over what the file says; the value as in TOML, or else a string.
+
+    Raises:
+        ConfigError: The file cannot be read, or says something it may not; the message names the key.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a TOML file, got: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML, got something else: {error}") from None
+    for setting in settings:
+        _set(data, setting)
+    return parse_config(data, str(path))
+
+
+def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
+    """Build a configuration from parsed TOML or JSON.
+
+    Raises:
+        ConfigError: It says something it may not; the message names the key.
+    """
+    try:
+        config = decode(Config, data)
+    except ManifestError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    if config.audio.channels != "mono":
+        raise ConfigError(
+            f'{where}: audio.channels: expected "mono", all that is trained so far, got "{config.audio.channels}"'
+        )
+    return config
+
+
+def config_to_json(config: Config) -> str:
+    """A configuration as JSON that `parse_config` reads."""
+    return json.dumps(encode(config), indent=2, ensure_ascii=False) + "\n"
+
+
+def _set(data: dict[str, Any], setting: str) -> None:
+    """Put "a.b=value" into nested tables."""
+    key, equals, text = setting.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigError(f"--set: expected KEY=VALUE, as in train.epochs=10, got {setting!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for name in names[:-1]:
+        data = data.setdefault(name, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"--set {setting}: expected a table at {name!r}, got a value")
+    data[names[-1]] = value

@@ -1,0 +1,155 @@
+"""Which recordings there are and what they are called: a labelled CSV or a folder of classes, checked row by row."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.config import DataConfig
+from trainer.errors import DataError
+
+_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".mkv", ".mov", ".webm"}
+_FILE, _LABEL = "file", "scene_label"
+_OPTIONAL = ("confidence", "licence", "recording", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One labelled file."""
+
+    file: str
+    """Path as the list names it, with '/'."""
+    path: Path
+    """Where it lies."""
+    label: str
+    """The scene, or the `none` label."""
+    group: str
+    """What is never split between training and evaluation: files of one place and time; else the file itself."""
+    source: str
+    """Where it comes from."""
+    confidence: str = ""
+    """How sure the label is, in the list's words."""
+    licence: str = ""
+    """Its terms, in the list's words."""
+
+    def sha256(self) -> str:
+        """Hash of the file's bytes."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The recordings of a run."""
+
+    labels: tuple[str, ...]
+    """Scenes that are trained, in alphabetical order."""
+    recordings: tuple[Recording, ...]
+    """Recordings of these scenes, in the list's order."""
+    none: tuple[Recording, ...]
+    """Recordings of none of the scenes."""
+    left_out: tuple[Recording, ...]
+    """Recordings of scenes with too few of them."""
+
+    def targets(self) -> list[int]:
+        """Position in `labels` of each recording's scene."""
+        return [self.labels.index(recording.label) for recording in self.recordings]
+
+
+def load_corpus(root: Path, config: DataConfig) -> Corpus:
+    """Read the list of recordings and choose the scenes that can be trained and evaluated.
+
+    Args:
+        root: The data folder.
+        config: Which list in it, and the rules.
+
+    Raises:
+        DataError: The list is missing or broken; a row has no file or no label; fewer than two scenes remain.
+    """
+    place = root / config.labels
+    rows = _read_folder(place) if place.is_dir() else _read_csv(place)
+    groups: dict[str, set[str]] = {}
+    for row in rows:
+        groups.setdefault(row.label, set()).add(row.group)
+    labels = sorted(
+        label
+        for label, members in groups.items()
+        if label != config.none_label and len(members) >= config.min_recordings
+    )
+    if len(labels) < 2:
+        counts = ", ".join(f"{label} {len(members)}" for label, members in sorted(groups.items())) or "no recordings"
+        raise DataError(
+            f"{place}: expected at least two scenes with {config.min_recordings} recordings each, got {counts}"
+        )
+    return Corpus(
+        tuple(labels),
+        tuple(row for row in rows if row.label in labels),
+        tuple(row for row in rows if row.label == config.none_label),
+        tuple(row for row in rows if row.label not in labels and row.label != config.none_label),
+    )
+
+
+def _read_csv(path: Path) -> list[Recording]:
+    """Read `file,scene_label,…`; files lie beside the list."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
+            rows = list(reader)
+    except OSError as error:
+        raise DataError(
+            f"{path}: expected a list of recordings, got: {error.strerror}; name the data folder with --data FOLDER"
+        ) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: expected a CSV file, got something else: {error}") from None
+    for column in (_FILE, _LABEL):
+        if column not in columns:
+            raise DataError(f"{path}: expected a column {column!r}, got {', '.join(columns) or 'an empty file'}")
+    return _checked(path, ((number, row) for number, row in enumerate(rows, start=2)))
+
+
+def _checked(path: Path, rows: Iterable[tuple[int, dict[str, str | None]]]) -> list[Recording]:
+    """Rows as recordings; a group keeps one label."""
+    recordings: list[Recording] = []
+    lines: dict[str, int] = {}
+    label_of: dict[str, Recording] = {}
+    for number, row in rows:
+        where = f"{path}, line {number}"
+        file, label = ((row.get(column) or "").strip() for column in (_FILE, _LABEL))
+        if not file or not label:
+            raise DataError(f"{where}: expected a file and its scene, got {file!r} and {label!r}")
+        if file in lines:
+            raise DataError(f"{where}: expected each file once, got {file!r} as in line {lines[file]}")
+        lines[file] = number
+        place = path.parent / file
+        if not place.is_file():
+            raise DataError(f"{where}: expected a file at {place}, got none")
+        confidence, licence, group, source = ((row.get(column) or "").strip() for column in _OPTIONAL)
+        recording = Recording(file, place, label, group or file, source or _folder_of(file), confidence, licence)
+        other = label_of.setdefault(recording.group, recording)
+        if other.label != label:
+            raise DataError(
+                f"{where}: expected one scene for recording {recording.group!r}, got {label!r} and {other.label!r}"
+            )
+        recordings.append(recording)
+    return recordings
+
+
+def _read_folder(path: Path) -> list[Recording]:
+    """Read `class/file`; every file is a recording of its own."""
+    recordings: list[Recording] = []
+    for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."):
+        files = sorted(entry for entry in folder.rglob("*") if entry.suffix.lower() in _SUFFIXES)
+        if not files:
+            raise DataError(f"{folder}: expected recordings of the scene {folder.name!r}, got an empty folder")
+        for file in files:
+            name = file.relative_to(path).as_posix()
+            recordings.append(Recording(name, file, folder.name, name, path.name))
+    return recordings
+
+
+def _folder_of(file: str) -> str:
+    """The first folder of a relative path."""
+    return file.split("/", 1)[0] if "/" in file else ""

@@ -1,0 +1,36 @@
+"""The head that the wave-spec-fusion networks share: a latent vector to logits."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+LATENT = 1024
+"""Length of a branch's vector: 256 channels at 4 places in time."""
+PLACES = 4
+"""Places in time that a branch ends with."""
+WIDTHS = (512, 256)
+"""Hidden layers."""
+
+
+class LatentHead(nn.Module):
+    """Dropout, linear, LeakyReLU, BatchNorm, twice and in this order; dropout, linear."""
+
+    def __init__(self, n_labels: int, *, n_in: int = LATENT, dropout: float = 0.3) -> None:
+        """Make a head with fresh weights.
+
+        Args:
+            n_labels: Length of the answer.
+            n_in: Length of the latent vector.
+            dropout: Part dropped in training before each linear layer.
+        """
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in WIDTHS:
+            layers += [nn.Dropout(dropout), nn.Linear(n_in, width), nn.LeakyReLU(0.01), nn.BatchNorm1d(width)]
+            n_in = width
+        self.layers = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(n_in, n_labels))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """[n, n_in] to [n, n_labels] logits."""
+        logits: Tensor = self.layers(latent)
+        return logits

@@ -1,0 +1,32 @@
+"""Our own networks, described as the published ones are: no published figures, their cards have measured ones.
+
+Parameters and multiply-accumulates are those of ten labels, as in the table of published systems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from trainer.models.reference import Reference
+
+_ROWS = (
+    Reference(
+        name="slim_audio",
+        about="inverted residuals with squeeze-excitation on log-mel",
+        modality="audio",
+        inputs={"features": (1, 64, 48)},
+        parameters=85_292,
+        macs=4_085_792,
+        published="none",
+        accuracy=None,
+        log_loss=None,
+        protocol=None,
+        source="this project",
+        repository="this one",
+        factory="trainer.models.slim_audio:SlimAudio",
+    ),
+)
+
+OURS: Mapping[str, Reference] = MappingProxyType({row.name: row for row in _ROWS})
+"""Name to record."""

@@ -1,0 +1,106 @@
+"""The slim audio network: inverted residuals with squeeze-excitation on a log-mel window; [n, 1, 64, 48] to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Stage(NamedTuple):
+    """A run of blocks of one width."""
+
+    width: int
+    """Channels out."""
+    n_blocks: int
+    """Blocks; the first may stride and change the width, the others are residual."""
+    stride: tuple[int, int]
+    """Stride of the first block over bands and hops."""
+
+
+STEM_WIDTH = 16
+STAGES = (Stage(24, 2, (2, 2)), Stage(40, 2, (2, 2)), Stage(64, 2, (2, 1)))
+EXPANSION = 3
+"""Channels inside a block by channels at its ends."""
+SQUEEZE = 4
+"""Channels of a block by channels of its gate's bottleneck."""
+
+
+class SlimAudio(nn.Module):
+    """Stem, stages of inverted residuals, a gate in the last block of each stage, mean over bands and hops, linear.
+
+    Inverted residuals follow Sandler et al. (MobileNetV2, 2018) and Schmid et al. (CP-Mobile, 2023), the gates Hu et
+    al. (squeeze-and-excitation, 2018). Every normalisation is a BatchNorm behind a convolution, which the exporter
+    folds away: at this size operators cost more than arithmetic.
+    """
+
+    def __init__(self, n_labels: int, *, dropout: float = 0.2, stages: Sequence[Stage] = STAGES) -> None:
+        """Make a network with fresh weights.
+
+        Args:
+            n_labels: Length of the answer.
+            dropout: Part of the pooled features dropped in training.
+            stages: Widths, depths and strides.
+        """
+        super().__init__()
+        self.stem = nn.Sequential(*_convolution(1, STEM_WIDTH, kernel=3, stride=(2, 2)), nn.ReLU(inplace=True))
+        blocks: list[nn.Module] = []
+        width = STEM_WIDTH
+        for stage in stages:
+            for index in range(stage.n_blocks):
+                stride = stage.stride if index == 0 else (1, 1)
+                blocks.append(InvertedResidual(width, stage.width, stride, gated=index == stage.n_blocks - 1))
+                width = stage.width
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Sequential(*_convolution(width, 2 * width, kernel=1), nn.ReLU(inplace=True))
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(2 * width, n_labels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[n, 1, n_mels, n_hops] normalised log-mel to [n, n_labels] logits."""
+        maps = self.head(self.blocks(self.stem(features)))
+        logits: Tensor = self.classify(self.dropout(maps.mean(dim=(2, 3))))
+        return logits
+
+
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel apart, optionally weigh the channels, project; a shortcut where shapes agree."""
+
+    def __init__(self, n_in: int, n_out: int, stride: tuple[int, int], *, gated: bool) -> None:
+        super().__init__()
+        inner = EXPANSION * n_in
+        layers = [*_convolution(n_in, inner, kernel=1), nn.ReLU(inplace=True)]
+        layers += [*_convolution(inner, inner, kernel=3, stride=stride, groups=inner), nn.ReLU(inplace=True)]
+        if gated:
+            layers.append(Gate(inner, max(8, n_in // SQUEEZE)))
+        self.path = nn.Sequential(*layers, *_convolution(inner, n_out, kernel=1))
+        self.shortcut = stride == (1, 1) and n_in == n_out
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[n, n_in, h, w] to [n, n_out, h / stride, w / stride]."""
+        out: Tensor = self.path(maps)
+        return maps + out if self.shortcut else out
+
+
+class Gate(nn.Module):
+    """Squeeze-excitation: each channel weighed by what all channels say on average over the window."""
+
+    def __init__(self, n_channels: int, n_hidden: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(n_channels, n_hidden, 1)
+        self.excite = nn.Conv2d(n_hidden, n_channels, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """[n, n_channels, h, w] to the same shape."""
+        context = torch.relu(self.squeeze(maps.mean(dim=(2, 3), keepdim=True)))
+        return maps * torch.sigmoid(self.excite(context))
+
+
+def _convolution(
+    n_in: int, n_out: int, *, kernel: int, stride: tuple[int, int] = (1, 1), groups: int = 1
+) -> list[nn.Module]:
+    """A convolution that keeps the size but for its stride, and its normalisation."""
+    convolution = nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(n_out)]
