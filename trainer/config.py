@@ -10,12 +10,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engines.errors import ManifestError
-from engines.manifest import AudioInput, SmoothingSpec, WindowSpec
+from engines.manifest import AudioInput, SmoothingSpec, VideoInput, WindowSpec
 from engines.schema import decode, encode, rule
 from trainer.errors import ConfigError
+from trainer.inputs import Inputs
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -39,10 +40,18 @@ class SourceConfig:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which recordings, and what they are called."""
+    """Which recordings, and what they are called: either a list of them, or a corpus that `trainer prepare` decoded."""
 
-    labels: str = rule("a CSV file or a folder of classes, inside the data folder")
+    labels: str | None = rule("a CSV file or a folder of classes, inside the data folder, or null", default=None)
     """`file,scene_label[,confidence,licence,recording,source]`, files beside it; or a folder with a folder a class."""
+    prepared: str | None = rule("a folder that `trainer prepare` made, inside the data folder, or null", default=None)
+    """A prepared corpus: trained on its training split, reported on its evaluation split."""
+    fold: str | None = rule("a fold's name, or null", default=None)
+    """Of a prepared corpus that is dealt into folds: the one to report on."""
+    validation_share: float = rule("a fraction", above=0, maximum=0.5, default=0.1)
+    """Of a prepared corpus: part of the training clips, in whole locations, that chooses the epoch."""
+    calibration_cities: int = rule("an integer", minimum=0, default=1)
+    """Of a prepared corpus of three cities or more: training cities held out whole to fit the temperatures on."""
     impulse_responses: str | None = rule("a folder inside the data folder, or null", default=None)
     """Impulse responses of microphones."""
     impulse_response_credit: str = rule("a sentence", default="")
@@ -87,6 +96,20 @@ class AugmentConfig:
     """Longest of two masks over bands."""
     hop_mask: int = rule("an integer number of hops", minimum=0, default=10)
     """Longest of two masks over hops."""
+    mixup_form: Literal["pair", "batch", "every_other"] = rule("a form of mixup", default="pair")
+    """pair: a weight a window · batch: one weight a batch · every_other: one weight, in every second batch."""
+    mono_probability: float = rule("a probability", minimum=0, maximum=1, default=0.2)
+    """Stereo networks: both channels replaced by their mean, as from a mono microphone."""
+    flip_probability: float = rule("a probability", minimum=0, maximum=1, default=0.5)
+    """Frames mirrored left to right, all of a window alike."""
+    crop_scale: float = rule("a fraction", above=0, maximum=1, default=0.7)
+    """Smallest part of a frame's sides that is cut out and scaled back, all of a window alike."""
+    colour: float = rule("a fraction", minimum=0, maximum=1, default=0.3)
+    """Brightness, contrast and saturation vary by ± this part."""
+    drop_audio: float = rule("a probability", minimum=0, maximum=1, default=0.15)
+    """Audio-visual networks with presence flags: the sound is missing."""
+    drop_video: float = rule("a probability", minimum=0, maximum=1, default=0.15)
+    """Audio-visual networks with presence flags: the picture is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +120,50 @@ class ModelConfig:
     """Name in the registry."""
     dropout: float | None = rule("a probability, or null", minimum=0, maximum=0.9, default=None)
     """Part dropped in training, where the network drops any; null: as much as it drops by itself."""
+    weights: str | None = rule("a file, or null", default=None)
+    """Trained weights to begin with, .safetensors or a checkpoint of tensors alone, inside the data folder."""
+    weights_sha256: str | None = rule("64 hexadecimal digits, or null", default=None)
+    """Hash that file must have."""
+    weights_part: str = rule("a name", default="")
+    """Which part of the network they are for, as "encoder"; "": all of it."""
+    freeze: tuple[str, ...] = rule("a list of names of parts", default=())
+    """Parts that keep their weights, as "encoder"."""
+    options: Mapping[str, int | float | bool | str] = rule("a value an option", default_factory=dict)
+    """What else the network's factory takes, as its docstring says."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepConfig:
+    """One stage of a recipe that trains a network part by part; what is null is as in `[train]`."""
+
+    parts: tuple[str, ...] = rule("a list of names of parts")
+    """Modules that are trained, as "scene.audio"; all others are frozen. [""]: all."""
+    answer: str = rule("an output", default="fused")
+    """Output that the loss is about."""
+    epochs: int | None = rule("an integer, or null", minimum=1, default=None)
+    """At most."""
+    learning_rate: float | None = rule("a positive number, or null", above=0, default=None)
+    """Peak."""
+    batch_size: int | None = rule("an integer, or null", minimum=2, default=None)
+    """Windows a step."""
+    mixup: float | None = rule("a number, or null", minimum=0, default=None)
+    """Beta(α, α)."""
+    plateau_epochs: int | None = rule("an integer, or null", minimum=1, default=None)
+    """Of schedule plateau."""
+    stop_epochs: int | None = rule("an integer, or null", minimum=1, default=None)
+    """Early stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistilConfig:
+    """Knowledge distillation: the network also learns a teacher's answers (Hinton et al. 2015)."""
+
+    teacher: str = rule("a bundle or a run, inside the data folder")
+    """A bundle's folder, or a finished run of this trainer; its labels must be the same."""
+    temperature: float = rule("a positive number", above=0, default=2.0)
+    """Both answers are softened by this; the loss is multiplied by its square."""
+    weight: float = rule("a fraction", minimum=0, maximum=1, default=0.5)
+    """Of the teacher's answers in the loss; the labels have the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +185,35 @@ class TrainConfig:
     average_decay: float = rule("a fraction", minimum=0, maximum=0.99999, default=0.99)
     """Exponential moving average of the weights: what is evaluated and exported."""
     threads: int = rule("an integer", minimum=1, default=1)
-    """Threads torch may use; one more prepares the windows."""
+    """Threads torch may use."""
+    workers: int = rule("an integer", minimum=1, default=1)
+    """Threads that prepare windows ahead."""
+    optimizer: Literal["adamw", "adam", "sgd"] = rule("an optimiser", default="adamw")
+    """adam: weight decay as a penalty; sgd: with `momentum`, Nesterov's."""
+    momentum: float = rule("a fraction", minimum=0, maximum=0.999, default=0.9)
+    """Of sgd."""
+    schedule: Literal["cosine", "onecycle", "linear", "plateau", "constant"] = rule("a schedule", default="cosine")
+    """cosine: warm-up over a tenth, then half a cosine to zero · onecycle: up over 0.3, down to 1e-4 of it, momentum
+    opposite · linear: warm-up over a tenth, constant to a third, down to 0.5 % at nine tenths · plateau: times
+    `plateau_factor` after `plateau_epochs` without a lower validation loss · constant."""
+    plateau_factor: float = rule("a fraction", above=0, maximum=1, default=0.5)
+    """Of schedule plateau."""
+    plateau_epochs: int = rule("an integer", minimum=1, default=15)
+    """Of schedule plateau."""
+    stop_epochs: int | None = rule("an integer, or null", minimum=1, default=None)
+    """Training ends after so many epochs without a lower validation loss; null: never early."""
+    select: Literal["last", "best"] = rule('"last" or "best"', default="last")
+    """Weights that are kept: the last epoch's, or those of the lowest validation loss (prepared corpora)."""
+    head_weight: float = rule("a number", minimum=0, default=0.3)
+    """Weight of the loss of each head beside the answer, in networks that have such."""
+    mixed_precision: bool = rule("true or false", default=False)
+    """bfloat16 where the device is quick at it: activations, not weights."""
+    device: str = rule('"auto", "cpu" or "cuda"', default="auto")
+    """auto: a GPU if there is one."""
+    steps: tuple[StepConfig, ...] = rule("a list of tables", default=())
+    """Stages trained one after another, each with its own parts and rates; none: all of it at once."""
+    distil: DistilConfig | None = rule("a table, or null", default=None)
+    """A teacher to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +254,12 @@ class Config:
     """Everything random follows from it."""
     data: DataConfig = rule("a table")
     """Recordings."""
-    audio: AudioInput = rule("a table")
-    """The network's input, as in the manifest; without `normalisation`, each band's is measured in training."""
+    audio: AudioInput | None = rule("a table, or null", default=None)
+    """Features, as in the manifest; without `normalisation`, each band's is measured in training."""
+    waveform: AudioInput | None = rule("a table, or null", default=None)
+    """The samples themselves, for networks that take them, beside features or alone."""
+    video: VideoInput | None = rule("a table, or null", default=None)
+    """Frames, as in the manifest."""
     window: WindowSpec = rule("a table")
     """Length, step and tail."""
     smoothing: SmoothingSpec = rule("a table", default_factory=SmoothingSpec)
@@ -177,9 +276,14 @@ class Config:
     """What the bundle says of itself."""
 
     @property
+    def inputs(self) -> Inputs:
+        """What the network takes."""
+        return Inputs(self.audio, self.waveform, self.video)
+
+    @property
     def n_window_samples(self) -> int:
         """Samples that the network hears of a window, the context before it included, at its rate."""
-        return round((self.window.seconds + self.audio.context_seconds) * self.audio.sample_rate)
+        return self.inputs.n_samples(self.window.seconds)
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
@@ -213,10 +317,16 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
         config = decode(Config, data)
     except ManifestError as error:
         raise ConfigError(f"{where}: {error}") from None
-    if config.audio.channels != "mono":
+    if (config.data.labels is None) == (config.data.prepared is None):
+        got = "both" if config.data.labels is not None else "none"
+        raise ConfigError(f"{where}: data: expected either labels or prepared, got {got}")
+    rates = {entry.sample_rate for entry in (config.audio, config.waveform) if entry is not None}
+    if len(rates) > 1:
         raise ConfigError(
-            f'{where}: audio.channels: expected "mono", all that is trained so far, got "{config.audio.channels}"'
+            f"{where}: waveform.sample_rate: expected the rate of [audio], got {sorted(rates)}; a source has one rate"
         )
+    if not rates and config.video is None:
+        raise ConfigError(f"{where}: expected a table [audio], [waveform] or [video], got none: a network takes inputs")
     return config
 
 

@@ -128,9 +128,11 @@ class OpenedContainer:
 
     def close(self) -> None:
         """Give the container back; may be called twice."""
-        self.container.close()
-        if self._pipe is not None:
-            self._pipe.close()
+        try:
+            self.container.close()
+        finally:
+            if self._pipe is not None:
+                self._pipe.close()
 
     def raise_interrupt(self) -> None:
         """Raise what interrupted the reading of a pipe, if anything did."""

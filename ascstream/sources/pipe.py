@@ -88,6 +88,13 @@ class PipeReader:
             raise interrupt
 
     def close(self) -> None:
-        """Close what `open` opened; may be called twice."""
-        if self._owned:
-            self._file.close()
+        """End the reading and close what `open` opened; may be called twice.
+
+        The generator ends here, where an interrupt that arrives meanwhile can be raised: left to the garbage collector,
+        it would be printed and lost.
+        """
+        try:
+            self._reading.close()
+        finally:
+            if self._owned:
+                self._file.close()

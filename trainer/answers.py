@@ -1,0 +1,50 @@
+"""What a network said of a set of clips, segment by segment, and with a modality missing: one file, read by evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import RunError
+from trainer.files import write_whole
+
+WHOLE = "whole"
+"""The condition in which all of a network's modalities are there; the others name the one that is left."""
+_LOGITS = "logits_"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Logits of every segment of some clips, under every condition the network can answer in."""
+
+    clips: NDArray[np.int64]
+    """[n_segments] position of each segment's clip in the run's list; in order of clips and of time."""
+    logits: Mapping[str, NDArray[np.float32]]
+    """[n_segments, n_labels] a condition: "whole"; "audio", "video": that modality alone."""
+
+
+def save_answers(path: Path, answers: Answers) -> None:
+    """Write answers whole or not at all."""
+    arrays = {_LOGITS + name: logits.astype(np.float32) for name, logits in answers.logits.items()}
+    write_whole(path, lambda file: np.savez(file, clips=answers.clips, **arrays))
+
+
+def load_answers(path: Path) -> Answers:
+    """Read what `save_answers` wrote.
+
+    Raises:
+        RunError: It is not there, or is something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            logits = {name.removeprefix(_LOGITS): arrays[name] for name in arrays.files if name.startswith(_LOGITS)}
+            answers = Answers(arrays["clips"], logits)
+    except (OSError, ValueError, KeyError, EOFError):
+        raise RunError(f"{path}: expected the answers of a network, got none; train it with: trainer fit") from None
+    if WHOLE not in answers.logits or any(len(part) != len(answers.clips) for part in answers.logits.values()):
+        raise RunError(f"{path}: expected a row of logits a segment, got something else; train it with: trainer fit")
+    return answers
