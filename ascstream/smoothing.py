@@ -31,7 +31,7 @@ _FLOOR = 1e-6
 
 
 class SceneFilter:
-    """The posterior over scenes given all windows so far."""
+    """The posterior over scenes given all windows so far; of one stream, or of several that go side by side."""
 
     def __init__(self, n_labels: int, spec: SmoothingSpec, window_seconds: float) -> None:
         """Start from no knowledge.
@@ -62,16 +62,17 @@ class SceneFilter:
 
         Args:
             probabilities: [n_labels], calibrated, under even prior odds; None: nothing usable was heard or seen.
+                Of several streams: [n_streams, n_labels], always as many.
             elapsed_seconds: Time since the previous window's end; the window's length for the first.
 
         Returns:
-            [n_labels] the posterior at this window's end.
+            The posterior at this window's end, as `probabilities`.
         """
         if self._tau <= 0:
             if probabilities is None:
                 self.reset()
             else:
-                self._posterior = np.asarray(probabilities, np.float64) / np.sum(probabilities)
+                self._posterior = np.asarray(probabilities, np.float64) / np.sum(probabilities, axis=-1, keepdims=True)
             return self.posterior
         if probabilities is None:
             self._mix(elapsed_seconds)
@@ -88,8 +89,8 @@ class SceneFilter:
             at = (step + 0.5) / n_steps
             evidence = (before + at * (now - before)) * (seconds / self._tau)
             self._mix(seconds / 2)
-            self._posterior = self._posterior * np.exp(evidence - evidence.max())
-            self._posterior /= self._posterior.sum()
+            self._posterior = self._posterior * np.exp(evidence - evidence.max(axis=-1, keepdims=True))
+            self._posterior /= self._posterior.sum(axis=-1, keepdims=True)
             self._mix(seconds / 2)
         self._last = now
         return self.posterior

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ascstream.smoothing import SceneFilter
 from trainer.data.splits import Split
 from trainer.metrics import (
     Integers,
@@ -27,13 +26,11 @@ from trainer.metrics import (
     fit_temperature,
     log_loss,
     recording_probabilities,
-    recording_weights,
     softmax,
 )
 from trainer.run import BASELINE, FINAL, PREDICTIONS, REPORT, Run, write_text
+from trainer.thresholds import choose_thresholds, smooth_clips
 
-_THRESHOLDS = np.round(np.arange(0.40, 0.96, 0.01), 2)
-"""Considered for naming a scene or a group."""
 _TIME_CONSTANTS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Of the runtime's filter, in seconds, to compare."""
 
@@ -64,7 +61,9 @@ def write_report(run: Run) -> dict[str, Any]:
     sources = [split for split in run.splits if split.name.startswith("source-")]
     held_out = gather(run, folds)
     smoothed = smooth(run, held_out, run.config.smoothing.time_constant_seconds)
-    thresholds = choose_thresholds(run, smoothed, held_out.targets, held_out.recordings)
+    thresholds = choose_thresholds(
+        smoothed, held_out.targets, held_out.recordings, _groups(run), run.config.evaluate.precision
+    )
     report: dict[str, Any] = {
         "temperature": round(held_out.temperature, 4),
         "chance": {"accuracy": 1 / len(run.labels), "log_loss": float(np.log(len(run.labels)))},
@@ -111,56 +110,14 @@ def gather(run: Run, splits: Sequence[Split], name: str = PREDICTIONS) -> HeldOu
 
 def smooth(run: Run, held_out: HeldOut, time_constant_seconds: float) -> Vector:
     """[n_windows, n_labels]: what the runtime's filter makes of the windows, each recording a stream of its own."""
-    step, window = run.config.evaluate.step_seconds, run.config.window.seconds
     spec = replace(run.config.smoothing, time_constant_seconds=time_constant_seconds)
-    smoothed = np.zeros_like(held_out.probabilities)
-    for number in np.unique(held_out.recordings):
-        scene_filter = SceneFilter(len(run.labels), spec, window)
-        for count, index in enumerate(np.flatnonzero(held_out.recordings == number)):
-            smoothed[index] = scene_filter.update(held_out.probabilities[index], window if count == 0 else step)
-    return smoothed
+    step, window = run.config.evaluate.step_seconds, run.config.window.seconds
+    return smooth_clips(held_out.probabilities, held_out.recordings, spec, window, step)
 
 
-def choose_thresholds(run: Run, smoothed: Vector, targets: Integers, recordings: Integers) -> dict[str, float]:
-    """The lowest thresholds whose named answers are right as often as `evaluate.precision` demands.
-
-    Every recording counts alike; scenes count as often as they were recorded, since how often a named answer is right
-    depends on how often it could have been another. Where no threshold is enough, the highest considered stands. Groups
-    are judged where no scene is named.
-
-    Returns:
-        "scene" and "group", and for each its "_precision" and "_coverage": how often it is right where it is named, and
-        the part of all time it is named.
-    """
-    weights = recording_weights(recordings)
-    wanted = run.config.evaluate.precision
-    everywhere = np.ones(len(targets), bool)
-    scores, right = smoothed.max(axis=1), smoothed.argmax(axis=1) == targets
-    scene, precision, coverage = _threshold(scores, right, weights, everywhere, wanted)
-    chosen = {"scene": scene, "scene_precision": precision, "scene_coverage": coverage}
-    members = [[run.labels.index(label) for label in group] for group in run.groups.values()]
-    if members:
-        sums = np.stack([smoothed[:, group].sum(axis=1) for group in members], axis=1)
-        best = sums.argmax(axis=1)
-        right = np.array([target in members[group] for target, group in zip(targets, best, strict=True)])
-        group, precision, coverage = _threshold(sums.max(axis=1), right, weights, scores < scene, wanted)
-        chosen |= {"group": group, "group_precision": precision, "group_coverage": coverage}
-    return chosen
-
-
-def _threshold(
-    scores: Vector, right: np.ndarray[Any, np.dtype[np.bool_]], weights: Vector, where: Any, wanted: float
-) -> tuple[float, float, float]:
-    """Threshold, precision and coverage."""
-    threshold, precision, coverage = float(_THRESHOLDS[-1]), 0.0, 0.0
-    for value in _THRESHOLDS:
-        named = where & (scores >= value)
-        coverage = float(weights[named].sum())
-        precision = float(weights[named & right].sum() / coverage) if coverage > 0 else 0.0
-        threshold = float(value)
-        if coverage > 0 and precision >= wanted:
-            break
-    return threshold, precision, coverage
+def _groups(run: Run) -> list[list[int]]:
+    """Positions of each group's labels."""
+    return [[run.labels.index(label) for label in members] for members in run.groups.values()]
 
 
 def _figures(run: Run, held_out: HeldOut) -> dict[str, Any]:
@@ -185,7 +142,7 @@ def _figures(run: Run, held_out: HeldOut) -> dict[str, Any]:
 
 def _group_accuracy(run: Run, probabilities: Vector, targets: Integers, weights: Vector) -> float | None:
     """Part of the windows whose best group holds the scene."""
-    members = [[run.labels.index(label) for label in group] for group in run.groups.values()]
+    members = _groups(run)
     if not members:
         return None
     best = np.stack([probabilities[:, group].sum(axis=1) for group in members], axis=1).argmax(axis=1)

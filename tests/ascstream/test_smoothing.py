@@ -97,6 +97,16 @@ def test_a_hole_counts_once() -> None:
     assert with_hole.posterior == pytest.approx(without.posterior, abs=1e-9)
 
 
+@pytest.mark.parametrize("tau", [0.0, 2.0])
+def test_streams_side_by_side_are_filtered_as_one_by_one(tau: float) -> None:
+    scores = np.random.default_rng(0).dirichlet(np.ones(4), (3, 6))
+    together = SceneFilter(4, SmoothingSpec(tau), 1.0)
+    side_by_side = np.stack([together.update(scores[:, k], 0.5) for k in range(6)], axis=1)
+    for stream, posteriors in zip(scores, side_by_side, strict=True):
+        alone = SceneFilter(4, SmoothingSpec(tau), 1.0)
+        np.testing.assert_allclose(posteriors, [alone.update(window, 0.5) for window in stream], rtol=1e-12)
+
+
 def test_a_certain_window_is_no_proof() -> None:
     filter_ = SceneFilter(2, SmoothingSpec(1.0, 30.0), 1.0)
     posterior = filter_.update(np.array([1.0, 0.0]), 1.0)
