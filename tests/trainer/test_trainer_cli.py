@@ -19,7 +19,7 @@ from trainer.models.reference import REFERENCES
 def trainer(*words: str, cwd: Path, without_torch: bool = False) -> subprocess.CompletedProcess[str]:
     blocked = "for name in ('torch', 'torchaudio'): sys.modules[name] = None\n" if without_torch else ""
     code = f"import sys\n{blocked}from trainer.cli import main\nsys.exit(main())"
-    environment = {name: value for name, value in os.environ.items() if name != "ASCSTREAM_TEST_DATA"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ASCSTREAM_")}
     return subprocess.run(
         [sys.executable, "-c", code, *words],
         cwd=cwd,
@@ -90,7 +90,7 @@ def test_a_missing_torch_says_what_to_type(tmp_path: Path) -> None:
         done = trainer(*words, cwd=tmp_path, without_torch=True)
         assert done.returncode == 4
         assert done.stderr.startswith("trainer: expected torch, which training needs")
-        assert done.stderr.endswith("type: pip install 'ascstream[train]'\n")
+        assert done.stderr.endswith("pip install 'ascstream[train]', or in a checkout: pip install -e '.[train]'\n")
         assert done.stdout == ""
 
 

@@ -11,9 +11,10 @@ import click
 from trainer.errors import MissingError, RunError
 
 if TYPE_CHECKING:
+    from trainer.clip_run import ClipRun
     from trainer.run import Run
 
-DATA_VARIABLE = "ASCSTREAM_TEST_DATA"
+DATA_VARIABLE = "ASCSTREAM_DATA"
 RUNS = Path("runs")
 
 data_option = click.option(
@@ -38,21 +39,24 @@ def need_torch() -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingError(
-            f"expected torch, which training needs, got: {error}; type: pip install 'ascstream[train]'"
+            f"expected torch, which training needs, got: {error}; type: pip install 'ascstream[train]', "
+            "or in a checkout: pip install -e '.[train]'"
         ) from None
 
 
-def open_named_run(folder: Path | None) -> Run:
-    """A run, or the newest.
+def open_named_run(folder: Path | None) -> Run | ClipRun:
+    """A run on recordings or on prepared clips, or the newest.
 
     Raises:
         RunError: There is none.
     """
+    from trainer.clip_run import is_clip_run, open_clip_run
     from trainer.run import newest_run, open_run
 
     if folder is None and not RUNS.is_dir():
         raise RunError(f"{RUNS}: expected a folder of runs, got none here; make one with: trainer fit CONFIG")
-    return open_run(newest_run(RUNS) if folder is None else folder)
+    named = newest_run(RUNS) if folder is None else folder
+    return open_clip_run(named) if is_clip_run(named) else open_run(named)
 
 
 def print_report(run: Run) -> None:
