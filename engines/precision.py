@@ -1,0 +1,254 @@
+"""A float32 graph in less: typed float16, and int8 by Q/DQ pairs. The precision is in the graph, not in a builder's flags.
+
+Both run in ONNX Runtime, so what they cost is known before any accelerator is seen, and both are what a strongly typed
+TensorRT network takes. Which nodes stay float32 is decided in `sensitive.py`. Needs the `build` extra.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.base import Array
+from engines.errors import BackendError
+from engines.sensitive import RANGE_SENSITIVE, Nodes, end_layers, float32_nodes
+
+_LAYERS = ("Conv", "Gemm", "MatMul")
+"""What is quantised: their inputs and weights."""
+_ADDED = "ascstream_"
+"""Names of what is added begin so."""
+_PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
+"""Tells the quantiser that shapes are known, so that it does not print a recommendation."""
+_QUANTISER_OPTIONS: Mapping[str, Any] = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "DedicatedQDQPair": True,
+    "AddQDQPairToWeight": True,
+    "QuantizeBias": False,
+    "MatMulConstBOnly": True,
+}
+"""Symmetric, since TensorRT knows no zero points; weights stay float32 before their own Q/DQ pair, as its older parsers
+want them; a product of two activations stays float32."""
+
+
+def to_float16(graph: bytes, keep_float32: Collection[str] = RANGE_SENSITIVE) -> bytes:
+    """Type a graph in float16: every node either whole in float16 or whole in float32, with casts between.
+
+    Inputs and outputs stay float32, and so do the first and the last layers, nodes of the kinds in `keep_float32`, what
+    lies between two of them, and nodes with a constant that float16 cannot hold.
+
+    Args:
+        graph: An ONNX file in float32, its weights inside.
+        keep_float32: Operators that overflow or lose too much.
+
+    Raises:
+        BackendError: It is no such graph, all of its layers stay float32, or onnx is not installed.
+    """
+    model = _load(graph)
+    nodes = Nodes(model)
+    kept = float32_nodes(nodes, keep_float32)
+    if kept.issuperset(nodes.layers()):
+        raise BackendError("float16: expected layers that may be typed so between the first and the last, got none")
+    types = _Float16(nodes)
+    rewritten: list[Any] = []
+    for index, node in enumerate(nodes.nodes):
+        rewritten += types.retype(node, half=index not in kept)
+    rewritten += types.outputs(rewritten, [value.name for value in model.graph.output])
+    _replace(model.graph.node, rewritten)
+    _replace(model.graph.initializer, types.constants())
+    _replace(model.graph.value_info, [])
+    return _checked(model, "float16")
+
+
+def to_int8(graph: bytes, feeds: Iterable[Mapping[str, Array]]) -> bytes:
+    """Insert Q/DQ pairs around convolutions and matrix products with weights; what else there is stays float32.
+
+    A tensor's range is that of all feeds, symmetric; a weight's is its own, one an output channel. The last layers stay
+    float32: two hundred levels are few for logits.
+
+    Args:
+        graph: An ONNX file in float32, its weights inside.
+        feeds: What the graph meets in use: input to array, some tens to hundreds of windows. The same feeds in the same
+            order give the same bytes.
+
+    Raises:
+        BackendError: It is no such graph, there is nothing to quantise, there are no feeds, or onnx is not installed.
+    """
+    model = _load(graph)
+    nodes = Nodes(model)
+    for index, node in enumerate(nodes.nodes):
+        node.name = f"node_{index}"  # excluded by name below; exporters leave it out, or use it twice
+    layers = {index for index in nodes.layers() if nodes.nodes[index].op_type in _LAYERS}
+    layers -= end_layers(nodes)
+    if not layers:
+        raise BackendError("int8: expected convolutions or matrix products besides the last one, got none to quantise")
+    given = iter(feeds)
+    first = next(given, None)
+    if first is None:
+        raise BackendError("int8: expected feeds to measure ranges on, got none")
+    entry = model.metadata_props.add()
+    entry.key, entry.value = _PREPARED
+    quantised = _quantise(model, _chained(first, given), [nodes.nodes[index].name for index in sorted(layers)])
+    _replace(quantised.metadata_props, [])
+    return _checked(quantised, "int8")
+
+
+class _Float16:
+    """Every float tensor of a graph in the types it is wanted in; casts where it is not made so."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self._nodes = nodes
+        self._is_half: dict[str, bool] = {}
+        self._cast: dict[str, str] = {}
+        self._made: dict[str, Any] = {}
+
+    def retype(self, node: Any, *, half: bool) -> list[Any]:
+        """The node in its type, after the casts that its inputs need and have not had."""
+        fresh: list[Any] = []
+        for position, name in enumerate(node.input):
+            if self._nodes.is_float(name):
+                node.input[position] = self._in_type(name, half, fresh)
+        floats = [name for name in node.output if self._nodes.is_float(name)]
+        self._is_half |= dict.fromkeys(floats, half)
+        if half and floats:
+            _retype_attributes(node)
+        return [*fresh, node]
+
+    def outputs(self, nodes: list[Any], names: Iterable[str]) -> list[Any]:
+        """Casts that give a graph its float32 outputs; among `nodes`, the float16 ones get other names."""
+        fresh: list[Any] = []
+        for name in names:
+            if self._is_half.get(name, False):
+                inner = f"{_ADDED}{name}_half"
+                for node in nodes:
+                    for side in (node.input, node.output):
+                        _replace(side, [inner if other == name else other for other in side])
+                fresh.append(_cast_node(inner, name, half=False))
+        return fresh
+
+    def constants(self) -> list[Any]:
+        """Constants in the types that are used."""
+        used = {name for node in self._nodes.nodes for name in node.input}
+        return [tensor for tensor in (*self._nodes.constants.values(), *self._made.values()) if tensor.name in used]
+
+    def _in_type(self, name: str, half: bool, fresh: list[Any]) -> str:
+        """The name of that tensor in float16 or float32."""
+        if self._is_half.get(name, False) == half:
+            return name
+        other = f"{_ADDED}{name}_{'float16' if half else 'float32'}"
+        if name in self._nodes.constants:
+            if other not in self._made:
+                self._made[other] = _half_constant(self._nodes.constants[name], other)
+        elif other not in self._cast:
+            self._cast[other] = name
+            fresh.append(_cast_node(name, other, half=half))
+        return other
+
+
+def _load(graph: bytes) -> Any:
+    """The model of a file."""
+    onnx = _onnx()
+    try:
+        return onnx.load_from_string(graph)
+    except Exception as error:  # noqa: BLE001  (protobuf's errors share no base that is public)
+        raise BackendError(f"expected an ONNX file, got something else: {error}") from None
+
+
+def _checked(model: Any, precision: str) -> bytes:
+    """The file of a model that the checker passes, types and shapes included."""
+    onnx = _onnx()
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BackendError(f"{precision}: expected a graph that can be typed so, got: {error}") from None
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _quantise(model: Any, feeds: Iterator[Mapping[str, Array]], names: list[str]) -> Any:
+    """Let ONNX Runtime measure ranges and insert the pairs; its files lie in a private folder and go with it."""
+    onnx = _onnx()
+    try:
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    except ImportError as error:
+        raise _missing("ONNX Runtime's quantiser", error) from None
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  (untyped)
+        def get_next(self) -> Mapping[str, Array] | None:
+            return next(feeds, None)
+
+    with tempfile.TemporaryDirectory(prefix="ascstream-") as folder:
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            model,
+            path,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(_LAYERS),
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=names,
+            extra_options=dict(_QUANTISER_OPTIONS),
+        )
+        return onnx.load(path)
+
+
+def _chained(first: Mapping[str, Array], rest: Iterator[Mapping[str, Array]]) -> Iterator[Mapping[str, Array]]:
+    """The first one put back."""
+    yield first
+    yield from rest
+
+
+def _half_constant(tensor: Any, name: str) -> Any:
+    """A constant in float16."""
+    onnx = _onnx()
+    with np.errstate(over="ignore", under="ignore"):
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
+    return onnx.numpy_helper.from_array(values, name)
+
+
+def _retype_attributes(node: Any) -> None:
+    """Make a node that gives float32 by an attribute of its own give float16."""
+    onnx = _onnx()
+    for attribute in node.attribute:
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
+            attribute.i = onnx.TensorProto.FLOAT16
+        elif node.op_type == "ConstantOfShape" and attribute.name == "value":
+            attribute.t.CopyFrom(_half_constant(attribute.t, attribute.t.name))
+
+
+def _cast_node(source: str, target: str, *, half: bool) -> Any:
+    """One cast."""
+    onnx = _onnx()
+    kind = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
+    return onnx.helper.make_node("Cast", [source], [target], f"{target}_cast", to=kind)
+
+
+def _replace(field: Any, values: Iterable[Any]) -> None:
+    """Give a repeated field of a message other values."""
+    fresh = list(values)
+    del field[:]
+    field.extend(fresh)
+
+
+def _onnx() -> Any:
+    """Import onnx, or say what to type."""
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.numpy_helper
+        import onnx.shape_inference
+    except ImportError as error:
+        raise _missing("onnx", error) from None
+    return onnx
+
+
+def _missing(what: str, error: ImportError) -> BackendError:
+    """The error of a package that is not there."""
+    return BackendError(
+        f"expected {what}, which other precisions are made with, got: {error}; type: pip install 'ascstream[build]'"
+    )

@@ -1,0 +1,197 @@
+"""Which nodes of a graph stay float32 when the others are typed float16: the ends, and what overflows or loses too much.
+
+`precision.py` does the typing. A *layer* is an operator with weights; what lies between layers is cheap either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import numpy as np
+
+from engines.errors import BackendError
+
+RANGE_SENSITIVE = frozenset(
+    {
+        *("Softmax", "LogSoftmax", "LogSumExp", "Log", "Exp", "Softplus", "Pow", "Sqrt", "Reciprocal"),
+        *("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp"),
+        *("GlobalAveragePool", "CumSum"),
+        *("BatchNormalization", "LayerNormalization", "InstanceNormalization"),
+        *("GRU", "LSTM", "RNN"),  # ONNX Runtime 1.31 has no float16 ones, and ends the process where casts meet them
+        "Resize",  # its scales are float32 in any type
+    }
+)
+"""Sums of many terms, exponentials, logarithms, and divisions by a spread: float16 ends at 65,504 and has 11 bits."""
+_LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "GRU", "LSTM", "RNN"})
+_RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
+_HALF_MAX, _HALF_TINY = 65504.0, 2.0**-25
+"""Beyond the first a number is infinite in float16, up to the second it is 0."""
+
+
+class Nodes:
+    """A graph's nodes in their order, who gives a tensor, who takes it, and what is constant."""
+
+    def __init__(self, model: Any) -> None:
+        """Look a model through; in it, too, constants made or renamed by nodes lose their nodes.
+
+        Raises:
+            BackendError: It is no float32 graph, or a tensor's type cannot be told.
+        """
+        import onnx
+
+        self.nodes, self.constants = _split(model)
+        self.inputs = [value.name for value in model.graph.input if value.name not in self.constants]
+        self.outputs = [value.name for value in model.graph.output]
+        self.giver = {name: index for index, node in enumerate(self.nodes) for name in node.output}
+        self.takers: dict[str, list[int]] = {}
+        for index, node in enumerate(self.nodes):
+            for name in node.input:
+                self.takers.setdefault(name, []).append(index)
+        self._types = {tensor.name: tensor.data_type for tensor in self.constants.values()}
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+        for value in (*inferred.value_info, *inferred.input, *inferred.output):
+            self._types.setdefault(value.name, value.type.tensor_type.elem_type)
+        self._float = onnx.TensorProto.FLOAT
+        self._check()
+
+    def is_float(self, name: str) -> bool:
+        """Whether a tensor is float32."""
+        return self._types.get(name) == self._float
+
+    def floats(self, index: int) -> list[str]:
+        """A node's float inputs that are no constants."""
+        return [name for name in self.nodes[index].input if self.is_float(name) and name not in self.constants]
+
+    def layers(self) -> list[int]:
+        """Nodes with weights; a product of two activations has none."""
+        return [index for index in range(len(self.nodes)) if self.is_layer(index)]
+
+    def is_layer(self, index: int) -> bool:
+        """Whether that node has weights."""
+        node = self.nodes[index]
+        weights = node.input[1:] if node.op_type in _RECURRENT else node.input[:2]
+        return node.op_type in _LAYERS and any(name in self.constants for name in weights)
+
+    def _check(self) -> None:
+        """Refuse graphs within graphs, and types that are not known or not float32."""
+        for node in self.nodes:
+            if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+                raise BackendError(f"expected a graph without branches, got {node.op_type}; export it unrolled")
+            if any(name and not self._types.get(name) for name in node.output):
+                raise BackendError(f"expected tensors of known types, got none for what {node.op_type} gives")
+        other = {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in self.nodes}
+        if other or not any(self.is_float(name) for name in self.inputs):
+            raise BackendError("expected a float32 graph, got one of another precision; give the float32 one")
+
+
+def _split(model: Any) -> tuple[list[Any], dict[str, Any]]:
+    """A graph's nodes, and its constants by name: those that nodes make or rename become initializers."""
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    outputs = {value.name for value in graph.output}
+    other: dict[str, str] = {}
+    nodes = []
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = other.get(name, name)
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+            constants[node.output[0]].name = node.output[0]
+        elif node.op_type == "Identity" and node.input[0] in constants and node.output[0] not in outputs:
+            other[node.output[0]] = node.input[0]
+        else:
+            nodes.append(node)
+    nodes, tensors = [_copied(node) for node in nodes], [_copied(tensor) for tensor in constants.values()]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(tensors)
+    return list(graph.node), {tensor.name: tensor for tensor in graph.initializer}
+
+
+def _copied(message: Any) -> Any:
+    """A message that its owner may lose."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def float32_nodes(nodes: Nodes, operators: Collection[str]) -> set[int]:
+    """Positions of the nodes that stay float32."""
+    kept = {index for index, node in enumerate(nodes.nodes) if node.op_type in operators}
+    kept |= {index for index in range(len(nodes.nodes)) if not _fits(nodes, index)}
+    kept |= _first(nodes) | _last(nodes)
+    return kept | _between(nodes, kept)
+
+
+def end_layers(nodes: Nodes) -> set[int]:
+    """Positions of the layers that outputs come from."""
+    return {index for index in _last(nodes) if nodes.is_layer(index)}
+
+
+def _first(nodes: Nodes) -> set[int]:
+    """First layers, and what is done to the inputs before them."""
+    raw = set(nodes.inputs)
+    first: set[int] = set()
+    for index, node in enumerate(nodes.nodes):
+        floats = nodes.floats(index)
+        if not floats or not raw.issuperset(floats):
+            continue
+        if not nodes.is_layer(index):
+            raw.update(node.output)
+        first.add(index)
+    return first
+
+
+def _last(nodes: Nodes) -> set[int]:
+    """Last layers, and what is done to the answers after them; a junction that a layer leads straight to is an end.
+
+    Behind it a residual network would go on to its very beginning, by the way around every block.
+    """
+    last: set[int] = set()
+    todo = [nodes.giver[name] for name in nodes.outputs if name in nodes.giver]
+    while todo:
+        index = todo.pop()
+        if index in last:
+            continue
+        last.add(index)
+        if nodes.is_layer(index):
+            continue
+        givers = {nodes.giver[name] for name in nodes.floats(index) if name in nodes.giver}
+        todo += {giver for giver in givers if nodes.is_layer(giver)} or givers
+    return last
+
+
+def _between(nodes: Nodes, kept: set[int]) -> set[int]:
+    """Nodes without weights that only float32 leads to, or nothing, and that lead to float32: casts would only lose."""
+    after = set(nodes.inputs)
+    for index, node in enumerate(nodes.nodes):
+        if index in kept or (not nodes.is_layer(index) and after.issuperset(nodes.floats(index))):
+            after.update(node.output)
+    before: set[int] = set()
+    for index in reversed(range(len(nodes.nodes))):
+        takers = {taker for name in nodes.nodes[index].output for taker in nodes.takers.get(name, ())}
+        if not nodes.is_layer(index) and takers & (kept | before):
+            before.add(index)
+    return {index for index in before if after.issuperset(nodes.nodes[index].output)}
+
+
+def _fits(nodes: Nodes, index: int) -> bool:
+    """Whether float16 holds a node's constants: none becomes infinite, and no single number becomes 0."""
+    return all(_holds(nodes.constants[name]) for name in _float_constants(nodes, index))
+
+
+def _float_constants(nodes: Nodes, index: int) -> Iterable[str]:
+    """A node's constants that would be converted."""
+    return (name for name in nodes.nodes[index].input if name in nodes.constants and nodes.is_float(name))
+
+
+def _holds(tensor: Any) -> bool:
+    """Whether float16 holds a constant."""
+    import onnx
+
+    sizes = np.abs(onnx.numpy_helper.to_array(tensor))
+    finite = sizes[np.isfinite(sizes)]
+    if finite.size and finite.max() > _HALF_MAX:
+        return False
+    return not (finite.size == 1 and 0 < finite.max() <= _HALF_TINY)
