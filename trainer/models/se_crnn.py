@@ -95,6 +95,10 @@ class SeCrnn(nn.Module):
         answers: Answers = self.scene(features, encode_frames(self.encoder, frames))
         return answers
 
+    def penalty(self) -> Tensor:
+        """What the recipe adds to the loss: the visual network's."""
+        return self.scene.visual.penalty()
+
     def start_step(self, name: str) -> TrainingStep:
         """Freeze what a step of the recipe leaves alone, free what it trains.
 

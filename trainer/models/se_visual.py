@@ -59,9 +59,15 @@ class SeVisual(nn.Module):
         logits: Tensor = self.scene(encode_frames(self.encoder, frames))
         return logits
 
+    def penalty(self) -> Tensor:
+        """What the recipe adds to the loss."""
+        return self.scene.penalty()
+
 
 def encode_frames(encoder: nn.Module, frames: Tensor) -> Tensor:
-    """[n, n_frames, …] to [n, n_frames, n_numbers]: each frame by itself."""
+    """[n, n_frames, 3, height, width] to [n, n_frames, n_numbers]: each frame by itself; embeddings stay."""
+    if frames.dim() == 3:
+        return frames
     embeddings: Tensor = encoder(frames.flatten(0, 1))
     return embeddings.reshape(frames.shape[0], frames.shape[1], -1)
 

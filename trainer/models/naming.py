@@ -1,0 +1,132 @@
+"""How published files name the weights of networks that are built here, and how these are called by us."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from torch import Tensor, nn
+
+from trainer.models.clip_visual import ClipVisual
+from trainer.models.resnet import ResnetTrunk
+from trainer.models.vgg import VggEncoder
+
+Weights = dict[str, Tensor]
+"""Name to tensor, as in a module's state."""
+Naming = Callable[[Weights], Weights]
+"""Published names to ours; what has no place in the network by design, as a classifier behind it, falls away."""
+
+
+def published_names(part: nn.Module) -> list[Naming]:
+    """The ways in which files name the weights of this part of a network; the first are its own names."""
+    kinds: dict[type[nn.Module], list[Naming]] = {
+        VggEncoder: [_vgg_caffe],
+        ResnetTrunk: [_resnet_panns],
+        ClipVisual: [_clip_open, _clip_transformers],
+    }
+    own: Naming = _vgg_torchvision if isinstance(part, VggEncoder) else _undistributed
+    return [own, *kinds.get(type(part), [])]
+
+
+def _undistributed(weights: Weights) -> Weights:
+    """Our own names, perhaps of a network that was spread over devices."""
+    return {name.replace("module.", ""): tensor for name, tensor in weights.items()}
+
+
+def _vgg_torchvision(weights: Weights) -> Weights:
+    """Names of torchvision's VGG16, its classifier left out."""
+    return _without(_undistributed(weights), "classifier.")
+
+
+_VGG_CAFFE: Mapping[str, int] = MappingProxyType(
+    dict(
+        zip(
+            [f"conv{stage}_{layer}" for stage, n in enumerate((2, 2, 3, 3, 3), start=1) for layer in range(1, n + 1)],
+            (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+            strict=True,
+        )
+    )
+)
+"""Caffe's name of each convolution to its place in torchvision's list."""
+
+
+def _vgg_caffe(weights: Weights) -> Weights:
+    """Files converted from Caffe, as those of VGG16 on Places365: conv1_1 … conv5_3; fc6 … fc8 are left out."""
+    renamed: Weights = {}
+    for name, tensor in _without(_undistributed(weights), "fc6", "fc7", "fc8").items():
+        layer, _, kind = name.rpartition(".")
+        renamed[f"features.{_VGG_CAFFE[layer]}.{kind}" if layer in _VGG_CAFFE else name] = tensor
+    return renamed
+
+
+def _resnet_panns(weights: Weights) -> Weights:
+    """PANNs' and PaddleAudio's names; Paddle's linear layers are transposed, its statistics named otherwise."""
+    paddle = any(name.endswith("._mean") for name in weights)
+    renamed: Weights = {}
+    for name, tensor in _without(_undistributed(weights), "fc_audioset.", "audioset.").items():
+        name = re.sub(r"^bn0\.", "band_norm.", name)
+        name = re.sub(r"^fc1\.", "embed.", name)
+        name = re.sub(r"\._mean$", ".running_mean", re.sub(r"\._variance$", ".running_var", name))
+        renamed[name] = tensor.T if paddle and name == "embed.weight" else tensor
+    return renamed
+
+
+def _clip_open(weights: Weights) -> Weights:
+    """open_clip's and OpenAI's: the picture's half is called `visual`; the sentences' half is left out."""
+    named = _undistributed(weights)
+    return {name.removeprefix("visual."): tensor for name, tensor in named.items() if name.startswith("visual.")}
+
+
+_TRANSFORMERS = (
+    (r"^embeddings\.class_embedding$", "class_embedding"),
+    (r"^embeddings\.patch_embedding\.", "conv1."),
+    (r"^embeddings\.position_embedding\.weight$", "positional_embedding"),
+    (r"^pre_layrnorm\.", "ln_pre."),  # so it is spelt there
+    (r"^post_layernorm\.", "ln_post."),
+    (r"^encoder\.layers\.", "transformer.resblocks."),
+    (r"\.layer_norm([12])\.", r".ln_\1."),
+    (r"\.self_attn\.out_proj\.", ".attn.out_proj."),
+    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
+    (r"\.mlp\.fc2\.", ".mlp.c_proj."),
+)
+
+
+def _clip_transformers(weights: Weights) -> Weights:
+    """transformers': queries, keys and values apart, the projection transposed; the sentences' half is left out."""
+    renamed: Weights = {}
+    for name, tensor in _without(
+        weights, "text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids"
+    ).items():
+        if name == "visual_projection.weight":
+            renamed["proj"] = tensor.T
+            continue
+        name = name.removeprefix("vision_model.")
+        for pattern, ours in _TRANSFORMERS:
+            name = re.sub(pattern, ours, name)
+        renamed[name] = tensor
+    return _joined_attention(renamed)
+
+
+def _joined_attention(weights: Weights) -> Weights:
+    """Queries, keys and values of each block as one tensor."""
+    import torch
+
+    joined: Weights = {}
+    for name, tensor in weights.items():
+        match = re.fullmatch(r"(.*)\.self_attn\.([qkv])_proj\.(weight|bias)", name)
+        if match is None:
+            joined[name] = tensor
+            continue
+        block, _, kind = match.groups()
+        parts = [weights.get(f"{block}.self_attn.{letter}_proj.{kind}") for letter in "qkv"]
+        if any(part is None for part in parts):
+            joined[name] = tensor
+        else:
+            joined[f"{block}.attn.in_proj_{kind}"] = torch.cat([part for part in parts if part is not None])
+    return joined
+
+
+def _without(weights: Weights, *prefixes: str) -> Weights:
+    """What begins with none of these."""
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(prefixes)}

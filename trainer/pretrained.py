@@ -1,0 +1,151 @@
+"""Trained weights from a file that the user gives: hashed, read without running anything in it, fitted to a network.
+
+Nothing is fetched. Which published names are known stands in `trainer.models.naming`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config import ModelConfig
+from trainer.errors import ConfigError, DataError
+from trainer.models.naming import Weights, published_names
+
+_WRAPPERS = ("average", "state_dict", "model_state_dict", "model")
+"""Where a checkpoint keeps its tensors; this trainer's own in the first or the last."""
+_COUNTERS = "num_batches_tracked"
+"""Numbers of steps that normalisations count and nobody uses: many published files lack them."""
+_N_NAMED = 3
+
+
+def load_weights(network: nn.Module, model: ModelConfig, root: Path) -> None:
+    """Load the file `model.weights` into the part `model.weights_part` of a network.
+
+    Args:
+        network: It, or what it is a part of.
+        model: Which file, which hash, which part.
+        root: The folder that the file lies in.
+
+    Raises:
+        ConfigError: The file is outside the folder, or there is no such part.
+        DataError: The file is missing, altered, of another kind, or for another network.
+    """
+    name = model.weights or ""
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(f"model.weights: expected a file inside the data folder {root}, got {name!r}")
+    try:
+        part = network.get_submodule(model.weights_part)
+    except AttributeError:
+        known = ", ".join(child for child, _ in network.named_children())
+        raise ConfigError(f"model.weights_part: expected one of {known}, got {model.weights_part!r}") from None
+    fit_weights(part, read_weights(path, model.weights_sha256), str(path))
+
+
+def read_weights(path: Path, sha256: str | None = None) -> Weights:
+    """Tensors by name.
+
+    Args:
+        path: A .safetensors file, or a checkpoint of tensors and plain values alone.
+        sha256: What it must hash to; None: whatever.
+
+    Raises:
+        DataError: It cannot be read, has another hash, or holds something else.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = _digest(file) if sha256 is not None else ""
+            if sha256 is not None and digest != sha256.lower():
+                raise DataError(
+                    f"{path}: expected the SHA-256 {sha256}, got {digest}; fetch the file again, or set "
+                    "model.weights_sha256 if you trust this one"
+                )
+            file.seek(0)
+            content = _read_safetensors(path, file) if path.suffix == ".safetensors" else _read_checkpoint(path, file)
+    except OSError as error:
+        raise DataError(f"{path}: expected a file of weights, got: {error.strerror}; see model.weights") from None
+    return _tensors(path, content)
+
+
+def fit_weights(part: nn.Module, weights: Weights, where: str) -> None:
+    """Copy weights into a network that has all of them and no others, under its own names or published ones.
+
+    Raises:
+        DataError: Names or shapes differ, or a number is not finite; nothing was copied.
+    """
+    wanted = part.state_dict()
+    candidates = [naming(weights) for naming in published_names(part)]
+    missing, unexpected, renamed = min(
+        ((_absent(wanted, names), _absent(names, wanted), names) for names in candidates),
+        key=lambda fit: len(fit[0]) + len(fit[1]),
+    )
+    other = [name for name in wanted if name in renamed and renamed[name].shape != wanted[name].shape]
+    faults = [
+        f"{len(names)} {word} ({', '.join(names[:_N_NAMED])}{', …' if len(names) > _N_NAMED else ''})"
+        for word, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
+        if names
+    ]
+    if faults:
+        raise DataError(
+            f"{where}: expected the {len(wanted)} tensors of {type(part).__name__}, got {', '.join(faults)}; "
+            "are these weights of this network, and is model.weights_part the part they are for?"
+        )
+    broken = [name for name, tensor in renamed.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise DataError(f"{where}: expected finite numbers, got others in {', '.join(broken[:_N_NAMED])}")
+    part.load_state_dict({**wanted, **renamed})
+
+
+def _absent(names: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> list[str]:
+    """Names that the others lack."""
+    return [name for name in names if name not in others and not name.endswith(_COUNTERS)]
+
+
+def _read_safetensors(path: Path, file: BinaryIO) -> Any:
+    """A .safetensors file."""
+    import safetensors.torch
+
+    try:
+        return safetensors.torch.load(file.read())
+    except (safetensors.SafetensorError, ValueError, KeyError):
+        raise DataError(f"{path}: expected a .safetensors file, got another or a part of one") from None
+
+
+def _read_checkpoint(path: Path, file: BinaryIO) -> Any:
+    """A file of torch.save; nothing in it is run."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, pickle.UnpicklingError):
+        raise DataError(
+            f"{path}: expected a .safetensors file, or a checkpoint of tensors and plain values alone, got another "
+            "file or a part of one; convert it where you trust it, with: safetensors.torch.save_file(STATE, FILE)"
+        ) from None
+
+
+def _tensors(path: Path, content: Any) -> Weights:
+    """The tensors of what was read, taken out of what they are wrapped in."""
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not isinstance(content, Mapping) or not content:
+        raise DataError(f"{path}: expected tensors by name, got {type(content).__name__}")
+    others = [str(name) for name, tensor in content.items() if not isinstance(tensor, Tensor)]
+    if others:
+        raise DataError(f"{path}: expected tensors by name, got something else at {', '.join(others[:_N_NAMED])}")
+    return {str(name): tensor for name, tensor in content.items()}
+
+
+def _digest(file: BinaryIO) -> str:
+    """SHA-256 of what follows in a file."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
