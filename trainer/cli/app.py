@@ -10,6 +10,7 @@ from trainer.cli.export import export
 from trainer.cli.fetch import fetch
 from trainer.cli.fit import fit
 from trainer.cli.models import models
+from trainer.cli.prepare import prepare
 from trainer.cli.synth import synth
 
 _EPILOG = """\b
@@ -19,7 +20,7 @@ Two commands from recordings to a bundle:
 
 \b
 Exit codes: 0 done · 1 run-time · 2 a configuration or argument · 3 recordings or a run · 4 a bundle, or a package that
-is not installed · 130 stopped with Ctrl-C (go on with fit's --resume; fetch goes on by itself)."""
+is not installed · 130 stopped with Ctrl-C (go on with fit's --resume; fetch and prepare go on by themselves)."""
 
 
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,5 +30,5 @@ def app(debug: bool) -> None:
     """Train scene classifiers from recordings, and export them as bundles."""
 
 
-for command in (evaluate, export, fetch, fit, models, synth):
+for command in (evaluate, export, fetch, fit, models, prepare, synth):
     app.add_command(command)

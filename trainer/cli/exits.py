@@ -14,6 +14,7 @@ from trainer.errors import TrainerError
 _STOPPED = {
     "fit": "stopped; go on with --resume",
     "fetch": "stopped; type the same command again to go on",
+    "prepare": "stopped; type the same command again to go on",
     "synth": "stopped; nothing was written",
 }
 """What Ctrl-C leaves behind, by subcommand."""

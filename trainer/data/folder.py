@@ -2,30 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trainer.config import DataConfig
-from trainer.data.clips import Clip, Corpus
-from trainer.data.recordings import load_corpus
+from trainer.data.clips import EVALUATE, TRAIN, VALIDATION, Clip, Corpus, hold_out_locations
+from trainer.data.recordings import Recording, load_corpus
+from trainer.errors import DataError
+
+_EVALUATION_SHARE = 0.2
 
 
 def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 2) -> Corpus:
-    """Read clips that are not divided yet; `hold_out_locations` divides them by recording.
+    """Read clips, divided where the list has a column `split`; `divide` or `hold_out_locations` divides others.
 
     Args:
-        place: `labels.csv` with `file,scene_label[,recording,source,…]`, or a folder with a folder a class.
+        place: A CSV with `file,scene_label[,recording,source,licence,split,city,location,video]`, or a folder with a
+            folder a class. A clip's location is `location`, else `recording`, else the file itself.
         none_label: Recordings of none of the scenes, which are left out.
         min_recordings: Scenes with fewer are left out.
 
     Raises:
-        DataError: See `load_corpus`.
+        DataError: See `load_corpus`; or the splits are incomplete, unknown, or share a location.
     """
     rules = DataConfig(labels=place.name, none_label=none_label, min_recordings=min_recordings)
     loaded = load_corpus(place.parent, rules)
     clips = tuple(
-        Clip(row.path, None, row.label, row.source, row.group, Path(row.file).stem, "") for row in loaded.recordings
+        Clip(
+            row.path,
+            row.video,
+            row.label,
+            row.city or row.source,
+            row.location or row.group,
+            Path(row.file).stem,
+            row.split,
+        )
+        for row in loaded.recordings
     )
+    _check_splits(place, loaded.recordings)
     licences = sorted({row.licence for row in loaded.recordings if row.licence})
     left_out = sorted({row.label for row in loaded.left_out})
     remarks = (f"too few recordings, left out: {', '.join(left_out)}",) if left_out else ()
     return Corpus(place.name, place, loaded.labels, clips, "; ".join(licences) or "not stated", remarks)
+
+
+def divide(corpus: Corpus) -> Corpus:
+    """A corpus that is not divided yet, with a fifth of each scene, in whole locations, kept to evaluate.
+
+    Raises:
+        DataError: A scene has a single location.
+    """
+    clips = tuple(
+        replace(clip, split=EVALUATE if clip.split == VALIDATION else TRAIN)
+        for clip in hold_out_locations(corpus.clips, 1 - _EVALUATION_SHARE)
+    )
+    remark = "not divided: a fifth of each scene's clips, in whole locations, is kept to evaluate"
+    return replace(corpus, clips=clips, remarks=(*corpus.remarks, remark))
+
+
+def _check_splits(place: Path, rows: Sequence[Recording]) -> None:
+    """Every row has a split or none has; where there is one to train on, the others are known.
+
+    Raises:
+        DataError: It is not so.
+    """
+    splits = sorted({row.split for row in rows})
+    if splits == [""]:
+        return
+    if "" in splits:
+        bare = next(row for row in rows if not row.split)
+        raise DataError(f"{place}: expected a split for every file or for none, got none for {bare.file!r}")
+    known = (TRAIN, VALIDATION, EVALUATE)
+    strange = [split for split in splits if split not in known]
+    if TRAIN in splits and (strange or EVALUATE not in splits):
+        raise DataError(
+            f"{place}: expected the splits {TRAIN}, {EVALUATE} and perhaps {VALIDATION}, or names of folds, "
+            f"got {', '.join(splits)}"
+        )
+    if TRAIN not in splits and (len(strange) < len(splits) or len(splits) < 2):
+        raise DataError(f"{place}: expected a split {TRAIN!r}, or two folds or more, got {', '.join(splits)}")

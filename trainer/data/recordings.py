@@ -13,7 +13,7 @@ from trainer.errors import DataError
 
 _SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".mkv", ".mov", ".webm"}
 _FILE, _LABEL = "file", "scene_label"
-_OPTIONAL = ("confidence", "licence", "recording", "source")
+_OPTIONAL = ("confidence", "licence", "recording", "source", "split", "city", "location", "video")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,14 @@ class Recording:
     """How sure the label is, in the list's words."""
     licence: str = ""
     """Its terms, in the list's words."""
+    split: str = ""
+    """Which part of the corpus it belongs to, if the list says: "train", "validation", "evaluate", or a fold."""
+    city: str = ""
+    """Where it was recorded, if the list says."""
+    location: str = ""
+    """The place in that city, if the list says."""
+    video: Path | None = None
+    """Its picture, if the list names a file of its own."""
 
     def sha256(self) -> str:
         """Hash of the file's bytes."""
@@ -123,11 +131,24 @@ def _checked(path: Path, rows: Iterable[tuple[int, dict[str, str | None]]]) -> l
         if file in lines:
             raise DataError(f"{where}: expected each file once, got {file!r} as in line {lines[file]}")
         lines[file] = number
-        place = path.parent / file
-        if not place.is_file():
-            raise DataError(f"{where}: expected a file at {place}, got none")
-        confidence, licence, group, source = ((row.get(column) or "").strip() for column in _OPTIONAL)
-        recording = Recording(file, place, label, group or file, source or _folder_of(file), confidence, licence)
+        optional = {column: (row.get(column) or "").strip() for column in _OPTIONAL}
+        place, video = path.parent / file, path.parent / optional["video"] if optional["video"] else None
+        for media in (place, video):
+            if media is not None and not media.is_file():
+                raise DataError(f"{where}: expected a file at {media}, got none")
+        recording = Recording(
+            file,
+            place,
+            label,
+            group=optional["recording"] or file,
+            source=optional["source"] or _folder_of(file),
+            confidence=optional["confidence"],
+            licence=optional["licence"],
+            split=optional["split"],
+            city=optional["city"],
+            location=optional["location"],
+            video=video,
+        )
         other = label_of.setdefault(recording.group, recording)
         if other.label != label:
             raise DataError(
