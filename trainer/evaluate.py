@@ -29,7 +29,7 @@ from trainer.metrics import (
     softmax,
 )
 from trainer.run import BASELINE, FINAL, PREDICTIONS, REPORT, Run, write_text
-from trainer.thresholds import choose_thresholds, smooth_clips
+from trainer.thresholds import best_groups, choose_thresholds, smooth_clips
 
 _TIME_CONSTANTS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Of the runtime's filter, in seconds, to compare."""
@@ -142,12 +142,8 @@ def _figures(run: Run, held_out: HeldOut) -> dict[str, Any]:
 
 def _group_accuracy(run: Run, probabilities: Vector, targets: Integers, weights: Vector) -> float | None:
     """Part of the windows whose best group holds the scene."""
-    members = _groups(run)
-    if not members:
-        return None
-    best = np.stack([probabilities[:, group].sum(axis=1) for group in members], axis=1).argmax(axis=1)
-    right = np.array([target in members[group] for target, group in zip(targets, best, strict=True)])
-    return float(np.average(right, weights=weights))
+    groups = _groups(run)
+    return float(np.average(best_groups(probabilities, targets, groups)[1], weights=weights)) if groups else None
 
 
 def _one_source(run: Run, split: Split, splits: Sequence[Split]) -> dict[str, Any]:

@@ -113,9 +113,8 @@ def reliability(
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     weights = np.full(len(targets), 1 / len(targets)) if weights is None else weights / weights.sum()
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    shares, sure, correct = (
-        np.bincount(bins, weights * part, minlength=_BINS) for part in (np.ones_like(confidence), confidence, right)
-    )
+    columns = (weights, weights * confidence, weights * right)
+    shares, sure, correct = (np.asarray(np.bincount(bins, column, minlength=_BINS), np.float64) for column in columns)
     return shares, sure, correct
 
 
@@ -144,7 +143,7 @@ def fit_temperature(logits: NDArray[np.floating], targets: Integers, weights: Ve
     values = np.asarray(logits, np.float64)
     chosen = values[np.arange(len(targets)), targets]
     low, high = np.log(1 / _HOTTEST), np.log(1 / _COLDEST)
-    for _ in range(60):
+    for _ in range(40):  # to 4e-12 of it
         middle = (low + high) / 2
         expected = (softmax(values, float(np.exp(-middle))) * values).sum(axis=1)
         if np.average(expected - chosen, weights=weights) < 0:

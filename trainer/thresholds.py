@@ -65,7 +65,7 @@ def choose_thresholds(
     scene = _lowest(scores, smoothed.argmax(axis=1) == targets, weights, precision)
     if not groups:
         return measure_thresholds(smoothed, targets, clips, groups, {"scene": scene})
-    sums, right = _groups(smoothed, targets, groups)
+    sums, right = best_groups(smoothed, targets, groups)
     unnamed = scores < scene
     group = _lowest(sums[unnamed], right[unnamed], weights[unnamed], precision)
     return measure_thresholds(smoothed, targets, clips, groups, {"scene": scene, "group": group})
@@ -87,17 +87,19 @@ def measure_thresholds(
     named = scores >= thresholds["scene"]
     result = _measured("scene", thresholds["scene"], named, right, weights)
     if groups:
-        sums, right = _groups(smoothed, targets, groups)
+        sums, right = best_groups(smoothed, targets, groups)
         result |= _measured("group", thresholds["group"], ~named & (sums >= thresholds["group"]), right, weights)
     return result
 
 
-def _groups(smoothed: Vector, targets: Integers, groups: Sequence[Sequence[int]]) -> tuple[Vector, NDArray[np.bool_]]:
-    """[n_windows] each: the best group's score, and whether it holds the scene."""
-    member_of = np.full(smoothed.shape[1], -1)
+def best_groups(
+    probabilities: Vector, targets: Integers, groups: Sequence[Sequence[int]]
+) -> tuple[Vector, NDArray[np.bool_]]:
+    """[n] each: the score of the best group, the sum of its labels', and whether it holds the scene."""
+    member_of = np.full(probabilities.shape[1], -1)
     for number, members in enumerate(groups):
         member_of[list(members)] = number
-    sums = np.stack([smoothed[:, list(members)].sum(axis=1) for members in groups], axis=1)
+    sums = np.stack([probabilities[:, list(members)].sum(axis=1) for members in groups], axis=1)
     return np.asarray(sums.max(axis=1)), np.asarray(sums.argmax(axis=1) == member_of[targets])
 
 
