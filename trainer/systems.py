@@ -66,7 +66,8 @@ _HEADS = ("fused", "audio", "video")
 _STEREO, _ANY_CHANNELS = (1, 2), (1, 2, 3)
 _TAKES: Mapping[str, Mapping[str, Sizes]] = MappingProxyType(
     {
-        "slim_audio": {FEATURES: (1, None, None)},
+        "slim_audio": {FEATURES: (_ANY_CHANNELS, None, None)},
+        "slim_av": {FEATURES: (_ANY_CHANNELS, None, None), FRAMES: (None, 3, None, None)},
         "se_audio": {FEATURES: (_ANY_CHANNELS, 64, 50)},
         "se_visual": {FRAMES: (None, 3, None, None)},
         "se_crnn_early": {FEATURES: (3, 64, 50), FRAMES: (5, 3, None, None)},
@@ -82,9 +83,11 @@ _TAKES: Mapping[str, Mapping[str, Sizes]] = MappingProxyType(
     }
 )
 """Inputs of every system and their sizes: channels, bands, hops · channels, samples · frames, planes, height, width."""
-_OUTPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType({"se_crnn_early": _HEADS, "se_crnn": _HEADS})
+_OUTPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"slim_av": _HEADS, "se_crnn_early": _HEADS, "se_crnn": _HEADS}
+)
 """Of the networks with more than one head."""
-_TAKES_PRESENCE: tuple[str, ...] = ()
+_TAKES_PRESENCE = ("slim_av",)
 _ALIKE: Mapping[str, str] = MappingProxyType({"se_crnn_early": "se_crnn", "cp_mobile_baseline": "cp_mobile"})
 """Networks whose configuration is that of another one."""
 

@@ -26,6 +26,21 @@ _ROWS = (
         repository="this one",
         factory="trainer.models.slim_audio:SlimAudio",
     ),
+    Reference(
+        name="slim_av",
+        about="slim_audio and a slim frame encoder, gated; either modality may be missing",
+        modality="audio-visual",
+        inputs={"features": (1, 64, 48), "frames": (1, 3, 160, 160), "presence": (2,)},
+        parameters=541_316,
+        macs=30_088_320,
+        published="none",
+        accuracy=None,
+        log_loss=None,
+        protocol=None,
+        source="this project",
+        repository="this one",
+        factory="trainer.models.slim_av:SlimAv",
+    ),
 )
 
 OURS: Mapping[str, Reference] = MappingProxyType({row.name: row for row in _ROWS})

@@ -36,16 +36,19 @@ class SlimAudio(nn.Module):
     folds away: at this size operators cost more than arithmetic.
     """
 
-    def __init__(self, n_labels: int, *, dropout: float = 0.2, stages: Sequence[Stage] = STAGES) -> None:
+    def __init__(
+        self, n_labels: int, *, n_channels: int = 1, dropout: float = 0.2, stages: Sequence[Stage] = STAGES
+    ) -> None:
         """Make a network with fresh weights.
 
         Args:
             n_labels: Length of the answer.
+            n_channels: Of the features.
             dropout: Part of the pooled features dropped in training.
             stages: Widths, depths and strides.
         """
         super().__init__()
-        self.stem = nn.Sequential(*_convolution(1, STEM_WIDTH, kernel=3, stride=(2, 2)), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(*_convolution(n_channels, STEM_WIDTH, kernel=3, stride=(2, 2)), nn.ReLU(inplace=True))
         blocks: list[nn.Module] = []
         width = STEM_WIDTH
         for stage in stages:
@@ -59,10 +62,23 @@ class SlimAudio(nn.Module):
         self.classify = nn.Linear(2 * width, n_labels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[n, 1, n_mels, n_hops] normalised log-mel to [n, n_labels] logits."""
-        maps = self.head(self.blocks(self.stem(features)))
-        logits: Tensor = self.classify(self.dropout(maps.mean(dim=(2, 3))))
+        """[n, n_channels, n_mels, n_hops] normalised log-mel to [n, n_labels] logits."""
+        return self.answer(self.embed(features))
+
+    def embed(self, features: Tensor) -> Tensor:
+        """What the network makes of a window before it answers: [n, `embedding_size`]."""
+        maps: Tensor = self.head(self.blocks(self.stem(features)))
+        return maps.mean(dim=(2, 3))
+
+    def answer(self, embedding: Tensor) -> Tensor:
+        """The logits of such numbers."""
+        logits: Tensor = self.classify(self.dropout(embedding))
         return logits
+
+    @property
+    def embedding_size(self) -> int:
+        """Numbers that the network makes of a window."""
+        return self.classify.in_features
 
 
 class InvertedResidual(nn.Module):
