@@ -113,7 +113,7 @@ def _write_shards(
         done += 1
         if strict and left_out is not None:
             raise DataError(
-                f"{left_out.reason}; mend it and type the same command again, or leave it out by typing it without --strict"
+                f"{left_out.reason}; mend it and type the same command again, or leave out what is broken: no --strict"
             )
         say(Progress(done, total, resumed, left_out))
 
