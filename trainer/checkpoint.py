@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import pickle
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
-from trainer.errors import RunError
+from engines.schema import encode
+from trainer.config import Config
+from trainer.errors import RunError, TrainerError
 from trainer.files import write_whole
 
+VERSION = 2
+"""Of what the training loop keeps; another one cannot be gone on with."""
+_SECTIONS = ("seed", "audio", "waveform", "video", "window", "model", "augment", "train")
+"""What of a configuration decides over the weights, beside the data."""
+_FREE = ("train.threads", "train.workers", "train.device")
+"""What of that does not."""
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` whole or not at all."""
-    write_whole(path, lambda file: torch.save(state, file))
+
+def checkpoint_bytes(state: Mapping[str, Any]) -> bytes:
+    """`state` as a checkpoint's content."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write `state` whole or not at all; it is on the disk when this returns.
+
+    Raises:
+        TrainerError: The disk refuses; the checkpoint that was there before still is.
+    """
+    data = checkpoint_bytes(state)  # first in memory: torch's own writer turns a full disk into a riddle
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+    try:
+        write_whole(path, write)
+    except OSError as error:
+        raise TrainerError(
+            f"{path}: expected to write {len(data):,} bytes, got: {error.strerror}; the checkpoint before is as it "
+            "was: make room, then go on with: trainer fit … --resume"
+        ) from None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -24,13 +61,67 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         RunError: It cannot be read, or is no checkpoint.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
     except OSError as error:
         raise RunError(f"{path}: expected a checkpoint, got: {error.strerror}") from None
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+    return parse_checkpoint(data, path)
+
+
+def parse_checkpoint(data: bytes, path: Path) -> dict[str, Any]:
+    """A checkpoint of its bytes.
+
+    Raises:
+        RunError: They are none; `path` is what the message names.
+    """
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, pickle.UnpicklingError):
         raise RunError(
             f"{path}: expected a checkpoint, got another file; delete it and type: trainer fit … --resume"
         ) from None
     if not isinstance(state, dict):
         raise RunError(f"{path}: expected a checkpoint, got a {type(state).__name__}")
     return state
+
+
+def describe(config: Config, n_labels: int) -> dict[str, Any]:
+    """What a checkpoint is of, as plain values by key: as far as it decides over the weights."""
+    said = dict(_flat({section: encode(getattr(config, section)) for section in _SECTIONS}, ""))
+    return {"labels": n_labels, **{key: value for key, value in said.items() if key not in _FREE}}
+
+
+def check_same(state: Mapping[str, Any], config: Config, n_labels: int, path: Path) -> None:
+    """See that a checkpoint is of this configuration.
+
+    Raises:
+        RunError: It is not; the message names what differs.
+    """
+    there = state.get("of")
+    if state.get("version") != VERSION or not isinstance(there, dict):
+        raise RunError(
+            f"{path}: expected a checkpoint of this version's training, got another; choose a new folder with --out"
+        )
+    wanted = describe(config, n_labels)
+    differing = [key for key in {**wanted, **there} if wanted.get(key) != there.get(key)]
+    if differing:
+        key = differing[0]
+        more = f", and {len(differing) - 1} more keys differ" if len(differing) > 1 else ""
+        raise RunError(
+            f"{path}: expected a checkpoint of {key} = {_shown(wanted.get(key))}, as configured, got one of "
+            f"{_shown(there.get(key))}{more}; choose a new folder with --out"
+        )
+
+
+def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Values that are no objects, by their keys: "train.epochs"."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _flat(item, f"{key}.{name}" if key else str(name))
+    elif value is not None:
+        yield key, json.loads(json.dumps(value))
+
+
+def _shown(value: Any) -> str:
+    """A value, cut short."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,214 +1,340 @@
-"""The training loop: one network on one split, an epoch at a time, resumable to the same numbers."""
+"""The training loop: one network, stage by stage, epoch by epoch, resumable to the same numbers."""
 
 from __future__ import annotations
 
+import json
 import math
+import time
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from engines.manifest import AudioInput
 from engines.schema import decode, encode
-from trainer.checkpoint import load_checkpoint, save_checkpoint
-from trainer.config import Config, TrainConfig
+from trainer.checkpoint import VERSION, check_same, checkpoint_bytes, describe, parse_checkpoint, save_checkpoint
+from trainer.config import Config
+from trainer.curves import draw_curves, has_matplotlib
 from trainer.data.augment import Floats
-from trainer.data.windows import Batch, WindowSampler
-from trainer.errors import RunError
-from trainer.files import write_whole
-from trainer.models import build_model
-from trainer.models.subspectral import Answers, SubSpectral, summed_loss
+from trainer.data.batch import TrainingData
+from trainer.distil import Teacher, open_teacher
+from trainer.distributed import Group, join_group, synchronise_norms
+from trainer.errors import RunError, TrainerError
+from trainer.history import Epoch, TensorBoard, from_plain, to_plain, write_log
+from trainer.inputs import Inputs
+from trainer.optim import Average, copied, make_optimizer
+from trainer.schedules import best_epoch, has_stopped, plateau_rate
+from trainer.stages import Stage, stages_of
+from trainer.step import Feed, Passed, StageLoss, train_epoch
+from trainer.systems import System, build_network, check_inputs
+from trainer.trained import CHECKPOINT, Trained, answer_with, load_trained, load_weights, restore
 
-CHECKPOINT = "checkpoint.pt"
-LOG = "log.csv"
-_AHEAD = 3
-"""Batches prepared ahead."""
-_MEASURE, _TRAIN = 0, 1
-"""Streams of random numbers: measuring the input, training."""
+__all__ = ["CHECKPOINT", "LOG", "Answer", "Trained", "Validate", "fit_network", "load_trained"]
 
+LOG, CURVES, TENSORBOARD = "log.csv", "curves.png", "tensorboard"
+_MEASURE = 0
+"""Stream of random numbers that the input is measured with."""
+_DRAW_SECONDS = 60.0
+"""Time between two drawings of the curves; the last one is drawn in any case."""
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A network and the input it was trained for."""
-
-    model: nn.Module
-    """With averaged weights, in evaluation mode, answering with logits alone."""
-    audio: AudioInput
-    """Its input, normalisation included."""
-    losses: tuple[float, ...]
-    """Mean training loss of each epoch."""
-
-    def logits(self, features: Floats) -> Floats:
-        """[n, 1, n_mels, n_hops] to [n, n_labels]."""
-        with torch.inference_mode():
-            parts = [self.model(torch.from_numpy(part)) for part in np.array_split(features, len(features) // 256 + 1)]
-            return np.asarray(torch.cat(parts).numpy())
+Answer: TypeAlias = Callable[[Mapping[str, Floats]], dict[str, Floats]]
+"""Inputs of n windows to logits [n, n_labels] a head."""
+Validate: TypeAlias = Callable[[Answer, Inputs], float]
+"""Mean log loss on the validation split."""
 
 
 def fit_network(
-    sampler: WindowSampler,
-    n_labels: int,
     config: Config,
+    n_labels: int,
+    data: TrainingData,
     folder: Path,
     *,
+    validate: Validate | None = None,
+    root: Path | None = None,
+    labels: Sequence[str] = (),
     on_epoch: Callable[[int, float], object] = lambda _epoch, _loss: None,
 ) -> Trained:
     """Train a network, going on from the folder's checkpoint if there is one.
 
-    Every epoch draws from random numbers of its own, so that a run that was stopped ends with the same weights.
+    Every epoch draws from random numbers of its own, so that a run that was stopped ends with the same weights. Among
+    several processes the first one alone touches the folder, validates and calls `on_epoch`.
 
     Args:
-        sampler: Gives the windows.
-        n_labels: Length of the answer.
-        config: Everything else.
-        folder: Where checkpoint and log are kept; its name takes part in the seed.
+        config: What to do.
+        n_labels: Length of the answers.
+        data: Gives the batches.
+        folder: Where checkpoint, log and curves are kept; its name takes part in the seed.
+        validate: Judges the averaged weights after each epoch, on clips that are neither trained on nor reported on.
+        root: The data folder: pretrained weights and a teacher lie there.
+        labels: Names of the answers, for the teacher's to be compared with.
         on_epoch: Called with the number of epochs done and the last one's mean loss.
-    """
-    torch.set_num_threads(config.train.threads)
-    seed = (config.seed, zlib.crc32(folder.name.encode()))
-    torch.manual_seed(_torch_seed(*seed, 0))
-    model = build_model(config.model, n_labels, config.audio.n_channels)
-    optimizer = _optimizer(model, config.train)
-    average = {name: value.clone() for name, value in model.state_dict().items()}
-    audio, losses = None, []
-    if (folder / CHECKPOINT).exists():
-        state = load_checkpoint(folder / CHECKPOINT)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average, losses = state["average"], list(state["losses"])
-        audio = decode(AudioInput, state["audio"])
-    if audio is None:
-        audio = sampler.measure(np.random.default_rng((*seed, _MEASURE)))
-    for epoch in range(len(losses), config.train.epochs):
-        torch.manual_seed(_torch_seed(*seed, epoch + 1))
-        batches = _prepared(sampler, audio, config.train, np.random.default_rng((*seed, _TRAIN, epoch)))
-        losses.append(_train_epoch(model, average, optimizer, batches, epoch, config.train))
-        state = {"model": model.state_dict(), "average": average, "optimizer": optimizer.state_dict()}
-        save_checkpoint(folder / CHECKPOINT, {**state, "losses": losses, "audio": encode(audio)})
-        _write_log(folder / LOG, losses)
-        on_epoch(epoch + 1, losses[-1])
-    model.load_state_dict(average)
-    return Trained(_deployed(model), audio, tuple(losses))
 
-
-def load_trained(folder: Path, n_labels: int, config: Config) -> Trained:
-    """A network that `fit_network` finished.
+    Returns:
+        The network on the device that it was trained on.
 
     Raises:
-        RunError: There is none, or it is not finished.
+        ConfigError: The configuration asks for what cannot be; the message names the key.
+        RunError: The checkpoint is unreadable or of another configuration, or the loss is no number.
+        TrainerError: The disk refuses; the last checkpoint is as it was.
     """
-    state = load_checkpoint(folder / CHECKPOINT)
-    losses = tuple(state["losses"])
-    if len(losses) < config.train.epochs:
-        raise RunError(
-            f"{folder}: expected {config.train.epochs} epochs, got {len(losses)}; type: trainer fit … --resume"
+    torch.set_num_threads(config.train.threads)
+    system = check_inputs(config)
+    path = folder / CHECKPOINT
+    with join_group(config.train.device) as group:
+        stages = stages_of(config, group.process.count, validated=validate is not None)
+        kept = group.share(lambda: _read(path))
+        state = parse_checkpoint(kept, path) if kept else {}
+        if state:
+            check_same(state, config, n_labels, path)
+        if "weights" not in state:
+            with TensorBoard(folder / TENSORBOARD) as board:
+                fit = _Fit(config, n_labels, system, folder, group, validate, board, on_epoch)
+                state = fit.run(stages, data, state, root, labels)
+        trained = restore(state, n_labels, config, path)
+        trained.network.to(group.device)
+        return trained
+
+
+class _Fit:
+    """One call of `fit_network`."""
+
+    def __init__(
+        self,
+        config: Config,
+        n_labels: int,
+        system: System,
+        folder: Path,
+        group: Group,
+        validate: Validate | None,
+        board: TensorBoard,
+        on_epoch: Callable[[int, float], object],
+    ) -> None:
+        self._config = config
+        self._n_labels = n_labels
+        self._system = system
+        self._folder = folder
+        self._group = group
+        self._validate = validate
+        self._board = board
+        self._on_epoch = on_epoch
+        self._seed = (config.seed, zlib.crc32(folder.name.encode()))
+        self._inputs = Inputs()
+        self._history: list[Epoch] = []
+        self._drawn = time.monotonic()
+
+    def run(
+        self,
+        stages: Sequence[Stage],
+        data: TrainingData,
+        state: Mapping[str, Any],
+        root: Path | None,
+        labels: Sequence[str],
+    ) -> dict[str, Any]:
+        """All stages that are not over yet; gives the finished checkpoint."""
+        group, path = self._group, self._folder / CHECKPOINT
+        self._history = list(from_plain(state.get("history", [])))
+        self._inputs = self._measure(data, state)
+        torch.manual_seed(_torch_seed(*self._seed, 0))
+        network = build_network(self._config, self._n_labels, None if state else root).to(group.device)
+        if group.device.type == "cpu" or self._config.train.mixed_precision:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if group.process.count > 1 and group.device.type == "cuda":
+            synchronise_norms(network)
+        begun = self._history[-1].stage if self._history else None
+        first = [stage.name for stage in stages].index(begun) if begun is not None else 0
+        with open_teacher(self._config, self._inputs, self._n_labels, labels, root, group.device) as teacher:
+            for stage in stages[first:]:
+                training = _StageTraining(self._system, network, stage, group)
+                if stage.name == begun:
+                    training.load(state, path)
+                while not self._is_over(stage):
+                    self._epoch(training, stage, data, teacher)
+                load_weights(network, self._shared(training.kept), path)
+        finished = {**self._common(), "weights": copied(network)}
+        group.share(lambda: self._finish(finished))
+        return finished
+
+    def _measure(self, data: TrainingData, state: Mapping[str, Any]) -> Inputs:
+        """The inputs, by the checkpoint or by the first process's measurement."""
+        if state:
+            return decode(Inputs, state["inputs"])
+        rng = np.random.default_rng((*self._seed, _MEASURE))
+        measured = self._group.share(lambda: json.dumps(encode(data.measure(rng))).encode())
+        return decode(Inputs, json.loads(measured))
+
+    def _losses(self, stage: Stage) -> list[float]:
+        """Validation losses of a stage so far; NaN where there is none."""
+        mine = [epoch.validation_loss for epoch in self._history if epoch.stage == stage.name]
+        return [math.nan if loss is None else loss for loss in mine]
+
+    def _is_over(self, stage: Stage) -> bool:
+        """Whether a stage has had its epochs, or stopped before."""
+        losses, train = self._losses(stage), stage.config.train
+        return len(losses) >= train.epochs or has_stopped(losses, train.stop_epochs)
+
+    def _epoch(self, training: _StageTraining, stage: Stage, data: TrainingData, teacher: Teacher | None) -> None:
+        """One epoch, and what is kept of it."""
+        number, losses, group = len(self._history), self._losses(stage), self._group
+        train, process = stage.config.train, group.process
+        torch.manual_seed(_torch_seed(*self._seed, number + 1, *((process.rank,) if process.rank else ())))
+        peak = train.learning_rate
+        if train.schedule == "plateau":
+            peak *= plateau_rate(losses, train.plateau_epochs, train.plateau_factor)
+        feed = Feed(data.batches(self._inputs, number, stage.config, process), group.device, teacher)
+        passed = training.epoch(feed, len(losses), peak)
+        told = group.share(lambda: self._close_epoch(training, stage, passed))
+        if not group.is_first:
+            self._history.append(Epoch(**json.loads(told)))
+
+    def _close_epoch(self, training: _StageTraining, stage: Stage, passed: Passed) -> bytes:
+        """Validate, keep, tell: what only the first process does after an epoch."""
+        number = len(self._history) + 1
+        if math.isnan(passed.loss):
+            raise RunError(
+                f"{self._folder}: expected a loss that is a number in epoch {number}, got none; "
+                "lower train.learning_rate and begin again with a new --out"
+            )
+        loss = None if self._validate is None else float(self._validate(training.answer, self._inputs))
+        epoch = Epoch(number, stage.name, passed.learning_rate, passed.loss, loss, passed.seconds, passed.data_wait)
+        self._history.append(epoch)
+        losses = self._losses(stage)
+        if stage.config.train.select == "best" and best_epoch(losses) == len(losses) - 1:
+            training.best = copied(training.average.network)
+        save_checkpoint(self._folder / CHECKPOINT, {**self._common(), **training.state()})
+        self._record(epoch)
+        self._on_epoch(number, passed.loss)
+        return json.dumps(asdict(epoch)).encode()
+
+    def _record(self, epoch: Epoch) -> None:
+        """Log, TensorBoard, and the curves if it is time."""
+        try:
+            write_log(self._folder / LOG, self._history)
+            self._board.add(epoch)
+            if time.monotonic() - self._drawn >= _DRAW_SECONDS:
+                self._draw()
+        except OSError as error:
+            raise _refused(error, self._folder) from None
+
+    def _finish(self, state: Mapping[str, Any]) -> bytes:
+        """Leave the log, the curves and, when they are there, the finished network."""
+        try:
+            write_log(self._folder / LOG, self._history)
+            self._draw()
+        except OSError as error:
+            raise _refused(error, self._folder) from None
+        save_checkpoint(self._folder / CHECKPOINT, state)
+        return b""
+
+    def _draw(self) -> None:
+        """The curves so far."""
+        if not has_matplotlib():
+            return
+        kept = None
+        if self._config.train.select == "best":
+            last = [epoch for epoch in self._history if epoch.stage == self._history[-1].stage]
+            best = best_epoch([math.nan if e.validation_loss is None else e.validation_loss for e in last])
+            kept = last[best].epoch
+        draw_curves(self._folder / CURVES, self._history, kept)
+        self._drawn = time.monotonic()
+
+    def _shared(self, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The first process's weights, in all of them."""
+        if self._group.process.count == 1:
+            return make()
+        data = self._group.share(lambda: checkpoint_bytes(make()))
+        return parse_checkpoint(data, self._folder / CHECKPOINT)
+
+    def _common(self) -> dict[str, Any]:
+        """What every checkpoint holds."""
+        return {
+            "version": VERSION,
+            "of": describe(self._config, self._n_labels),
+            "inputs": encode(self._inputs),
+            "history": to_plain(self._history),
+        }
+
+
+class _StageTraining:
+    """A stage under way: the optimiser, the averaged weights, the best ones so far."""
+
+    def __init__(self, system: System, network: nn.Module, stage: Stage, group: Group) -> None:
+        """Begin with the network's weights of now."""
+        stage.prepare(network)
+        self._system = system
+        self._network = network
+        self._stage = stage
+        self._group = group
+        self._optimizer = make_optimizer(network, stage.config.train)
+        self._module = group.spread(StageLoss(system, network, stage))
+        self.average = Average(network)
+        self.best: dict[str, Tensor] | None = None
+        """Weights of the lowest validation loss; None: they are not asked for, or there is none yet."""
+
+    def epoch(self, feed: Feed, done: int, peak: float) -> Passed:
+        """One pass; `done` were before it."""
+        return train_epoch(
+            self._module,
+            self._network,
+            self._stage,
+            self._optimizer,
+            self.average,
+            feed,
+            self._group,
+            epoch=done,
+            peak=peak,
         )
-    model = build_model(config.model, n_labels, config.audio.n_channels)
-    model.load_state_dict(state["average"])
-    return Trained(_deployed(model), decode(AudioInput, state["audio"]), losses)
+
+    def answer(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        """What the averaged weights say."""
+        return answer_with(self._system, self.average.network, inputs)
+
+    def kept(self) -> dict[str, Tensor]:
+        """Weights that this stage leaves."""
+        return self.average.network.state_dict() if self.best is None else self.best
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs to go on."""
+        state = {"network": self._network.state_dict(), "average": self.average.network.state_dict()}
+        best = {} if self.best is None else {"best": self.best}
+        return {**state, "optimizer": self._optimizer.state_dict(), **best}
+
+    def load(self, state: Mapping[str, Any], path: Path) -> None:
+        """Go on where a checkpoint was made."""
+        load_weights(self._network, state["network"], path)
+        load_weights(self.average.network, state["average"], path)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.best = state.get("best")
 
 
-def _train_epoch(
-    model: nn.Module,
-    average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    batches: Iterator[Batch],
-    epoch: int,
-    config: TrainConfig,
-) -> float:
-    """One epoch; gives its mean loss."""
-    model.train()
-    n_steps = _n_steps(config)
-    total = 0.0
-    for index, batch in enumerate(batches):
-        done = (epoch * n_steps + index) / (config.epochs * n_steps)
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _schedule(done)
-        answer = model(torch.from_numpy(batch.features))
-        loss = _loss(model, answer, torch.from_numpy(batch.targets), config.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        _follow(average, model, _decay(epoch * n_steps + index, config.average_decay))
-        total += loss.item()
-    return total / n_steps
+def _read(path: Path) -> bytes:
+    """A checkpoint's bytes; none where there is no such file.
+
+    Raises:
+        RunError: It cannot be read, or is empty.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise RunError(f"{path}: expected a checkpoint, got: {error.strerror}") from None
+    if not data:
+        raise RunError(f"{path}: expected a checkpoint, got an empty file; delete it and type: trainer fit … --resume")
+    return data
 
 
-def _loss(model: nn.Module, answer: Tensor | Answers, targets: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy with smoothed targets; subspectral's, of all its answers, and what its recipe adds."""
-    if isinstance(answer, Answers):
-        smoothed = targets * (1 - smoothing) + smoothing / targets.shape[1]
-        loss = summed_loss(answer, smoothed)
-        return loss + model.penalty() if isinstance(model, SubSpectral) else loss
-    return nn.functional.cross_entropy(answer, targets, label_smoothing=smoothing)
-
-
-def _deployed(model: nn.Module) -> nn.Module:
-    """The network in evaluation mode, in the form it is exported in where that is another."""
-    form: nn.Module = model.deployed() if isinstance(model, SubSpectral) else model.eval()
-    return form
-
-
-def _follow(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
-    """Move the averaged weights a little towards the current ones; counters are copied."""
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                average[name].lerp_(value, 1 - decay)
-            else:
-                average[name].copy_(value)
-
-
-def _decay(step: int, longest: float) -> float:
-    """Decay of the average: short memory at first, or the fresh weights would stay in it."""
-    return min(longest, (1 + step) / (10 + step))
-
-
-def _schedule(done: float) -> float:
-    """Learning rate by its peak: up over the first tenth, then half a cosine to zero."""
-    return done / 0.1 if done < 0.1 else 0.5 * (1 + math.cos(math.pi * (done - 0.1) / 0.9))
-
-
-def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW; biases and normalisations do not decay."""
-    parameters = list(model.parameters())
-    decayed = {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay}
-    free = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
-    return torch.optim.AdamW([decayed, free], lr=config.learning_rate)
-
-
-def _prepared(
-    sampler: WindowSampler, audio: AudioInput, config: TrainConfig, rng: np.random.Generator
-) -> Iterator[Batch]:
-    """An epoch's batches, prepared by one other thread, in order."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: deque[Future[Batch]] = deque()
-        for _ in range(_n_steps(config)):
-            waiting.append(pool.submit(sampler.draw, config.batch_size, audio, rng))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _n_steps(config: TrainConfig) -> int:
-    """Steps an epoch, at least one."""
-    return max(1, config.windows_per_epoch // config.batch_size)
+def _refused(error: OSError, folder: Path) -> TrainerError:
+    """The error of a disk that takes no more."""
+    return TrainerError(
+        f"{error.filename or folder}: expected to write the training's log and curves, got: {error.strerror}; "
+        "the checkpoint is whole: make room, then go on with: trainer fit … --resume"
+    )
 
 
 def _torch_seed(*numbers: int) -> int:
     """One number of several."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-def _write_log(path: Path, losses: list[Any]) -> None:
-    """The losses as CSV."""
-    text = "epoch,loss\n" + "".join(f"{epoch},{loss:.6f}\n" for epoch, loss in enumerate(losses, start=1))
-    write_whole(path, lambda file: file.write(text.encode()))
