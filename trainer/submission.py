@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from trainer.answers import WHOLE
 from trainer.errors import DataError
-from trainer.metrics import Vector
+from trainer.metrics import Vector, softmax
+from trainer.protocol import OUTPUT_OF, Segments
 from trainer.run import write_text
 
 FILENAME, LABEL = "filename", "scene_label"
@@ -40,19 +42,24 @@ class Submission:
     """[n_segments, n_labels]."""
 
 
-def make_submission(
-    keys: Sequence[str], numbers: Sequence[int], labels: Sequence[str], probabilities: Vector, suffix: str
+def submission_of(
+    segments: Segments, labels: Sequence[str], temperatures: Mapping[str, float], suffix: str
 ) -> Submission:
-    """Name the segments and their scenes.
+    """Name the segments and their scenes, calibrated.
 
     Args:
-        keys: [n_segments] name of each one's clip.
-        numbers: [n_segments] which of its clip's segments each is, from 0.
-        labels: Scenes, in order of the columns.
-        probabilities: [n_segments, n_labels].
+        segments: What was answered, all modalities there.
+        labels: Scenes, in order of the logits.
+        temperatures: One for "fused".
         suffix: ".wav", ".mp4" or ".wav.mp4".
     """
-    names = tuple(f"{key}_{number}{suffix}" for key, number in zip(keys, numbers, strict=True))
+    probabilities = softmax(segments.logits[WHOLE], temperatures[OUTPUT_OF[WHOLE]])
+    _, positions, counts = np.unique(segments.clips, return_inverse=True, return_counts=True)
+    order = np.argsort(positions, kind="stable")
+    numbers = np.empty(len(order), np.int64)
+    numbers[order] = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    keys = [segments.entries[clip].key for clip in segments.clips]
+    names = tuple(f"{key}_{number}{suffix}" for key, number in zip(keys, numbers.tolist(), strict=True))
     answers = tuple(labels[index] for index in probabilities.argmax(axis=1))
     return Submission(tuple(labels), names, answers, probabilities)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 _WORST = 10
 """Locations shown; `report.json` has all."""
+_NAMED = ("precision", "coverage")
 _CONDITIONS = {"whole": "everything there", "audio": "sound alone", "video": "picture alone"}
 
 
@@ -30,8 +31,7 @@ def report_to_markdown(report: Mapping[str, Any]) -> str:
     head = (
         f"# {report['name']}: figures\n\n"
         f"`{report['model']}` on {report['corpus']}: {report['n_segments']:,} segments of "
-        f"{report['segment_seconds']:g} s from {report['n_clips']:,} clips at {report['n_locations']:,} locations that "
-        "it never saw in training.\n\n"
+        f"{report['segment_seconds']:g} s from {report['n_clips']:,} clips at {report['n_locations']:,} locations.\n\n"
         "![What was answered where each scene was](confusion.png)\n\n"
         "![Confidence and accuracy, before and after calibration](reliability.png)"
     )
@@ -77,12 +77,14 @@ def _detailed_tables(report: Mapping[str, Any]) -> list[Table]:
         ),
     ]
     tables = [_members(title, name, rows) for title, name, rows in parts if rows]
-    return [*tables, _calibration(report), _thresholds(report), _confusion(report)]
+    if "calibration" in report:
+        tables.append(_calibration(report))
+    return [*tables, _thresholds(report), _confusion(report)]
 
 
 def _segments(report: Mapping[str, Any]) -> Table:
     """Every segment a decision."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, condition in report["conditions"].items():
         figures = condition["calibrated"]
         ends = figures["interval"] or {}
@@ -206,29 +208,24 @@ def _thresholds(report: Mapping[str, Any]) -> Table:
     """From which score on something is named."""
     chosen, found = report["thresholds"], report["thresholds_evaluated"]
     rows = tuple(
-        (
-            level,
-            f"{chosen[level]:.2f}",
-            *(_named(part, level, "precision") for part in (chosen, found)),
-            *(_named(part, level, "coverage") for part in (chosen, found)),
-        )
+        (level, f"{found[level]:.2f}", *(_named(part, level, what) for what in _NAMED for part in (chosen, found)))
         for level in ("scene", "group")
-        if level in chosen
+        if level in found
     )
     head = ("level", "threshold", "right, held out", "right", "of the time, held out", "of the time")
-    note = (
-        f"The lowest score, after the runtime's filter, from which on {percent(report['wanted_precision'])} of the "
-        "named answers were right on the clips held out for it (0.95 if none was enough); the others: evaluation. "
-        "A group is named where no scene is."
-    )
+    note = "Scores after the runtime's filter. A group is named where no scene is."
+    if "wanted_precision" in report:
+        note += (
+            f" Each threshold is the lowest from which on {percent(report['wanted_precision'])} of the named answers "
+            "were right on the clips that were held out for it, or 0.95 if none was enough."
+        )
     return Table("When something is named", head, rows, note)
 
 
 def _named(part: Mapping[str, float], level: str, what: str) -> str:
-    """A threshold's precision or coverage; a dash for the precision of nothing."""
-    if what == "precision" and part[f"{level}_coverage"] == 0:
-        return "–"
-    return percent(part[f"{level}_{what}"])
+    """A threshold's precision or coverage; a dash where it was not measured, or for the precision of nothing."""
+    nothing = what == "precision" and part.get(f"{level}_coverage") == 0
+    return "–" if nothing else percent(part.get(f"{level}_{what}"))
 
 
 def _confusion(report: Mapping[str, Any]) -> Table:

@@ -1,20 +1,133 @@
-"""`trainer evaluate`: the report of a run, made anew."""
+"""`trainer evaluate`: the report of a run, made anew; or of a run or a bundle on another corpus."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer.cli.common import open_named_run, print_report, run_argument
+from trainer.cli.common import need_torch, open_named_run, print_report, run_argument
+from trainer.cli.figures import print_clip_report
+from trainer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trainer.clip_run import ClipRun
+    from trainer.protocol import Segments
+    from trainer.run import Run
+
+_BUNDLE_ALONE = "a bundle is evaluated on a prepared corpus, and without a run"
 
 
 @click.command()
 @run_argument
-def evaluate(run: Path | None) -> None:
-    """Make the report of a run anew and print it; the newest run where none is named."""
+@click.option("--out", type=click.Path(path_type=Path), help="Write the report there, not into the run's folder.")
+@click.option(
+    "--submission",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="Also write the table DCASE 2021 task 1B asks for: a segment a line, tab-separated, calibrated.",
+)
+@click.option(
+    "--on",
+    "prepared",
+    type=click.Path(path_type=Path),
+    metavar="PREPARED",
+    help="Evaluate on this prepared corpus with the same scenes: its evaluation split, or all of it.",
+)
+@click.option("--bundle", type=click.Path(path_type=Path), help="Evaluate a bundle, not a run; needs --on.")
+@click.option("--precision", help="Of the bundle's graphs.  [default: float32]")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
+def evaluate(
+    run: Path | None,
+    out: Path | None,
+    submission: Path | None,
+    prepared: Path | None,
+    bundle: Path | None,
+    precision: str | None,
+    as_json: bool,
+) -> None:
+    """Make the report of a run anew and print it; the newest run where none is named.
+
+    A run on prepared clips gets report.json, figures.md with every table, confusion.png and reliability.png in its
+    folder. With --on, the figures are those of another corpus, and files are written with --out only.
+    """
+    if bundle is not None:
+        if run is not None or prepared is None:
+            raise ConfigError(f"--bundle: expected --on PREPARED and no RUN; {_BUNDLE_ALONE}")
+        report, segments, suffix = _bundle_report(bundle, prepared, precision or "float32")
+    else:
+        if precision is not None:
+            raise ConfigError(f"--precision: expected --bundle with it; {_BUNDLE_ALONE}")
+        from trainer.clip_run import ClipRun
+
+        opened = open_named_run(run)
+        if not isinstance(opened, ClipRun):
+            if any(option is not None for option in (out, submission, prepared)):
+                raise ConfigError(
+                    f"{opened.folder}: expected a run on prepared clips for --out, --submission and --on, got one on "
+                    "recordings; type: trainer evaluate RUN"
+                )
+            _evaluate_recordings(opened, as_json=as_json)
+            return
+        report, segments, suffix = _run_report(opened, prepared)
+        if prepared is None and out is None:
+            out = opened.folder
+    if out is not None:
+        from trainer.report import write_report_files
+
+        write_report_files(report, out)
+    if submission is not None:
+        from trainer.submission import submission_of, write_submission
+
+        write_submission(submission, submission_of(segments, report["labels"], report["temperatures"], suffix))
+    if as_json:
+        click.echo(json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        print_clip_report(report)
+    written = [*([] if out is None else [str(out / "figures.md")]), *([] if submission is None else [str(submission)])]
+    if written:
+        click.echo(f"written: {', '.join(written)}", err=True)
+
+
+def _evaluate_recordings(run: Run, *, as_json: bool) -> None:
+    """A run on recordings: its report made anew."""
     from trainer.evaluate import write_report
 
-    opened = open_named_run(run)
-    write_report(opened)
-    print_report(opened)
+    report = write_report(run)
+    if as_json:
+        click.echo(json.dumps(report, indent=1, ensure_ascii=False))
+    else:
+        print_report(run)
+
+
+def _run_report(run: ClipRun, prepared: Path | None) -> tuple[dict[str, Any], Segments, str]:
+    """Report and answers of a run, on its own evaluation clips or on another corpus; and the segments' file ending."""
+    from trainer.clip_run import EVALUATION
+    from trainer.report import read_segments, run_report
+
+    suffix = _suffix(audio=run.config.inputs.sound is not None, video=run.config.video is not None)
+    if prepared is None:
+        segments = read_segments(run, EVALUATION)
+        return run_report(run, segments), segments, suffix
+    need_torch()
+    from trainer.elsewhere import evaluate_run_on
+
+    return *evaluate_run_on(run, prepared), suffix
+
+
+def _bundle_report(folder: Path, prepared: Path, precision: str) -> tuple[dict[str, Any], Segments, str]:
+    """Report and answers of a bundle, and the segments' file ending."""
+    from engines.bundle import open_bundle
+    from trainer.elsewhere import evaluate_bundle_on
+
+    bundle = open_bundle(folder)
+    modalities = bundle.manifest.modalities
+    suffix = _suffix(audio="audio" in modalities, video="video" in modalities)
+    return *evaluate_bundle_on(bundle, prepared, precision=precision), suffix
+
+
+def _suffix(*, audio: bool, video: bool) -> str:
+    """What the challenge's baseline appends to a segment's name."""
+    return ".wav" * audio + ".mp4" * video
