@@ -113,6 +113,16 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightsConfig:
+    """Trained weights that a part of the network begins with."""
+
+    file: str = rule("a file inside the data folder")
+    """A .safetensors file, or a checkpoint of tensors and plain values alone."""
+    sha256: str | None = rule("64 hexadecimal digits, or null", default=None)
+    """Hash that file must have."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Which network."""
 
@@ -120,12 +130,8 @@ class ModelConfig:
     """Name in the registry."""
     dropout: float | None = rule("a probability, or null", minimum=0, maximum=0.9, default=None)
     """Part dropped in training, where the network drops any; null: as much as it drops by itself."""
-    weights: str | None = rule("a file, or null", default=None)
-    """Trained weights to begin with, .safetensors or a checkpoint of tensors alone, inside the data folder."""
-    weights_sha256: str | None = rule("64 hexadecimal digits, or null", default=None)
-    """Hash that file must have."""
-    weights_part: str = rule("a name", default="")
-    """Which part of the network they are for, as "encoder"; "": all of it."""
+    weights: Mapping[str, WeightsConfig] = rule("a table a part", default_factory=dict)
+    """Trained weights that parts begin with, as `[model.weights.encoder]`; "" is all of the network."""
     freeze: tuple[str, ...] = rule("a list of names of parts", default=())
     """Parts that keep their weights, as "encoder"."""
     options: Mapping[str, int | float | bool | str] = rule("a value an option", default_factory=dict)
@@ -189,7 +195,7 @@ class TrainConfig:
     workers: int = rule("an integer", minimum=1, default=1)
     """Threads that prepare windows ahead."""
     optimizer: Literal["adamw", "adam", "sgd"] = rule("an optimiser", default="adamw")
-    """adam: weight decay as a penalty; sgd: with `momentum`, Nesterov's."""
+    """adam: weight decay as a penalty; sgd: with `momentum`."""
     momentum: float = rule("a fraction", minimum=0, maximum=0.999, default=0.9)
     """Of sgd."""
     schedule: Literal["cosine", "onecycle", "linear", "plateau", "constant"] = rule("a schedule", default="cosine")
@@ -291,7 +297,8 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
 
     Args:
         path: A TOML file.
-        settings: "a.b=value" each, over what the file says; the value as in TOML, or else a string.
+        settings: "a.b=value" each, over what the file says; the value as in TOML, or else a string. Of data.labels
+            and data.prepared, which exclude each other, the one set here counts.
 
     Raises:
         ConfigError: The file cannot be read, or says something it may not; the message names the key.
@@ -304,6 +311,9 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: expected TOML, got something else: {error}") from None
     for setting in settings:
         _set(data, setting)
+        for key, other in (("labels", "prepared"), ("prepared", "labels")):
+            if setting.partition("=")[0].strip() == f"data.{key}":
+                data["data"].pop(other, None)
     return parse_config(data, str(path))
 
 
