@@ -26,8 +26,6 @@ import torch
 from torch import nn
 
 from engines.ort import OrtEngine
-from trainer.config import ModelConfig
-from trainer.models import build_model
 from trainer.models.ours import OURS
 from trainer.models.slim_audio import SlimAudio, Stage
 
@@ -46,7 +44,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    networks = {name: build_model(ModelConfig(name=name), N_LABELS) for name in sorted(OURS)}
+    networks = {"slim_audio": OURS["slim_audio"].build(N_LABELS)}
     networks |= {name: SlimAudio(N_LABELS, stages=stages) for name, stages in SIBLINGS.items()}
     rows = measure(networks, args.rounds)
     if args.json:

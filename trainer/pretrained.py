@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from trainer.config import ModelConfig
+from trainer.config import WeightsConfig
 from trainer.errors import ConfigError, DataError
 from trainer.models.naming import Weights, published_names
 
@@ -25,28 +25,37 @@ _COUNTERS = "num_batches_tracked"
 _N_NAMED = 3
 
 
-def load_weights(network: nn.Module, model: ModelConfig, root: Path) -> None:
-    """Load the file `model.weights` into the part `model.weights_part` of a network.
+def load_weights(network: nn.Module, part: str, weights: WeightsConfig, root: Path) -> None:
+    """Load a file into a part of a network.
 
     Args:
         network: It, or what it is a part of.
-        model: Which file, which hash, which part.
+        part: Its name, as "encoder"; "" is all of the network.
+        weights: Which file, which hash.
         root: The folder that the file lies in.
 
     Raises:
         ConfigError: The file is outside the folder, or there is no such part.
         DataError: The file is missing, altered, of another kind, or for another network.
     """
-    name = model.weights or ""
-    path = root / name
+    key = f"model.weights.{part}" if part else 'model.weights.""'
+    path = root / weights.file
     if not path.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(f"model.weights: expected a file inside the data folder {root}, got {name!r}")
+        raise ConfigError(f"{key}: expected a file inside the data folder {root}, got {weights.file!r}")
+    fit_weights(find_part(network, part, key), read_weights(path, weights.sha256), str(path))
+
+
+def find_part(network: nn.Module, name: str, key: str) -> nn.Module:
+    """A module by its name, as "scene.audio"; "" is all of it.
+
+    Raises:
+        ConfigError: There is none; `key` says where it was asked for.
+    """
     try:
-        part = network.get_submodule(model.weights_part)
+        return network.get_submodule(name)
     except AttributeError:
-        known = ", ".join(child for child, _ in network.named_children())
-        raise ConfigError(f"model.weights_part: expected one of {known}, got {model.weights_part!r}") from None
-    fit_weights(part, read_weights(path, model.weights_sha256), str(path))
+        known = ", ".join(path for path, _ in network.named_modules() if path and path.count(".") < 2)
+        raise ConfigError(f"{key}: expected a part of the network, as {known}, got {name!r}") from None
 
 
 def read_weights(path: Path, sha256: str | None = None) -> Weights:
@@ -65,12 +74,12 @@ def read_weights(path: Path, sha256: str | None = None) -> Weights:
             if sha256 is not None and digest != sha256.lower():
                 raise DataError(
                     f"{path}: expected the SHA-256 {sha256}, got {digest}; fetch the file again, or set "
-                    "model.weights_sha256 if you trust this one"
+                    "its sha256 if you trust this one"
                 )
             file.seek(0)
             content = _read_safetensors(path, file) if path.suffix == ".safetensors" else _read_checkpoint(path, file)
     except OSError as error:
-        raise DataError(f"{path}: expected a file of weights, got: {error.strerror}; see model.weights") from None
+        raise DataError(f"{path}: expected a file of weights, got: {error.strerror}; see [model.weights]") from None
     return _tensors(path, content)
 
 
@@ -95,7 +104,7 @@ def fit_weights(part: nn.Module, weights: Weights, where: str) -> None:
     if faults:
         raise DataError(
             f"{where}: expected the {len(wanted)} tensors of {type(part).__name__}, got {', '.join(faults)}; "
-            "are these weights of this network, and is model.weights_part the part they are for?"
+            "are these weights of this network, and for this part of it?"
         )
     broken = [name for name, tensor in renamed.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:

@@ -9,7 +9,7 @@ from torch import nn
 from trainer.config import Config, StepConfig
 from trainer.errors import ConfigError
 from trainer.models.freezing import train_only
-from trainer.systems import find_part
+from trainer.pretrained import find_part
 
 
 @dataclass(frozen=True, slots=True)

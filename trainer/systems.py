@@ -9,7 +9,6 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,17 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.manifest import InputSpec, input_shape
 from trainer.config import Config, ModelConfig, TrainConfig
 from trainer.errors import ConfigError
-from trainer.inputs import EMBEDDINGS, FEATURES, FRAMES, PRESENCE, WAVEFORM
+from trainer.inputs import EMBEDDINGS, FEATURES, FRAMES, PRESENCE
 from trainer.models import subspectral
 from trainer.models.ours import OURS
-from trainer.models.reference import REFERENCES, Reference
-from trainer.pretrained import load_weights
-
-Sizes = tuple[int | tuple[int, ...] | None, ...]
-"""What a network takes along each axis of an input: one number, one of several, any."""
+from trainer.models.reference import REFERENCES
+from trainer.pretrained import find_part, load_weights
+from trainer.sizes import TAKES, TRAINABLE, check_sizes, window_shapes
 
 MODALITIES = ("audio", "video")
 """Order of the presence flags."""
@@ -63,36 +59,13 @@ class Deployed:
 
 
 _HEADS = ("fused", "audio", "video")
-_STEREO, _ANY_CHANNELS = (1, 2), (1, 2, 3)
-_TAKES: Mapping[str, Mapping[str, Sizes]] = MappingProxyType(
-    {
-        "slim_audio": {FEATURES: (_ANY_CHANNELS, None, None)},
-        "slim_av": {FEATURES: (_ANY_CHANNELS, None, None), FRAMES: (None, 3, None, None)},
-        "se_audio": {FEATURES: (_ANY_CHANNELS, 64, 50)},
-        "se_visual": {FRAMES: (None, 3, None, None)},
-        "se_crnn_early": {FEATURES: (3, 64, 50), FRAMES: (5, 3, None, None)},
-        "se_crnn": {FEATURES: (3, 64, 50), FRAMES: (5, 3, None, None)},
-        "wave": {WAVEFORM: (1, 48_000)},
-        "spectrogram": {FEATURES: (1, 128, 188)},
-        "wave_spec": {WAVEFORM: (1, 48_000), FEATURES: (1, 128, 188)},
-        "resnet_audio": {FEATURES: (1, 128, None)},
-        "subspectral": {FEATURES: (_STEREO, None, 500)},
-        "subspectral_1s": {FEATURES: (_STEREO, None, 50)},
-        "cp_mobile": {FEATURES: (1, 256, 65)},
-        "cp_mobile_baseline": {FEATURES: (1, 256, 65)},
-    }
-)
-"""Inputs of every system and their sizes: channels, bands, hops · channels, samples · frames, planes, height, width."""
 _OUTPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"slim_av": _HEADS, "se_crnn_early": _HEADS, "se_crnn": _HEADS}
 )
 """Of the networks with more than one head."""
 _TAKES_PRESENCE = ("slim_av",)
-_ALIKE: Mapping[str, str] = MappingProxyType({"se_crnn_early": "se_crnn", "cp_mobile_baseline": "cp_mobile"})
-"""Networks whose configuration is that of another one."""
-
-TRAINABLE = tuple(_TAKES)
-"""Names that a configuration may ask for."""
+_SIZES = ("n_channels", "n_mels", "n_hops")
+"""What factories call the sizes of features, if they ask for them."""
 
 
 def find_system(config: Config) -> System:
@@ -102,7 +75,7 @@ def find_system(config: Config) -> System:
         ConfigError: There is none of that name.
     """
     name = config.model.name
-    if name not in _TAKES:
+    if name not in TAKES:
         known = ", ".join(TRAINABLE)
         also = "; it takes OpenL3's embeddings, which nothing here computes: build it from Python"
         raise ConfigError(
@@ -111,7 +84,7 @@ def find_system(config: Config) -> System:
         )
     presence = (PRESENCE,) if name in _TAKES_PRESENCE else ()
     outputs = _OUTPUTS.get(name, _HEADS[:1])
-    return System(name, (*_TAKES[name], *presence), outputs, FRAMES in _TAKES[name])
+    return System(name, (*TAKES[name], *presence), outputs, FRAMES in TAKES[name])
 
 
 def check_inputs(config: Config) -> System:
@@ -121,20 +94,7 @@ def check_inputs(config: Config) -> System:
         ConfigError: It does not; the message says what it takes and which keys decide.
     """
     system = find_system(config)
-    takes, shapes = _TAKES[system.name], _shapes(config)
-    for name in shapes:
-        if name not in takes:
-            raise ConfigError(
-                f"model.name: {system.name} takes {_listed(takes)}, got {name} too; "
-                f"leave out the table [{_TABLES[name]}], or choose another model.name"
-            )
-    for name, sizes in takes.items():
-        if name not in shapes or not _fits(shapes[name], sizes):
-            got = "none" if name not in shapes else " × ".join(str(n) for n in shapes[name])
-            raise ConfigError(
-                f"model.name: {system.name} takes {name} of {_sentence(name, sizes)}, got {got}; set "
-                f"{_KEYS[name]} as configs/{_ALIKE.get(system.name, system.name)}.toml has them, or another model.name"
-            )
+    check_sizes(config)
     with torch.device("meta"):
         network = _fresh(config, 2)
     for key, parts in _parts(config):
@@ -161,24 +121,12 @@ def build_network(config: Config, n_labels: int, root: Path | None = None) -> nn
         DataError: The weights cannot be read, or are not for this network.
     """
     network = _fresh(config, n_labels)
-    if config.model.weights is not None and root is not None:
-        load_weights(network, config.model, root)
+    if root is not None:
+        for part, weights in config.model.weights.items():
+            load_weights(network, part, weights, root)
     for part in config.model.freeze:
         find_part(network, part, "model.freeze").requires_grad_(False)
     return network
-
-
-def find_part(network: nn.Module, name: str, key: str) -> nn.Module:
-    """A module by its name, as "scene.audio"; "" is all of it.
-
-    Raises:
-        ConfigError: There is none; `key` says where it was asked for.
-    """
-    try:
-        return network.get_submodule(name)
-    except AttributeError:
-        known = [path for path, _ in network.named_modules() if path and path.count(".") < 2]
-        raise ConfigError(f"{key}: expected a part of the network, as {_listed(known)}, got {name!r}") from None
 
 
 def run_network(system: System, network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -263,25 +211,23 @@ def _inner(network: nn.Module) -> nn.Module:
 
 def _fresh(config: Config, n_labels: int) -> nn.Module:
     """The configured network with fresh weights."""
-    model, name = config.model, find_system(config).name
-    record = _record(name)
-    module, _, factory = record.factory.partition(":")
-    make = getattr(import_module(module), factory)
-    known = inspect.signature(make).parameters
-    sizes = dict(zip(("n_channels", "n_mels", "n_hops"), _shapes(config).get(FEATURES, ()), strict=False))
-    options = {**record.options, **{key: size for key, size in sizes.items() if key in known}, **_options(model, known)}
+    name = find_system(config).name
+    record = OURS[name] if name in OURS else REFERENCES[name]
+    known = inspect.signature(record.maker).parameters
+    sizes = zip(_SIZES, window_shapes(config).get(FEATURES, ()), strict=False)
+    options = {key: size for key, size in sizes if key in known}
+    options |= _options(config.model, known)
     try:
-        network: nn.Module = make(n_labels, **options)
+        return record.build(n_labels, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model.options: {error}") from None
-    return network
 
 
 def _options(model: ModelConfig, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
     """What the configuration says about the network's inside."""
     if model.dropout is not None and "dropout" not in known:
         raise ConfigError(f"model.dropout: expected null, as {model.name} has none, got {model.dropout:g}")
-    free = [key for key in known if key not in ("n_labels", "dropout", "n_channels", "n_mels", "n_hops")]
+    free = [key for key in known if key not in ("n_labels", "dropout", *_SIZES)]
     for key in model.options:
         if key not in free:
             expected = f"one of {_listed(free)}" if free else "none"
@@ -289,67 +235,10 @@ def _options(model: ModelConfig, known: Mapping[str, inspect.Parameter]) -> dict
     return {**model.options, **({} if model.dropout is None else {"dropout": model.dropout})}
 
 
-def _record(name: str) -> Reference:
-    """What is known of a network."""
-    return OURS[name] if name in OURS else REFERENCES[name]
-
-
-def _shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Shape of one window of each configured input."""
-    specs: dict[str, InputSpec] = {}
-    for name, audio in ((FEATURES, config.audio), (WAVEFORM, config.waveform)):
-        if audio is not None:
-            specs[name] = InputSpec(name, audio=audio)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, spec in specs.items():
-        try:
-            shapes[name] = input_shape(spec, config.window)
-        except ValueError as error:
-            raise ConfigError(f"window.seconds and {_TABLES[name]}.context_seconds: {error}") from None
-    if config.video is not None:
-        shapes[FRAMES] = (len(config.video.frame_times_seconds), 3, config.video.height, config.video.width)
-    return shapes
-
-
-_TABLES = MappingProxyType({FEATURES: "audio", WAVEFORM: "waveform", FRAMES: "video"})
-_AXES = MappingProxyType(
-    {FEATURES: ("channel", "band", "hop"), WAVEFORM: ("channel", "sample"), FRAMES: ("frame", "plane", "row", "column")}
-)
-_KEYS = MappingProxyType(
-    {
-        FEATURES: "audio.channels, audio.feature (n_mels or n_bands, hop_length, center), window.seconds and "
-        "audio.context_seconds",
-        WAVEFORM: "waveform.channels, waveform.sample_rate and window.seconds",
-        FRAMES: "video.width, video.height and video.frame_times_seconds",
-    }
-)
-"""Keys that decide over the shape of an input."""
-
-
-def _fits(shape: tuple[int, ...], sizes: Sizes) -> bool:
-    """Whether a network takes a shape."""
-    choices = [(size,) if isinstance(size, int) else size for size in sizes]
-    return len(shape) == len(sizes) and all(
-        choice is None or size in choice for size, choice in zip(shape, choices, strict=True)
-    )
-
-
-def _sentence(name: str, sizes: Sizes) -> str:
-    """As in: 1 or 3 channels × 64 bands × 50 hops."""
-    words = []
-    for size, axis in zip(sizes, _AXES[name], strict=True):
-        if size is None:
-            words.append(f"any number of {axis}s")
-        else:
-            choices = (size,) if isinstance(size, int) else size
-            words.append(f"{' or '.join(str(n) for n in choices)} {axis}{'' if choices == (1,) else 's'}")
-    return " × ".join(words)
-
-
 def _parts(config: Config) -> list[tuple[str, tuple[str, ...]]]:
     """Every key that names parts of the network, and what it names."""
     steps = [(f"train.steps[{index}].parts", step.parts) for index, step in enumerate(config.train.steps)]
-    return [("model.freeze", config.model.freeze), *steps]
+    return [("model.freeze", config.model.freeze), ("model.weights", tuple(config.model.weights)), *steps]
 
 
 def _listed(names: Any) -> str:

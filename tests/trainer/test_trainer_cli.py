@@ -76,7 +76,7 @@ def test_models_as_json_keep_each_figure_with_its_protocol(tmp_path: Path) -> No
     listed = json.loads(trainer("models", "--json", cwd=tmp_path, without_torch=True).stdout)
     by_name = {entry["name"]: entry for entry in listed}
     assert list(by_name) == [*OURS, *REFERENCES]
-    assert by_name["slim_audio"]["fit"]
+    assert by_name["slim_audio"]["config"] == "configs/slim_audio.toml"
     assert by_name["slim_audio"]["protocol"] is None
     cp_mobile = by_name["cp_mobile"]
     assert cp_mobile["inputs"] == {"features": [1, 256, 65]}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trainer.models.reference import Protocol, Reference
+    from trainer.models.record import Protocol, Reference
 
-_HEADINGS = ("name", "modality", "input", "parameters", "MACs", "accuracy", "log loss", "protocol")
+_HEADINGS = ("name", "modality", "input", "parameters", "MACs", "accuracy", "log loss", "protocol", "fit with")
 _RIGHT = {"parameters", "MACs", "accuracy", "log loss"}
 """Columns of numbers."""
 
@@ -22,15 +22,15 @@ def models(as_json: bool) -> None:
     """List the networks: ours, then the published ones with what their authors reached.
 
     Input is one window without its batch: channels × bands × hops of features. Parameters and multiply-accumulates are
-    of ten labels and one window. Accuracies stand on different protocols: see the letters below the table.
+    of ten labels and one window, its frames included. Accuracies stand on different protocols: see the letters below.
     """
-    from trainer.models import TRAINABLE
     from trainer.models.ours import OURS
     from trainer.models.reference import REFERENCES
+    from trainer.sizes import config_of
 
     records = [*OURS.values(), *REFERENCES.values()]
     if as_json:
-        click.echo(json.dumps([_plain(record) | {"fit": record.name in TRAINABLE} for record in records], indent=2))
+        click.echo(json.dumps([_plain(record) | {"config": config_of(record.name)} for record in records], indent=2))
         return
     protocols = list(dict.fromkeys(record.protocol for record in records if record.protocol is not None))
     rows = [_row(record, protocols) for record in records]
@@ -42,7 +42,7 @@ def models(as_json: bool) -> None:
     click.echo("\nprotocols, never to be compared with each other:")
     for letter, protocol in zip(_LETTERS, protocols, strict=False):
         click.echo(f"  {letter}  {protocol.corpus}; {protocol.unit}; epoch: {protocol.selection}")
-    click.echo(f"\ntrainer fit takes: {', '.join(TRAINABLE)}")
+    click.echo("\nfit with –: trained and evaluated from Python, on embeddings that nothing here computes")
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -50,6 +50,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 def _row(record: Reference, protocols: list[Protocol]) -> tuple[str, ...]:
     """The cells of a network."""
+    from trainer.sizes import config_of
+
     shapes = " + ".join("×".join(str(size) for size in shape) for shape in record.inputs.values())
     accuracy = "–" if record.accuracy is None else f"{100 * record.accuracy:.1f} %"
     log_loss = "–" if record.log_loss is None else f"{record.log_loss:.3f}"
@@ -63,6 +65,7 @@ def _row(record: Reference, protocols: list[Protocol]) -> tuple[str, ...]:
         accuracy,
         log_loss,
         letter,
+        config_of(record.name) or "–",
     )
 
 

@@ -1,6 +1,6 @@
-"""Answers from CLIP's embedding of one frame: by the names of the scenes alone, or by a linear probe.
+"""Answers from CLIP's embedding of a frame: by the names of the scenes alone, by a linear probe, or beside the sound.
 
-The encoder itself (ViT-B/32, 512 numbers) is not built here: its embeddings are the input.
+In two parts, as they are exported: `encoder` (ViT-B/32) for one frame, `scene` for a window's embeddings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-EMBEDDING = 512
+from trainer.models.clip_visual import EMBEDDING, Activation, ClipVisual
+from trainer.models.resnet import ResnetClip
+from trainer.models.se_visual import encode_frames
+
 LOGIT_SCALE = 100.0
 """What the published encoders multiply cosines with: the exponential of their learned scale, capped at this."""
 PLACES: Mapping[str, str] = MappingProxyType(
@@ -71,3 +74,63 @@ class ClipProbe(nn.Linear):
         """Take over a multinomial logistic regression fitted elsewhere: [n_labels, 512] and [n_labels]."""
         self.weight.copy_(coefficients)
         self.bias.copy_(intercepts)
+
+
+class ClipScene(nn.Module):
+    """A head on the mean of a window's embeddings; published is one frame a window."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the head takes besides, and [n, n_frames, 512], to [n, n_labels] logits."""
+        *others, embeddings = inputs
+        logits: Tensor = self.head(*others, embeddings.mean(dim=1))
+        return logits
+
+
+class ClipFrames(nn.Module):
+    """CLIP's visual tower and a head behind it; the published systems leave the tower as it is: freeze `encoder`."""
+
+    def __init__(self, head: nn.Module, activation: Activation) -> None:
+        super().__init__()
+        self.encoder = ClipVisual(activation=activation)
+        self.scene = ClipScene(head)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the head takes besides, and [n, n_frames, 3, 224, 224] by CLIP's mean and spread, to logits."""
+        *others, frames = inputs
+        logits: Tensor = self.scene(*others, encode_frames(self.encoder, frames))
+        return logits
+
+
+def clip_zero_shot(n_labels: int = 10, *, activation: Activation = "quick_gelu") -> ClipFrames:
+    """Nothing to train: weights for `encoder`, and for `scene.head` a tensor `text`, a sentence a row, labels in order.
+
+    Args:
+        n_labels: Length of the answer.
+        activation: What the tower's weights want.
+    """
+    return ClipFrames(ClipZeroShot(torch.randn(n_labels, EMBEDDING)), activation)
+
+
+def clip_probe(n_labels: int = 10, *, activation: Activation = "quick_gelu") -> ClipFrames:
+    """One linear layer on the embedding.
+
+    Args:
+        n_labels: Length of the answer.
+        activation: What the tower's weights want.
+    """
+    return ClipFrames(ClipProbe(n_labels), activation)
+
+
+def resnet_clip(n_labels: int = 10, *, dropout: float = 0.5, activation: Activation = "quick_gelu") -> ClipFrames:
+    """The audio-visual network of the PaddleAudio example; AudioSet's weights go to `scene.head.trunk`.
+
+    Args:
+        n_labels: Length of the answer.
+        dropout: Part of the audio embedding dropped in training.
+        activation: What the tower's weights want.
+    """
+    return ClipFrames(ResnetClip(n_labels, dropout=dropout), activation)

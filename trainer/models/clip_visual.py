@@ -1,6 +1,7 @@
-"""The picture's half of CLIP ViT-B/32; [n, 3, 224, 224] to [n, 512]. Its weights are named as in OpenAI's code.
+"""The picture's half of CLIP ViT-B/32; [n, 3, 224, 224] to [n, 512].
 
-Radford et al. 2021, after Dosovitskiy et al. 2020: patches of 32, width 768, twelve blocks of twelve heads.
+Radford et al. 2021, after Dosovitskiy et al. 2020: patches of 32, width 768, twelve blocks of twelve heads. Names are
+OpenAI's but for the attention's joined layer and the projection, which are ordinary layers here.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ClipVisual(nn.Module):
         self.ln_pre = nn.LayerNorm(WIDTH)
         self.transformer = nn.ModuleDict({"resblocks": nn.Sequential(*(Block(activation) for _ in range(N_BLOCKS)))})
         self.ln_post = nn.LayerNorm(WIDTH)
-        self.proj = nn.Parameter(WIDTH**-0.5 * torch.randn(WIDTH, EMBEDDING))
+        self.proj = nn.Linear(WIDTH, EMBEDDING, bias=False)
 
     def forward(self, frames: Tensor) -> Tensor:
         """[n, 3, 224, 224] RGB, by CLIP's mean and spread, to [n, 512]."""
@@ -44,7 +45,7 @@ class ClipVisual(nn.Module):
         token = self.class_embedding.expand(patches.shape[0], 1, WIDTH)
         tokens = self.ln_pre(torch.cat([token, patches], dim=1) + self.positional_embedding)
         tokens = self.transformer["resblocks"](tokens)
-        embedding: Tensor = self.ln_post(tokens[:, 0]) @ self.proj
+        embedding: Tensor = self.proj(self.ln_post(tokens[:, 0]))
         return embedding
 
 
@@ -70,17 +71,16 @@ class Attention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_proj_weight = nn.Parameter(WIDTH**-0.5 * torch.randn(3 * WIDTH, WIDTH))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * WIDTH))
+        self.in_proj = nn.Linear(WIDTH, 3 * WIDTH)
         self.out_proj = nn.Linear(WIDTH, WIDTH)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[n, n_tokens, 768] to the same shape; written out, so that it exports as matrix products and a softmax."""
         n, n_tokens, _ = tokens.shape
-        joined = functional.linear(tokens, self.in_proj_weight, self.in_proj_bias)
+        layers = self.in_proj(tokens)
         size = WIDTH // N_HEADS
         query, key, value = (
-            part.reshape(n, n_tokens, N_HEADS, size).transpose(1, 2) for part in torch.split(joined, WIDTH, dim=2)
+            part.reshape(n, n_tokens, N_HEADS, size).transpose(1, 2) for part in torch.split(layers, WIDTH, dim=2)
         )
         weights = torch.softmax(size**-0.5 * query @ key.transpose(2, 3), dim=3)
         out: Tensor = self.out_proj((weights @ value).transpose(1, 2).reshape(n, n_tokens, WIDTH))

@@ -6,8 +6,11 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from trainer.models.clip import ClipZeroShot
 from trainer.models.clip_visual import ClipVisual
 from trainer.models.resnet import ResnetTrunk
 from trainer.models.vgg import VggEncoder
@@ -21,12 +24,12 @@ Naming = Callable[[Weights], Weights]
 def published_names(part: nn.Module) -> list[Naming]:
     """The ways in which files name the weights of this part of a network; the first are its own names."""
     kinds: dict[type[nn.Module], list[Naming]] = {
-        VggEncoder: [_vgg_caffe],
-        ResnetTrunk: [_resnet_panns],
-        ClipVisual: [_clip_open, _clip_transformers],
+        VggEncoder: [_vgg_torchvision, _vgg_caffe],
+        ResnetTrunk: [_undistributed, _resnet_panns],
+        ClipVisual: [_undistributed, _clip_open, _clip_transformers],
+        ClipZeroShot: [_sentences],
     }
-    own: Naming = _vgg_torchvision if isinstance(part, VggEncoder) else _undistributed
-    return [own, *kinds.get(type(part), [])]
+    return kinds.get(type(part), [_undistributed])
 
 
 def _undistributed(weights: Weights) -> Weights:
@@ -74,8 +77,12 @@ def _resnet_panns(weights: Weights) -> Weights:
 
 def _clip_open(weights: Weights) -> Weights:
     """open_clip's and OpenAI's: the picture's half is called `visual`; the sentences' half is left out."""
-    named = _undistributed(weights)
-    return {name.removeprefix("visual."): tensor for name, tensor in named.items() if name.startswith("visual.")}
+    renamed: Weights = {}
+    for name, tensor in _undistributed(weights).items():
+        if name.startswith("visual."):
+            ours = re.sub(r"\.in_proj_", ".in_proj.", name.removeprefix("visual."))
+            renamed["proj.weight" if ours == "proj" else ours] = tensor.T if ours == "proj" else tensor
+    return renamed
 
 
 _TRANSFORMERS = (
@@ -84,6 +91,7 @@ _TRANSFORMERS = (
     (r"^embeddings\.position_embedding\.weight$", "positional_embedding"),
     (r"^pre_layrnorm\.", "ln_pre."),  # so it is spelt there
     (r"^post_layernorm\.", "ln_post."),
+    (r"^visual_projection\.", "proj."),
     (r"^encoder\.layers\.", "transformer.resblocks."),
     (r"\.layer_norm([12])\.", r".ln_\1."),
     (r"\.self_attn\.out_proj\.", ".attn.out_proj."),
@@ -93,14 +101,11 @@ _TRANSFORMERS = (
 
 
 def _clip_transformers(weights: Weights) -> Weights:
-    """transformers': queries, keys and values apart, the projection transposed; the sentences' half is left out."""
+    """transformers': queries, keys and values apart; the sentences' half is left out."""
     renamed: Weights = {}
     for name, tensor in _without(
         weights, "text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids"
     ).items():
-        if name == "visual_projection.weight":
-            renamed["proj"] = tensor.T
-            continue
         name = name.removeprefix("vision_model.")
         for pattern, ours in _TRANSFORMERS:
             name = re.sub(pattern, ours, name)
@@ -110,8 +115,6 @@ def _clip_transformers(weights: Weights) -> Weights:
 
 def _joined_attention(weights: Weights) -> Weights:
     """Queries, keys and values of each block as one tensor."""
-    import torch
-
     joined: Weights = {}
     for name, tensor in weights.items():
         match = re.fullmatch(r"(.*)\.self_attn\.([qkv])_proj\.(weight|bias)", name)
@@ -123,8 +126,13 @@ def _joined_attention(weights: Weights) -> Weights:
         if any(part is None for part in parts):
             joined[name] = tensor
         else:
-            joined[f"{block}.attn.in_proj_{kind}"] = torch.cat([part for part in parts if part is not None])
+            joined[f"{block}.attn.in_proj.{kind}"] = torch.cat([part for part in parts if part is not None])
     return joined
+
+
+def _sentences(weights: Weights) -> Weights:
+    """Embeddings of sentences, of any length."""
+    return {name: functional.normalize(tensor.float(), dim=-1) for name, tensor in weights.items()}
 
 
 def _without(weights: Weights, *prefixes: str) -> Weights:

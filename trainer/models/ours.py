@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from trainer.models.reference import Reference
+from trainer.models.record import Reference
 
 _ROWS = (
     Reference(

@@ -7,74 +7,9 @@ other corpora. Never compare two rows without reading `protocol`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib import import_module
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
 
-if TYPE_CHECKING:
-    from torch import nn
-
-Modality = Literal["audio", "video", "audio-visual"]
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """What an accuracy was measured on."""
-
-    corpus: str
-    """The recordings."""
-    unit: str
-    """What one decision is about."""
-    selection: str
-    """How the authors chose the epoch whose weights they report."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """One published network."""
-
-    name: str
-    """As it is asked for."""
-    about: str
-    """What it is, in a line."""
-    modality: Modality
-    """What it hears and sees."""
-    inputs: Mapping[str, tuple[int, ...]]
-    """Shape of one window of each input, in the order of `forward`."""
-    parameters: int
-    """Of the whole network, as PyTorch counts them."""
-    macs: int
-    """Multiply-accumulates of one window: convolutions, linear layers, GRUs."""
-    published: str
-    """The number of parameters as its authors give it."""
-    accuracy: float | None
-    """Share of correct decisions as published, 0…1; null: there is none."""
-    log_loss: float | None
-    """Natural logarithm, as published; null: not published."""
-    protocol: Protocol | None
-    """What both were measured on."""
-    source: str
-    """Who published it."""
-    repository: str
-    """Where its code is, or was."""
-    factory: str
-    """Module and callable that build it, `trainer.models.wave:Wave`."""
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """What the callable takes for the published variant, besides the number of labels."""
-
-
-def build_reference(name: str, n_labels: int = 10) -> nn.Module:
-    """A published network with fresh weights.
-
-    Raises:
-        KeyError: There is none of that name.
-    """
-    reference = REFERENCES[name]
-    module, _, factory = reference.factory.partition(":")
-    network: nn.Module = getattr(import_module(module), factory)(n_labels, **reference.options)
-    return network
-
+from trainer.models.record import Protocol, Reference
 
 _TEST_FOLD = "best epoch on the fold it is reported on"
 _INNER_SPLIT = "lowest loss on a location-disjoint part of the training fold"
@@ -82,6 +17,7 @@ _TAU_AV = "TAU Urban Audio-Visual Scenes 2021, official fold"
 _SECONDS = Protocol(_TAU_AV, "1-s segment", _TEST_FOLD)
 _CLIPS = Protocol(_TAU_AV, "10-s clip", _TEST_FOLD)
 _ONE_FRAME = Protocol(_TAU_AV, "10-s clip by its fifth frame", "none: one fit, its strength given")
+_NO_FIT = Protocol(_TAU_AV, "10-s clip by its fifth frame", "none: nothing is fitted")
 _BASELINE = Protocol(_TAU_AV, "1-s segment", _INNER_SPLIT)
 _TUT_2018 = Protocol("TUT Urban Acoustic Scenes 2018, official fold", "10-s clip", "mean over runs of the best epoch")
 _MOBILE = Protocol("TAU Urban Acoustic Scenes 2022 Mobile, official fold", "1-s segment", "not stated")
@@ -103,7 +39,7 @@ _FRAMES: _Shapes = {"frames": (5, 3, 224, 224)}
 _WAVEFORM: _Shapes = {"waveform": (1, 48_000)}
 _LOGMEL: _Shapes = {"features": (1, 128, 188)}
 _LOGMEL_10_SECONDS: _Shapes = {"features": (1, 128, 501)}
-_CLIP: _Shapes = {"embedding": (512,)}
+_CLIP: _Shapes = {"frames": (1, 3, 224, 224)}
 _SUBSPECTRAL_OPTIONS = {"n_mels": 40, "group": 20, "step": 10, "norm": "row"}
 
 _ROWS = (
@@ -233,30 +169,45 @@ _ROWS = (
         about="resnet_audio's embedding beside CLIP's of one frame, a linear layer",
         modality="audio-visual",
         inputs=_LOGMEL_10_SECONDS | _CLIP,
-        parameters=27_723_978,
-        macs=5_202_056_192,
-        published="none",
+        parameters=115_573_194,
+        macs=9_564_787_712,
+        published="none; 27,723,978 here behind CLIP's visual tower",
         accuracy=0.925,
         log_loss=None,
         protocol=_CLIPS,
         source=_PADDLE,
         repository=_PADDLE_CODE,
-        factory="trainer.models.resnet:ResnetClip",
+        factory="trainer.models.clip:resnet_clip",
     ),
     Reference(
         name="clip_probe",
         about="logistic regression on CLIP's embedding of one frame",
         modality="video",
         inputs=_CLIP,
-        parameters=5_130,
-        macs=5_120,
-        published="none",
+        parameters=87_854_346,
+        macs=4_362_736_640,
+        published="87,849,216 of CLIP's visual tower; 5,130 behind it",
         accuracy=0.893,
         log_loss=None,
         protocol=_ONE_FRAME,
         source=_PADDLE,
         repository=_PADDLE_CODE,
-        factory="trainer.models.clip:ClipProbe",
+        factory="trainer.models.clip:clip_probe",
+    ),
+    Reference(
+        name="clip_zero_shot",
+        about="cosines of CLIP's embedding of one frame with those of a sentence a scene; their sentences are unknown",
+        modality="video",
+        inputs=_CLIP,
+        parameters=87_849_216,
+        macs=4_362_731_520,
+        published="87,849,216 of CLIP's visual tower",
+        accuracy=0.697,
+        log_loss=None,
+        protocol=_NO_FIT,
+        source=_PADDLE,
+        repository=_PADDLE_CODE,
+        factory="trainer.models.clip:clip_zero_shot",
     ),
     Reference(
         name="subspectral",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from trainer.models.clip_visual import EMBEDDING as CLIP_EMBEDDING
 from trainer.models.initialise import he_fan_out
 
 N_MELS = 128
@@ -17,7 +18,6 @@ PLANES = (64, 128, 256, 512)
 EXPANSION = 4
 """Channels out of a block by its planes."""
 EMBEDDING = 2048
-CLIP_EMBEDDING = 512
 N_AUDIOSET = 527
 """Labels of AudioSet, on which the published weights were trained first."""
 

@@ -83,8 +83,8 @@ class Gate(nn.Module):
 
     def __init__(self, n_audio: int, n_video: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(n_audio + n_video + 2, N_HIDDEN), nn.ReLU(), nn.Linear(N_HIDDEN, 2))
-        last = self.layers[-1]
+        last = nn.Linear(N_HIDDEN, 2)
+        self.layers = nn.Sequential(nn.Linear(n_audio + n_video + 2, N_HIDDEN), nn.ReLU(), last)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 

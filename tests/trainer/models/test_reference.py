@@ -9,14 +9,14 @@ import torch
 
 from trainer.models.counts import count_parameters
 from trainer.models.macs import count_macs
-from trainer.models.reference import REFERENCES, build_reference
+from trainer.models.reference import REFERENCES
 
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_record_describes_its_network(name):
     reference = REFERENCES[name]
     with torch.device("meta"):
-        network = build_reference(name)
+        network = reference.build()
         inputs = [torch.empty(1, *shape) for shape in reference.inputs.values()]
         assert count_parameters(network).parameters == reference.parameters
         assert count_macs(network, *inputs) == reference.macs
@@ -30,7 +30,7 @@ def test_networks_answer_any_number_of_labels(name):
     reference = REFERENCES[name]
     with torch.device("meta"):
         inputs = [torch.empty(2, *shape) for shape in reference.inputs.values()]
-        answer = build_reference(name, 6).eval()(*inputs)
+        answer = reference.build(6).eval()(*inputs)
     logits = answer if isinstance(answer, torch.Tensor) else answer.fused
     assert logits.shape == (2, 6)
 
