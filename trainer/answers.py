@@ -1,10 +1,11 @@
-"""What a network said of a set of clips, segment by segment, and with a modality missing: one file, read by evaluation."""
+"""What a network said of a set of clips, segment by segment, and with a modality missing: what evaluation reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class Answers:
 
 def save_answers(path: Path, answers: Answers) -> None:
     """Write answers whole or not at all."""
-    arrays = {_LOGITS + name: logits.astype(np.float32) for name, logits in answers.logits.items()}
+    arrays: dict[str, Any] = {_LOGITS + name: logits.astype(np.float32) for name, logits in answers.logits.items()}
     write_whole(path, lambda file: np.savez(file, clips=answers.clips, **arrays))
 
 

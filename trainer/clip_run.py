@@ -20,16 +20,15 @@ from numpy.typing import NDArray
 from trainer.answers import Answers, load_answers
 from trainer.config import Config, config_to_json, parse_config
 from trainer.data.clips import EVALUATE, VALIDATION, first_few
+from trainer.data.divide import CALIBRATION as CALIBRATION
 from trainer.errors import ConfigError, RunError
 from trainer.run import CONFIG, write_text
 
 CLIPS = "clips.json"
 NETWORK = "network"
-CALIBRATION = "calibration"
-"""Split of the clips that temperatures are fitted on, where cities were held out for that; else `validation` serves."""
 EVALUATION = "evaluation"
 SETS: Mapping[str, str] = {VALIDATION: VALIDATION, CALIBRATION: CALIBRATION, EVALUATION: EVALUATE}
-"""Name of a set of answers to the split of its clips."""
+"""Name of a set of answers to the split of its clips; where none are for calibration, those of validation serve."""
 _BEGIN = "make one with: trainer fit CONFIG"
 
 

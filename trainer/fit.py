@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import AudioInput, Normalisation
+from trainer.answers import WHOLE
 from trainer.baseline import fit_regression, summarise
 from trainer.config import Config
 from trainer.data.audio import Mono, decode_all, load_responses
 from trainer.data.augment import Floats
+from trainer.data.memory import MemoryStore
 from trainer.data.recordings import load_corpus
+from trainer.data.segments import Answer, SegmentReader
 from trainer.data.splits import Split, deal_folds, hold_out_sources
-from trainer.data.windows import WindowSampler, recording_features
+from trainer.data.windows import WindowSampler
+from trainer.errors import ConfigError
 from trainer.evaluate import write_report
+from trainer.inputs import FEATURES, Inputs
 from trainer.loop import fit_network
 from trainer.metrics import balanced_weights
-from trainer.models import check_features
 from trainer.run import BASELINE, FINAL, PREDICTIONS, Predictions, Run, save_predictions, start_run
+from trainer.systems import System, check_inputs
 
 EpochHook = Callable[[int, float], object]
 SplitHook = Callable[[Split, int, int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What all splits are trained on."""
+
+    run: Run
+    """The run."""
+    system: System
+    """The network."""
+    audio: AudioInput
+    """What it hears."""
+    store: MemoryStore
+    """Every recording."""
+    responses: Sequence[Mono]
+    """Impulse responses of microphones."""
 
 
 def fit_run(
@@ -49,7 +71,12 @@ def fit_run(
         DataError: Recordings are missing, too short, not decodable, or too few.
         RunError: The folder holds another run.
     """
-    check_features(config)
+    system = check_inputs(config)
+    if config.audio is None or config.video is not None:
+        raise ConfigError(
+            "data.labels: expected a network that hears features alone, as such lists are read, got another; "
+            "decode them with trainer prepare, and name data.prepared instead"
+        )
     corpus = load_corpus(root, config.data)
     recordings = (*corpus.recordings, *corpus.none)
     rate = config.audio.sample_rate
@@ -62,30 +89,43 @@ def fit_run(
     n_trained = len(corpus.recordings)
     splits.append(Split(FINAL, tuple(range(n_trained)), tuple(range(n_trained, len(recordings)))))
     run = start_run(folder, config, corpus, [audio.size / rate for audio in samples], splits)
+    heard = _Heard(run, system, config.audio, MemoryStore(samples, rate), filters)
     for number, split in enumerate(run.splits, start=1):
         on_split(split, number, len(run.splits))
-        _fit_split(run, split, samples, filters, on_epoch)
-    _fit_baseline(run, samples)
+        _fit_split(heard, split, on_epoch)
+    _fit_baseline(heard)
     write_report(run)
     return run
 
 
-def _fit_split(run: Run, split: Split, samples: Sequence[Mono], filters: Sequence[Mono], on_epoch: EpochHook) -> None:
+def _fit_split(heard: _Heard, split: Split, on_epoch: EpochHook) -> None:
     """Train a split's network and keep what it says of the recordings held out."""
+    run, names = heard.run, heard.system.inputs
     place = run.folder / split.name
     if (place / PREDICTIONS).exists():
         return
-    targets = run.targets
-    sampler = WindowSampler([samples[i] for i in split.train], targets[list(split.train)].tolist(), run.config, filters)
-    trained = fit_network(sampler, len(run.labels), run.config, place, on_epoch=on_epoch)
-    answers = [trained.logits(_windows(run.config, samples[i], trained.audio)) for i in split.test]
-    save_predictions(place / PREDICTIONS, _joined(answers, split.test, len(run.labels)))
+    targets = run.targets[list(split.train)].tolist()
+    seed = (zlib.crc32(split.name.encode()),)
+    data = WindowSampler(heard.store, split.train, targets, len(run.labels), run.config, names, heard.responses, seed)
+    trained = fit_network(run.config, len(run.labels), data, place, labels=run.labels, on_epoch=on_epoch)
+    reader = SegmentReader(heard.store, trained.inputs, run.config, names)
+    save_predictions(place / PREDICTIONS, _answers(run, reader, split.test, trained.answer))
 
 
-def _fit_baseline(run: Run, samples: Sequence[Mono]) -> None:
+def _answers(run: Run, reader: SegmentReader, numbers: Sequence[int], answer: Answer) -> Predictions:
+    """What a network says of recordings, at the step of evaluation."""
+    recordings, starts = reader.segments(numbers, run.config.evaluate.step_seconds)
+    if not recordings.size:
+        return _joined([], numbers, len(run.labels))
+    return Predictions(reader.logits(recordings, starts, answer, alone=False)[WHOLE], recordings)
+
+
+def _fit_baseline(heard: _Heard) -> None:
     """The same splits with a linear model on each band's mean and spread."""
-    plain = replace(run.config.audio, normalisation=Normalisation(kind="none"))
-    summaries = [summarise(_windows(run.config, audio, plain)) for audio in samples]
+    run = heard.run
+    plain = Inputs(audio=replace(heard.audio, normalisation=Normalisation(kind="none")))
+    reader = SegmentReader(heard.store, plain, run.config, (FEATURES,))
+    summaries = [summarise(_features(run, reader, number)) for number in range(len(heard.store))]
     n_labels = len(run.labels)
     for split in run.splits:
         if not split.test:
@@ -99,10 +139,10 @@ def _fit_baseline(run: Run, samples: Sequence[Mono]) -> None:
         save_predictions(run.folder / split.name / BASELINE, _joined(parts, split.test, n_labels))
 
 
-def _windows(config: Config, samples: Mono, audio: AudioInput) -> Floats:
+def _features(run: Run, reader: SegmentReader, number: int) -> Floats:
     """Features of a recording's windows at the step of evaluation."""
-    step = round(config.evaluate.step_seconds * audio.sample_rate)
-    return recording_features(samples, audio, config.n_window_samples, step)
+    recordings, starts = reader.segments([number], run.config.evaluate.step_seconds)
+    return np.concatenate([inputs[FEATURES] for inputs in reader.read(recordings, starts)])
 
 
 def _joined(parts: Sequence[NDArray[np.floating]], numbers: Sequence[int], n_labels: int) -> Predictions:

@@ -59,11 +59,17 @@ def open_named_run(folder: Path | None) -> Run | ClipRun:
     return open_clip_run(named) if is_clip_run(named) else open_run(named)
 
 
-def print_report(run: Run) -> None:
-    """The figures that matter, as a table."""
+def print_report(run: Run | ClipRun) -> None:
+    """The figures that matter, as tables."""
+    from trainer.clip_run import ClipRun
     from trainer.run import REPORT
 
     report: dict[str, Any] = json.loads((run.folder / REPORT).read_text(encoding="utf-8"))
+    if isinstance(run, ClipRun):
+        from trainer.cli.figures import print_clip_report
+
+        print_clip_report(report)
+        return
     click.echo(f"{'':28}accuracy  log loss  calibration error  by recording")
     lines = [("held-out recordings", "folds"), ("  baseline", "folds_baseline")]
     lines += [("held-out sources", "sources"), ("  baseline", "sources_baseline")] if "sources" in report else []

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +14,10 @@ from trainer.cli.common import RUNS, data_option, need_torch, print_report
 from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
+    from trainer.clip_run import ClipRun
     from trainer.config import Config
     from trainer.data.splits import Split
+    from trainer.run import Run
 
 
 @click.command()
@@ -20,48 +25,106 @@ if TYPE_CHECKING:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Over the file: --set train.epochs=10.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
+@click.option("--range-test", is_flag=True, help="Find a learning rate; train nothing.")
 @data_option
-def fit(config: Path, settings: tuple[str, ...], out: Path | None, resume: bool, root: Path) -> None:
-    """Train a network, and one without each fold and each source to judge it by."""
+def fit(config: Path, settings: tuple[str, ...], out: Path | None, resume: bool, range_test: bool, root: Path) -> None:
+    """Train a network, and judge it on recordings it never met.
+
+    With `data.prepared` in CONFIG, one network on the training clips of a corpus that `trainer prepare` decoded:
+    locations held out choose the epoch, cities held out calibrate it, the official split judges it. With `data.labels`,
+    one on all of a list of recordings, and one without each fold and each source to judge it by.
+
+    Several processes: torchrun --nproc-per-node 2 -m trainer fit CONFIG …
+    """
     need_torch()
     from trainer.config import load_config
-    from trainer.fit import fit_run
 
     loaded = load_config(config, settings)
     folder = RUNS / loaded.name if out is None else out
-    if not resume and folder.exists() and any(folder.iterdir()):
+    first = os.environ.get("RANK", "0") == "0"
+    if range_test:
+        _find_rate(loaded, RUNS / f"{loaded.name}-range-test" if out is None else out, root)
+        return
+    if first and not resume and folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder}: expected a new folder, got one with a run; go on with --resume, or choose --out")
-    with _Progress(loaded) as progress:
-        run = fit_run(folder, loaded, root, on_split=progress.split, on_epoch=progress.epoch)
-    print_report(run)
-    click.echo(f"next: trainer export {run.folder}", err=True)
+    with Progress(loaded, quiet=not first) as progress:
+        run = _fit(loaded, folder, root, progress)
+    if run is not None:
+        print_report(run)
+        click.echo(f"next: trainer export {run.folder}", err=True)
 
 
-class _Progress:
-    """Which network is being trained and how far it is: bars on a terminal, lines elsewhere; on stderr."""
+def _fit(config: Config, folder: Path, root: Path, progress: Progress) -> Run | ClipRun | None:
+    """Whichever training the configuration asks for."""
+    if config.data.prepared is not None:
+        from trainer.fit_clips import fit_clips
 
-    def __init__(self, config: Config) -> None:
+        return fit_clips(folder, config, root, on_epoch=progress.epoch)
+    from trainer.fit import fit_run
+
+    return fit_run(folder, config, root, on_split=progress.split, on_epoch=progress.epoch)
+
+
+def _find_rate(config: Config, folder: Path, root: Path) -> None:
+    """Try learning rates, and say which one to begin with."""
+    from trainer.fit_clips import plan_clips
+    from trainer.range_test import range_test
+
+    if config.data.prepared is None:
+        raise ConfigError("--range-test: expected a configuration with data.prepared, got one with data.labels")
+    plan = plan_clips(config, root)
+    found = range_test(config, len(plan.labels), plan.data, folder, root=root)
+    click.echo(f"{found.peak:.2g}")
+    click.echo(f"next: trainer fit CONFIG --set train.learning_rate={found.peak:.2g} (see {folder})", err=True)
+
+
+class Progress:
+    """Which network is being trained, how far it is and how long it will take: bars on a terminal, lines elsewhere.
+
+    On stderr. Lines come with the first epoch, the last one, and every tenth part between.
+    """
+
+    def __init__(self, config: Config, *, quiet: bool = False) -> None:
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._console = Console(stderr=True)
-        self._bars = Progress(console=self._console, disable=not self._console.is_terminal)
-        self._n_epochs = config.train.epochs
-        self._task = self._bars.add_task("decoding", total=self._n_epochs)
-        self._name = ""
+        self._console = Console(stderr=True, quiet=quiet)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bars = Progress(
+            *columns, TextColumn("{task.fields[losses]}"), console=self._console, disable=not self._console.is_terminal
+        )
+        steps = config.train.steps
+        self._n_epochs = sum(step.epochs or config.train.epochs for step in steps) or config.train.epochs
+        self._task = self._bars.add_task("preparing", total=self._n_epochs, losses="")
+        self._name = "training"
+        self._first: tuple[int, float] | None = None
 
     def split(self, split: Split, number: int, n_splits: int) -> None:
-        """A split begins."""
+        """A split of a run on recordings begins."""
         self._name = f"{split.name} ({number} of {n_splits})"
+        self._first = None
         self._bars.reset(self._task, description=self._name, total=self._n_epochs)
 
-    def epoch(self, done: int, loss: float) -> None:
+    def epoch(self, done: int, loss: float, validation: float = math.nan) -> None:
         """An epoch is done."""
-        self._bars.update(self._task, completed=done)
-        if not self._console.is_terminal and (done == self._n_epochs or done % 10 == 0):
-            self._console.print(f"{self._name}: epoch {done} of {self._n_epochs}, loss {loss:.3f}", highlight=False)
+        losses = f"loss {loss:.3f}" + ("" if math.isnan(validation) else f", validation {validation:.3f}")
+        self._bars.update(self._task, completed=done, description=self._name, losses=losses)
+        if self._first is None:
+            self._first = (done, time.monotonic())
+        if not self._console.is_terminal and (done in (1, self._n_epochs) or done % max(1, self._n_epochs // 10) == 0):
+            self._console.print(
+                f"{self._name}: epoch {done} of {self._n_epochs}, {losses}{self._left(done)}", highlight=False
+            )
 
-    def __enter__(self) -> _Progress:
+    def _left(self, done: int) -> str:
+        """Time that the rest will take, once an epoch has been measured."""
+        first, began = self._first or (done, 0.0)
+        if done == first or done >= self._n_epochs:
+            return ""
+        seconds = round((time.monotonic() - began) / (done - first) * (self._n_epochs - done))
+        return f", {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+
+    def __enter__(self) -> Progress:
         self._bars.start()
         return self
 

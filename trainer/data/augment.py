@@ -1,7 +1,8 @@
-"""What is done to windows in training: filters, gain and noise on samples; masks, MixStyle and mixup on features.
+"""What is done to a window's samples in training: filters, gain, noise, another recording on top, a mono microphone.
 
 All filters of a window (a microphone's impulse response, a smooth tilt, a low-pass, the gain) are one product in the
-frequency domain, done on a stretch that begins `lead` samples early, so that what wraps round is cut off.
+frequency domain, the same for both channels, done on a stretch that begins `lead` samples early, so that what wraps
+round is cut off. Pictures: `augment_frames`; what is done to whole batches: `mixing`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from trainer.config import AugmentConfig
 from trainer.data.audio import Mono
+from trainer.data.store import Samples
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -21,12 +23,34 @@ _KNOT_HERTZ = 62.5
 """Lowest knot of a tilt; the others follow octave by octave."""
 _LOWPASS_ORDER = 12
 """Steep, as a codec's."""
-_STYLE_ALPHA = 0.3
-"""Beta(α, α) of MixStyle (Schmid et al., DCASE 2023)."""
+_LEAD = 0.125
+"""Lead, as a part of the samples that are wanted; half a second at most."""
+_LONGEST_LEAD_SECONDS = 0.5
+
+
+def lead_samples(config: AugmentConfig, sample_rate: int, n_samples: int) -> int:
+    """Samples before `n_samples` that filters want; together they make a length that is quickly transformed."""
+    if not (config.response_probability or config.tilt_probability or config.lowpass_probability):
+        return 0
+    lead = min(int(_LEAD * n_samples), int(_LONGEST_LEAD_SECONDS * sample_rate))
+    return quick_length(n_samples + lead) - n_samples
+
+
+def quick_length(at_least: int) -> int:
+    """The smallest length of factors 2, 3 and 5 alone, which a Fourier transform takes least time for, and even."""
+    length = at_least + at_least % 2
+    while True:
+        rest = length
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return length
+        length += 2
 
 
 class SampleAugmenter:
-    """Filters, gain and noise for stretches of one length."""
+    """Filters, gain and noise for stretches of one length; several threads may use it."""
 
     def __init__(
         self, config: AugmentConfig, sample_rate: int, n_samples: int, lead: int, responses: Sequence[Mono]
@@ -51,85 +75,64 @@ class SampleAugmenter:
         eye = np.eye(self._n_knots)
         knots = np.arange(self._n_knots)
         self._tilts = np.stack([np.interp(octaves, knots, row) for row in eye]).astype(np.float32)
-        self._pink = 1 / np.sqrt(np.maximum(self._frequencies, 20.0))
+        self._pink = (1 / np.sqrt(np.maximum(self._frequencies, 20.0))).astype(np.float32)
 
-    def __call__(self, stretches: Floats, rng: np.random.Generator) -> Floats:
-        """[n, n_samples] to [n, n_samples − lead], each treated by its own draw."""
-        spectra = np.fft.rfft(stretches)
-        for spectrum in spectra:
-            spectrum *= self._gain(rng)
-            if rng.random() < self._config.noise_probability:
-                spectrum += self._noise(spectrum, rng)
-        return np.fft.irfft(spectra, self._n_samples)[:, self._lead :].astype(np.float32)
-
-    def _gain(self, rng: np.random.Generator) -> NDArray[np.complex64] | Floats:
-        """A random frequency response."""
+    def __call__(self, samples: Samples, rng: np.random.Generator) -> Samples:
+        """One window: [n_channels, n_samples] to a new [n_channels, n_samples − lead]."""
         config = self._config
-        response: NDArray[np.complex64] | Floats
-        level = 10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20)
-        response = np.full(self._frequencies.shape, level, np.float32)
+        level = np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
+        response = self._response(rng)
+        noisy = rng.random() < config.noise_probability
+        if response is None and not noisy:
+            out = samples[:, self._lead :] * level
+        else:
+            # in double precision: some builds of numpy take three times as long for a forward transform in single
+            spectra = np.fft.rfft(samples.astype(np.float64)).astype(np.complex64)
+            spectra *= level if response is None else response * level
+            if noisy:
+                spectra += self._noise(spectra, rng)
+            out = np.fft.irfft(spectra, self._n_samples)[:, self._lead :].astype(np.float32)
+        if len(out) > 1 and rng.random() < config.mono_probability:
+            out[:] = out.mean(axis=0, keepdims=True)
+        return out
+
+    def _response(self, rng: np.random.Generator) -> NDArray[np.complex64] | Floats | None:
+        """A random frequency response [n_bins]; None: flat."""
+        config = self._config
+        response: NDArray[np.complex64] | Floats | None = None
         if rng.random() < config.tilt_probability:
             knots = rng.normal(0.0, config.tilt_db, self._n_knots).astype(np.float32)
-            response = response * 10 ** ((knots - knots.mean()) @ self._tilts / 20)
+            response = np.exp((knots - knots.mean()) * np.float32(np.log(10) / 20) @ self._tilts)
         if rng.random() < config.lowpass_probability:
-            cut = np.exp(rng.uniform(np.log(config.lowpass_hertz), np.log(self._nyquist)))
-            response = response / np.sqrt(1 + (self._frequencies / cut) ** (2 * _LOWPASS_ORDER))
+            cut = np.exp(rng.uniform(np.log(min(config.lowpass_hertz, self._nyquist)), np.log(self._nyquist)))
+            # a power of 24 of single precision overflows where a low cut meets a high rate; infinity is right there
+            with np.errstate(over="ignore"):
+                lowpass = 1 / np.sqrt(1 + (self._frequencies / np.float32(cut)) ** (2 * _LOWPASS_ORDER))
+            response = lowpass if response is None else response * lowpass
         if self._responses and rng.random() < config.response_probability:
-            response = response * self._responses[rng.integers(len(self._responses))]
+            microphone = self._responses[rng.integers(len(self._responses))]
+            response = microphone if response is None else response * microphone
         return response
 
-    def _noise(self, spectrum: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[np.complex64]:
-        """White or pink noise at a random distance below the signal."""
-        parts = rng.standard_normal((2, self._frequencies.size), np.float32)
-        noise = parts[0] + 1j * parts[1]
+    def _noise(self, spectra: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[np.complex64]:
+        """White or pink noise, another in each channel, at a random distance below the signal."""
+        shape = (len(spectra), self._frequencies.size, 2)
+        noise: NDArray[np.complex64] = rng.standard_normal(shape, np.float32).view(np.complex64)[..., 0]
         if rng.random() < 0.5:
             noise *= self._pink
         snr = 10 ** ((self._config.noise_snr_db + rng.uniform(0.0, 40.0)) / 10)
-        power = np.square(np.abs(spectrum)).sum() / np.square(np.abs(noise)).sum() / snr
-        return np.asarray(noise * np.sqrt(power), np.complex64)
+        power = _power(spectra) / _power(noise) / snr
+        noise *= np.float32(np.sqrt(power))
+        return noise
 
 
-def mix_in(samples: Floats, other: Floats, rng: np.random.Generator) -> Floats:
-    """[n] and [n] to [n]: `other` on top of `samples`, 0 to 10 dB below its level."""
+def mix_in(samples: Samples, other: Samples, rng: np.random.Generator) -> Samples:
+    """[n_channels, n] twice to the same: `other` on top of `samples`, 0 to 10 dB below its level."""
     level, other_level = (float(np.sqrt(np.mean(np.square(part)) + 1e-12)) for part in (samples, other))
     return samples + other * np.float32(level / other_level * 10 ** (rng.uniform(-10.0, 0.0) / 20))
 
 
-def mask(features: Floats, config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Two masks over bands and two over hops, in place (SpecAugment, Park et al. 2019); [n, 1, bands, hops]."""
-    n, _, n_bands, n_hops = features.shape
-    for longest, size, axis in ((config.band_mask, n_bands, 2), (config.hop_mask, n_hops, 3)):
-        for _ in range(2):
-            lengths = rng.integers(0, min(longest, size // 2) + 1, n)
-            starts = rng.integers(0, size - lengths + 1)
-            for item in range(n):
-                part = slice(starts[item], starts[item] + lengths[item])
-                features[(item, 0, part) if axis == 2 else (item, 0, slice(None), part)] = 0.0
-
-
-def mix_styles(features: Floats, probability: float, rng: np.random.Generator) -> Floats:
-    """Each band's mean and spread mixed with another window's (Freq-MixStyle); features: [n, 1, bands, hops]."""
-    n = features.shape[0]
-    mean = features.mean(axis=3, keepdims=True)
-    std = features.std(axis=3, keepdims=True) + 1e-5
-    partner = rng.permutation(n)
-    share = np.where(rng.random(n) < probability, rng.beta(_STYLE_ALPHA, _STYLE_ALPHA, n), 1.0).astype(np.float32)
-    share = share[:, None, None, None]
-    new_mean = share * mean + (1 - share) * mean[partner]
-    new_std = share * std + (1 - share) * std[partner]
-    return np.asarray((features - mean) / std * new_std + new_mean, np.float32)
-
-
-def mix_up(features: Floats, targets: Floats, alpha: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Windows and their targets mixed in pairs (Zhang et al. 2018); targets: [n, n_labels]."""
-    if alpha <= 0:
-        return features, targets
-    n = features.shape[0]
-    share = rng.beta(alpha, alpha, n)
-    share = np.maximum(share, 1 - share).astype(np.float32)
-    partner = rng.permutation(n)
-    wide = share[:, None, None, None]
-    return (
-        wide * features + (1 - wide) * features[partner],
-        share[:, None] * targets + (1 - share[:, None]) * targets[partner],
-    )
+def _power(spectra: NDArray[np.complex64]) -> float:
+    """Sum of squared magnitudes."""
+    flat = np.ascontiguousarray(spectra).view(np.float32).reshape(-1)
+    return float(np.dot(flat, flat))

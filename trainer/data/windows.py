@@ -1,108 +1,187 @@
-"""Recordings to what a network takes: balanced, augmented batches to train on, every window to be judged by."""
+"""Clips to batches: balanced and augmented windows to train on, the same ones whatever the number of threads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ascstream.frontend import audio_tensor
 from engines.manifest import AudioInput, Normalisation
 from trainer.config import Config
 from trainer.data.audio import Mono
-from trainer.data.augment import Floats, SampleAugmenter, mask, mix_in, mix_styles, mix_up
+from trainer.data.augment import SampleAugmenter, lead_samples, mix_in
+from trainer.data.augment_frames import augment_frames
+from trainer.data.batch import Batch, Process
+from trainer.data.mixing import bands_axis, drop_modalities, mask, mix_styles, mix_up
+from trainer.data.prefetch import prefetched
+from trainer.data.store import ClipStore
+from trainer.data.tensors import Stretch, StretchReader, TensorMaker
+from trainer.errors import ConfigError
+from trainer.inputs import FEATURES, PRESENCE, Inputs
 
 _MEASURED_WINDOWS = 768
 """Windows the normalisation is measured on: a band's mean is then known to a twentieth of its spread."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one step trains on."""
-
-    features: Floats
-    """[n, 1, n_mels, n_hops]."""
-    targets: Floats
-    """[n, n_labels], each row sums to 1."""
+_PLAN, _WINDOWS, _MIXING = 0, 1, 2
+"""Streams of random numbers: which clips, what is done to each window, what is done to the batch."""
 
 
 class WindowSampler:
-    """Draws windows: every scene equally often, within it every recording equally often, then a random place."""
+    """Draws windows: scenes equally often, within each its clips in turn, and a random place in the clip.
+
+    Clips count alike, long or short: so does evaluation. All random numbers follow from seed, epoch, batch and place in
+    the batch; neither threads nor processes change what a window is. Mixtures are among a process's own windows.
+    """
 
     def __init__(
-        self, recordings: Sequence[Mono], targets: Sequence[int], config: Config, responses: Sequence[Mono] = ()
+        self,
+        store: ClipStore,
+        clips: Sequence[int],
+        targets: Sequence[int],
+        n_labels: int,
+        config: Config,
+        names: Sequence[str],
+        responses: Sequence[Mono] = (),
+        seed: Sequence[int] = (),
     ) -> None:
-        """Take the training recordings.
+        """Take the clips to train on.
 
         Args:
-            recordings: Samples of each.
-            targets: Scene of each.
-            config: Window, input and augmentation.
+            store: Decoded clips.
+            clips: Positions in it.
+            targets: Scene of each of them.
+            n_labels: How many scenes there are.
+            config: Window, inputs and augmentation.
+            names: Inputs that the network takes.
             responses: Impulse responses of microphones.
+            seed: What random numbers follow from, beside the configuration's.
         """
-        self._recordings = list(recordings)
-        self._by_label = [np.flatnonzero(np.asarray(targets) == label) for label in range(max(targets) + 1)]
+        self._clips = np.asarray(clips, np.int64)
+        self._targets = np.asarray(targets, np.int64)
+        self._members = [np.flatnonzero(self._targets == label) for label in range(n_labels)]
+        self._drawn = np.flatnonzero([members.size > 0 for members in self._members])
+        self._n_labels = n_labels
         self._config = config
-        self._n_samples = config.n_window_samples
-        self._lead = self._n_samples // 8
-        total = self._n_samples + self._lead
-        self._augment = SampleAugmenter(config.augment, config.audio.sample_rate, total, self._lead, responses)
+        self._names = tuple(names)
+        self._seed = (config.seed, *seed)
+        inputs = config.inputs
+        self._augment: SampleAugmenter | None = None
+        lead = 0
+        if inputs.sound is not None:
+            n_samples = config.n_window_samples
+            augment = config.augment if responses else replace(config.augment, response_probability=0.0)
+            lead = lead_samples(augment, inputs.sample_rate, n_samples)
+            self._augment = SampleAugmenter(augment, inputs.sample_rate, n_samples + lead, lead, responses)
+        self._reader = StretchReader(store, inputs, config.window, lead)
+        self._ears = StretchReader(store, replace(inputs, video=None), config.window, lead)
 
-    def draw(self, n: int, audio: AudioInput, rng: np.random.Generator) -> Batch:
-        """Draw `n` windows and treat them; `audio` says how they are normalised."""
-        config = self._config.augment
-        labels, samples = self._draw_samples(n, rng)
-        features = _features(samples, audio)
-        targets = np.eye(len(self._by_label), dtype=np.float32)[labels]
-        features = mix_styles(features, config.style_probability, rng)
-        features, targets = mix_up(features, targets, config.mixup, rng)
-        mask(features, config, rng)
-        return Batch(features, targets)
+    def measure(self, rng: np.random.Generator) -> Inputs:
+        """The inputs with each band's mean and spread over augmented windows, where nothing else is said."""
+        inputs = self._config.inputs
+        plain = inputs.audio
+        if plain is None or plain.normalisation.kind != "none" or FEATURES not in self._names:
+            return inputs
+        maker = TensorMaker(replace(inputs, video=None), self._config.window, (FEATURES,))
+        features = maker.empty(_MEASURED_WINDOWS)
+        for item, position in enumerate(self._plan(_MEASURED_WINDOWS, rng)):
+            own = np.random.default_rng(rng.integers(1 << 63))
+            maker.fill(features, item, self._heard(self._ears, int(position), own))
+        axis = bands_axis(plain)
+        over = tuple(number for number in range(4) if number != axis)
+        values = features[FEATURES]
+        mean, std = values.mean(axis=over, dtype=np.float64), values.std(axis=over, dtype=np.float64)
+        return replace(inputs, audio=_normalised(plain, mean, std))
 
-    def measure(self, rng: np.random.Generator) -> AudioInput:
-        """The input with each band's mean and standard deviation over augmented windows, if it says nothing else."""
-        plain = self._config.audio
-        if plain.normalisation.kind != "none":
-            return plain
-        _, samples = self._draw_samples(_MEASURED_WINDOWS, rng)
-        features = _features(samples, plain).astype(np.float64)
-        mean, std = features.mean(axis=(0, 1, 3)), features.std(axis=(0, 1, 3))
-        numbers = [tuple(float(f"{value:.6g}") for value in values) for values in (mean, np.maximum(std, 1e-3))]
-        return replace(plain, normalisation=Normalisation(kind="per_bin", mean=numbers[0], std=numbers[1]))
+    def batches(self, inputs: Inputs, epoch: int, config: Config, process: Process) -> Iterator[Batch]:
+        """This process's part of every batch of one epoch, prepared ahead by `train.workers` threads.
 
-    def _draw_samples(
-        self, n: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], Floats]:
-        """Labels [n] and augmented samples [n, n_samples]."""
-        labels = rng.permutation(np.resize(rng.permutation(len(self._by_label)), n))
-        stretches = np.stack([self._stretch(label, rng) for label in labels])
-        return labels, self._augment(stretches, rng)
+        Raises:
+            ConfigError: The batch cannot be divided among the processes.
+        """
+        size = config.train.batch_size
+        if size % process.count:
+            raise ConfigError(
+                f"train.batch_size: expected a multiple of the number of processes, {process.count}, got {size}"
+            )
+        n_steps = max(1, config.train.windows_per_epoch // size)
+        plan = self._plan(n_steps * size, np.random.default_rng((*self._seed, _PLAN, epoch)))
+        maker = TensorMaker(inputs, config.window, self._names)
+        share = size // process.count
+        own = slice(process.rank * share, (process.rank + 1) * share)
 
-    def _stretch(self, label: int, rng: np.random.Generator) -> Mono:
-        """[lead + n_samples] of a scene, sometimes with another recording of it on top."""
-        samples = self._cut(label, rng)
+        def prepare(number: int) -> Batch:
+            seeds = np.random.default_rng((*self._seed, _WINDOWS, epoch, number)).integers(1 << 63, size=size)[own]
+            mixing = np.random.default_rng((*self._seed, _MIXING, epoch, number, process.rank))
+            return self._batch(plan[number * size : (number + 1) * size][own], seeds, maker, config, number, mixing)
+
+        return prefetched(prepare, n_steps, config.train.workers)
+
+    def _plan(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """[n] positions in `clips`: every scene equally often, and within it every clip before any comes again."""
+        labels = rng.permuted(np.resize(rng.permutation(self._drawn), n))
+        plan = np.empty(n, np.int64)
+        for label in self._drawn:
+            members, places = self._members[label], np.flatnonzero(labels == label)
+            turns = [rng.permutation(members) for _ in range(-(-places.size // members.size))]
+            plan[places] = np.concatenate(turns)[: places.size] if turns else members[:0]
+        return plan
+
+    def _batch(
+        self,
+        positions: NDArray[np.int64],
+        seeds: NDArray[np.int64],
+        maker: TensorMaker,
+        config: Config,
+        number: int,
+        mixing: np.random.Generator,
+    ) -> Batch:
+        """Read, augment and mix the windows of one batch."""
+        inputs = maker.empty(len(positions))
+        for item, (position, seed) in enumerate(zip(positions, seeds, strict=True)):
+            rng = np.random.default_rng(seed)
+            maker.fill(inputs, item, self._seen(self._heard(self._reader, int(position), rng), rng))
+        targets = np.eye(self._n_labels, dtype=np.float32)[self._targets[positions]]
+        axis = 2 if config.audio is None else bands_axis(config.audio)
+        if FEATURES in inputs and config.augment.style_probability > 0:
+            inputs[FEATURES] = mix_styles(inputs[FEATURES], config.augment.style_probability, axis, mixing)
+        inputs, targets = mix_up(inputs, targets, config.augment, number, mixing)
+        if FEATURES in inputs:
+            mask(inputs[FEATURES], config.augment, axis, mixing)
+        if PRESENCE in inputs:
+            drop_modalities(inputs, config.augment, mixing)
+        return Batch(inputs, targets)
+
+    def _heard(self, reader: StretchReader, position: int, rng: np.random.Generator) -> Stretch:
+        """A window at a random place of a clip, its sound augmented, sometimes with another clip of its scene in it."""
+        stretch = self._cut(reader, position, rng)
+        if stretch.samples is None or self._augment is None:
+            return stretch
+        samples = stretch.samples
         if rng.random() < self._config.augment.mix_probability:
-            samples = mix_in(samples, self._cut(label, rng), rng)
-        return samples
+            other = int(rng.choice(self._members[self._targets[position]]))
+            clip = int(self._clips[other])
+            samples = mix_in(samples, reader.samples(clip, _place(reader, clip, rng)), rng)
+        return replace(stretch, samples=self._augment(samples, rng))
 
-    def _cut(self, label: int, rng: np.random.Generator) -> Mono:
-        """[lead + n_samples] from a random place of a random recording; the lead may reach before its start."""
-        members = self._by_label[label]
-        recording = self._recordings[members[rng.integers(members.size)]]
-        start = int(rng.integers(recording.size - self._n_samples + 1))
-        stretch = np.zeros(self._lead + self._n_samples, np.float32)
-        part = recording[max(0, start - self._lead) : start + self._n_samples]
-        stretch[stretch.size - part.size :] = part
-        return stretch
+    def _seen(self, stretch: Stretch, rng: np.random.Generator) -> Stretch:
+        """The same with its frames augmented."""
+        if stretch.frames is None or not stretch.video:
+            return stretch
+        return replace(stretch, frames=augment_frames(stretch.frames, self._config.augment, rng))
 
-
-def recording_features(samples: Mono, audio: AudioInput, n_samples: int, step: int) -> Floats:
-    """Every whole window of a recording: [n_windows, 1, n_mels, n_hops]."""
-    starts = range(0, samples.size - n_samples + 1, step)
-    return np.stack([audio_tensor(samples[None, start : start + n_samples], audio) for start in starts])
+    def _cut(self, reader: StretchReader, position: int, rng: np.random.Generator) -> Stretch:
+        """A window at a random place of a clip."""
+        clip = int(self._clips[position])
+        return reader.read(clip, _place(reader, clip, rng))
 
 
-def _features(samples: Floats, audio: AudioInput) -> Floats:
-    """[n, n_samples] to [n, 1, n_mels, n_hops]."""
-    return np.stack([audio_tensor(window[None], audio) for window in samples])
+def _place(reader: StretchReader, clip: int, rng: np.random.Generator) -> int:
+    """A random place for a whole window of a clip."""
+    return int(rng.integers(reader.last_start(clip) + 1))
+
+
+def _normalised(audio: AudioInput, mean: NDArray[np.float64], std: NDArray[np.float64]) -> AudioInput:
+    """The input with these statistics, rounded to six digits."""
+    numbers = [tuple(float(f"{value:.6g}") for value in values) for values in (mean, np.maximum(std, 1e-3))]
+    return replace(audio, normalisation=Normalisation(kind="per_bin", mean=numbers[0], std=numbers[1]))

@@ -1,15 +1,18 @@
-"""Augmentation does what it says: gains in dB, filters where they belong, masks of at most their length."""
+"""Augmentation of samples does what it says: gains in dB, filters where they belong, both channels alike."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainer.config import AugmentConfig
-from trainer.data.augment import SampleAugmenter, mask, mix_in, mix_styles, mix_up
+from trainer.data.augment import SampleAugmenter, lead_samples, mix_in, quick_length
 
 RATE, N_SAMPLES, LEAD = 24_000, 27_000, 3_000
 NOTHING = AugmentConfig(
+    mono_probability=0,
     gain_db=0,
     response_probability=0,
     tilt_probability=0,
@@ -34,8 +37,10 @@ def noise(seed: int = 0, n: int = 1) -> np.ndarray:
 
 
 def augmented(settings: AugmentConfig, stretches: np.ndarray, responses=(), seed: int = 0) -> np.ndarray:
+    """Each row of `stretches` [n, N_SAMPLES] as a window of its own."""
     augment = SampleAugmenter(settings, RATE, N_SAMPLES, LEAD, responses)
-    return augment(stretches, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    return np.concatenate([augment(row[None], rng) for row in stretches])
 
 
 def power(samples: np.ndarray, low: float, high: float) -> float:
@@ -89,32 +94,46 @@ def test_a_window_mixed_in_is_never_louder() -> None:
         assert -10.1 < 20 * np.log10(added.std() / first.std()) < 0.1
 
 
-def test_masks_are_at_most_their_length() -> None:
-    features = np.ones((50, 1, 64, 48), np.float32)
-    mask(features, config(band_mask=12, hop_mask=0), np.random.default_rng(0))
-    rows = features[:, 0].min(axis=2)
-    assert set(np.unique(features)) == {0.0, 1.0}
-    assert 12 < (rows == 0).sum(axis=1).max() <= 24
-    mask(features, NOTHING, np.random.default_rng(0))
-    assert (features[:, 0].max(axis=1) == 1).all()
+def test_stereo_has_one_filter_and_noise_of_its_own_in_each_channel() -> None:
+    left = noise()
+    stretch = np.concatenate([left, left])
+    settings = config(gain_db=6, tilt_probability=1, tilt_db=4, lowpass_probability=1, lowpass_hertz=4000)
+    augment = SampleAugmenter(settings, RATE, N_SAMPLES, LEAD, ())
+    both = augment(stretch, np.random.default_rng(2))
+    np.testing.assert_allclose(both[0], both[1], atol=1e-6)
+    np.testing.assert_allclose(both[:1], augment(left, np.random.default_rng(2)), atol=1e-5)
+    assert np.abs(both[0] - left[0, LEAD:]).max() > 0.1
+    noisy = SampleAugmenter(config(noise_probability=1, noise_snr_db=0), RATE, N_SAMPLES, LEAD, ())
+    rest = noisy(stretch, np.random.default_rng(3)) - stretch[:, LEAD:]
+    assert abs(np.corrcoef(rest)[0, 1]) < 0.05
 
 
-def test_mixup_mixes_features_as_it_mixes_targets() -> None:
-    targets = np.eye(4, dtype=np.float32)
-    features = targets[:, None, :, None] * np.ones((1, 1, 1, 3), np.float32)
-    mixed, shares = mix_up(features, targets, 0.5, np.random.default_rng(0))
-    np.testing.assert_allclose(mixed[:, 0, :, 0], shares, atol=1e-6)
-    np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=1e-6)
-    assert (np.diag(shares) >= 0.5).all()
-    same, _ = mix_up(features, targets, 0.0, np.random.default_rng(0))
-    assert same is features
+def test_a_mono_microphone_gives_both_channels_their_mean() -> None:
+    stretch = np.concatenate([noise(1), noise(2)])
+    always = SampleAugmenter(config(mono_probability=1), RATE, N_SAMPLES, LEAD, ())(stretch, np.random.default_rng(0))
+    np.testing.assert_allclose(always, np.tile(stretch.mean(axis=0)[LEAD:], (2, 1)), atol=1e-6)
+    never = SampleAugmenter(config(mono_probability=0), RATE, N_SAMPLES, LEAD, ())(stretch, np.random.default_rng(0))
+    np.testing.assert_allclose(never, stretch[:, LEAD:], atol=1e-6)
 
 
-def test_styles_change_and_patterns_stay() -> None:
-    rng = np.random.default_rng(0)
-    features = (rng.standard_normal((6, 1, 8, 40)) * rng.uniform(1, 3, (6, 1, 8, 1))).astype(np.float32)
-    np.testing.assert_allclose(mix_styles(features, 0.0, rng), features, atol=1e-5)
-    styled = mix_styles(features, 1.0, rng)
-    assert np.abs(styled - features).max() > 0.1
-    for before, after in zip(features.reshape(-1, 40), styled.reshape(-1, 40), strict=True):
-        assert np.corrcoef(before, after)[0, 1] > 0.9999
+def test_a_quiet_low_cut_at_a_high_rate_overflows_nothing() -> None:
+    augment = SampleAugmenter(config(lowpass_probability=1, lowpass_hertz=30), 96_000, 27_000, 3_000, ())
+    for seed in range(5):
+        assert np.isfinite(augment(noise(), np.random.default_rng(seed))).all()
+
+
+@given(at_least=st.integers(2, 200_000))
+def test_a_quick_length_is_even_and_of_small_factors(at_least: int) -> None:
+    length = quick_length(at_least)
+    assert at_least <= length <= 1.2 * at_least + 2
+    assert length % 2 == 0
+    for factor in (2, 3, 5):
+        while length % factor == 0:
+            length //= factor
+    assert length == 1
+
+
+def test_filters_alone_want_a_lead() -> None:
+    assert lead_samples(config(gain_db=6, noise_probability=1), RATE, 24_000) == 0
+    assert lead_samples(config(tilt_probability=1), RATE, 24_000) == 3_000
+    assert 24_000 <= lead_samples(config(tilt_probability=1), 48_000, 480_000) <= 27_000

@@ -1,0 +1,111 @@
+"""What a corpus's clips are for: to train on, to choose the epoch by, to calibrate on, to report on; whole locations.
+
+The official split decides what is reported on. The rest is divided by draws that follow from the places' names alone:
+the same corpus is divided alike in every run, whatever its seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from trainer.config import DataConfig
+from trainer.data.clips import EVALUATE, TRAIN, VALIDATION, Clip, Corpus, check_disjoint, first_few, hold_out_locations
+from trainer.errors import ConfigError, DataError
+
+CALIBRATION = "calibration"
+_EVALUATION_SHARE = 0.2
+"""Of a corpus that is not divided: part of the clips of every scene to report on."""
+_FEWEST_CITIES = 3
+"""Cities in training that one of them may be held out of."""
+_SEED = 30
+"""Of the draws; as in the split of the DCASE 2021 task 1B baseline."""
+
+
+def divide(corpus: Corpus, config: DataConfig) -> tuple[Clip, ...]:
+    """Every clip, in the corpus's order, with "train", "validation", "calibration" or "evaluate" as its split.
+
+    Args:
+        corpus: Clips with the split, or the fold, that their corpus gives them, or none.
+        config: The fold to report on, how much validates, how many cities calibrate.
+
+    Returns:
+        Clips; none of them for calibration where training has too few cities: validation then serves.
+
+    Raises:
+        ConfigError: There is no such fold, or one has to be named.
+        DataError: Two splits share a location, or one of them lacks clips.
+    """
+    check_disjoint(corpus.root, corpus.clips)
+    clips = list(_official(corpus, config).clips)
+    for label in corpus.labels:
+        if not any(clip.scene_label == label and clip.split == TRAIN for clip in clips):
+            raise DataError(f"{corpus.root}: expected clips to train on of every label, got none of {label!r}")
+    if not any(clip.split == EVALUATE for clip in clips):
+        raise DataError(f"{corpus.root}: expected clips to report on, got none; prepare the whole corpus")
+    _hold_out_cities(clips, config.calibration_cities)
+    if not any(clip.split == VALIDATION for clip in clips):
+        numbers = [number for number, clip in enumerate(clips) if clip.split == TRAIN]
+        divided = hold_out_locations([clips[number] for number in numbers], 1 - config.validation_share, _SEED)
+        for number, clip in zip(numbers, divided, strict=True):
+            clips[number] = clip
+    check_disjoint(corpus.root, clips)
+    return tuple(clips)
+
+
+def _official(corpus: Corpus, config: DataConfig) -> Corpus:
+    """The corpus with "train" and "evaluate", and "validation" where its lists have one."""
+    splits = sorted({clip.split for clip in corpus.clips})
+    known = set(splits) <= {TRAIN, VALIDATION, EVALUATE}
+    if config.fold is not None:
+        if config.fold not in splits or splits == [""]:
+            named = (
+                "its official split: leave data.fold out" if known or splits == [""] else f"one of {_listed(splits)}"
+            )
+            raise ConfigError(f"data.fold: expected, for {corpus.root}, {named}, got {config.fold!r}")
+        return corpus if known and config.fold == EVALUATE else corpus.as_fold(config.fold)
+    if known:
+        return corpus
+    if splits != [""]:
+        raise ConfigError(
+            f"data.fold: expected one of {_listed(splits)} for {corpus.root}, got none; "
+            f"name the fold to report on: --set data.fold={splits[0]}"
+        )
+    held_out = hold_out_locations(corpus.clips, 1 - _EVALUATION_SHARE, _SEED)
+    clips = (replace(clip, split=TRAIN if clip.split == TRAIN else EVALUATE) for clip in held_out)
+    return replace(corpus, clips=tuple(clips))
+
+
+def _hold_out_cities(clips: list[Clip], n_cities: int) -> None:
+    """Give whole cities of the training clips to calibration, in place.
+
+    Those with the most scenes come first, so that temperatures are fitted on all of them. A city stays in training if
+    a scene would have fewer than two locations without it, or if training would have fewer than two cities.
+    """
+    cities = {clip.city for clip in clips if clip.split in (TRAIN, VALIDATION)}
+    if len(cities) < _FEWEST_CITIES:
+        return
+    labels = {clip.scene_label for clip in clips}
+    scenes = {city: {clip.scene_label for clip in _of(clips, city)} for city in cities}
+    order = sorted(cities, key=lambda city: (-len(scenes[city]), hashlib.sha256(f"{_SEED} {city}".encode()).digest()))
+    held_out: set[str] = set()
+    for city in order:
+        if len(held_out) == min(n_cities, len(cities) - 2):
+            break
+        rest = [clip for clip in clips if clip.split == TRAIN and clip.city not in held_out | {city}]
+        if city and all(len({clip.place for clip in rest if clip.scene_label == label}) > 1 for label in labels):
+            held_out.add(city)
+    for number, clip in enumerate(clips):
+        if clip.split in (TRAIN, VALIDATION) and clip.city in held_out:
+            clips[number] = replace(clip, split=CALIBRATION)
+
+
+def _of(clips: Iterable[Clip], city: str) -> list[Clip]:
+    """Training clips of a city."""
+    return [clip for clip in clips if clip.city == city and clip.split == TRAIN]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first of them."""
+    return first_few([name or "no name" for name in names])
