@@ -6,17 +6,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as sklearn_metrics
 
 from trainer.metrics import (
     accuracy,
     balanced_weights,
+    brier_score,
     calibration_error,
+    clip_means,
     confusion,
+    confusion_counts,
     figures,
     fit_temperature,
     log_loss,
+    means_of,
     recording_probabilities,
     recording_weights,
+    reliability,
     softmax,
 )
 
@@ -43,6 +49,59 @@ def test_calibration_error_by_hand() -> None:
     assert calibration_error(PROBABILITIES, TARGETS) == pytest.approx((0.6 + 0.3 + 0.2 + 0.1) / 4)
     sure = np.array([[1.0, 0.0], [1.0, 0.0]])
     assert calibration_error(sure, np.array([0, 1])) == pytest.approx(0.5)
+
+
+def calibration_error_as_written(probabilities: np.ndarray, targets: np.ndarray, n_bins: int = 15) -> float:
+    """Guo et al. 2017, equation 3, a bin and a row at a time."""
+    total = 0.0
+    for number in range(n_bins):
+        rows = [
+            (row.max(), row.argmax() == target)
+            for row, target in zip(probabilities, targets, strict=True)
+            if number / n_bins <= row.max() < (number + 1) / n_bins or (number == n_bins - 1 and row.max() == 1)
+        ]
+        if rows:
+            confidence, right = np.mean(rows, axis=0)
+            total += len(rows) / len(targets) * abs(confidence - right)
+    return total
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 80), spread=st.floats(0.0, 40.0))
+def test_the_calibration_error_is_that_of_its_definition(seed: int, n: int, spread: float) -> None:
+    rng = np.random.default_rng(seed)
+    probabilities, targets = softmax(spread * rng.standard_normal((n, 3))), rng.integers(0, 3, n)
+    error = calibration_error(probabilities, targets)
+    assert error == pytest.approx(calibration_error_as_written(probabilities, targets), abs=1e-12)
+    assert 0 <= error <= 1
+
+
+def test_reliability_bins_hold_shares_confidence_and_accuracy() -> None:
+    shares, confidence, right = reliability(PROBABILITIES, TARGETS)
+    assert np.flatnonzero(shares).tolist() == [9, 10, 12, 13]
+    np.testing.assert_allclose(shares[[9, 10, 12, 13]], 0.25)
+    np.testing.assert_allclose(confidence[[9, 10, 12, 13]] * 4, [0.6, 0.7, 0.8, 0.9])
+    np.testing.assert_allclose(right[[9, 10, 12, 13]] * 4, [0, 1, 1, 1])
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10_000))
+def test_confusion_and_brier_score_are_scikit_learns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probabilities, targets = softmax(3 * rng.standard_normal((60, 5))), rng.integers(0, 5, 60)
+    expected = sklearn_metrics.confusion_matrix(targets, probabilities.argmax(axis=1), labels=range(5))
+    np.testing.assert_array_equal(confusion_counts(probabilities, targets, 5), expected)
+    expected = sklearn_metrics.brier_score_loss(targets, probabilities, labels=range(5))
+    assert brier_score(probabilities, targets) == pytest.approx(expected, rel=1e-12)
+
+
+def test_means_of_members_and_of_clips() -> None:
+    means = means_of(np.array([1.0, 2.0, 6.0]), np.array([0, 2, 2]), 3)
+    assert means[[0, 2]].tolist() == [1.0, 4.0]
+    assert np.isnan(means[1])
+    values, numbers = clip_means(np.array([[1.0, 0.0], [3.0, 2.0], [5.0, 5.0]]), np.array([7, 7, 3]))
+    assert numbers.tolist() == [3, 7]
+    assert values.tolist() == [[5.0, 5.0], [2.0, 1.0]]
 
 
 def test_weights_balance_scenes_then_recordings() -> None:
