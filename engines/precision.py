@@ -1,4 +1,4 @@
-"""A float32 graph in less: typed float16, and int8 by Q/DQ pairs. The precision is in the graph, not in a builder's flags.
+"""A float32 graph in less: typed float16, or int8 by Q/DQ pairs; precision is in the graph, not in a builder's flags.
 
 Both run in ONNX Runtime, so what they cost is known before any accelerator is seen, and both are what a strongly typed
 TensorRT network takes. Which nodes stay float32 is decided in `sensitive.py`. Needs the `build` extra.
@@ -176,7 +176,7 @@ def _quantise(model: Any, feeds: Iterator[Mapping[str, Array]], names: list[str]
     except ImportError as error:
         raise _missing("ONNX Runtime's quantiser", error) from None
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]  (untyped)
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> Mapping[str, Array] | None:
             return next(feeds, None)
 

@@ -1,4 +1,4 @@
-"""Which nodes of a graph stay float32 when the others are typed float16: the ends, and what overflows or loses too much.
+"""Which nodes stay float32 when the others of a graph are typed float16: the ends, what overflows or loses too much.
 
 `precision.py` does the typing. A *layer* is an operator with weights; what lies between layers is cheap either way.
 """

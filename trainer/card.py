@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from engines.check import Timing
-from engines.manifest import GammatoneFeature
+from engines.manifest import GammatoneFeature, Precision
+from trainer.precision_table import precision_table
+from trainer.precisions import Cost
 from trainer.run import FINAL, Run
+from trainer.tables import table_to_markdown
+from trainer.trained import Trained
 
 _CLEAR = 0.03
 """A smaller lead over the baseline is said to be none."""
 
 
-def write_card(run: Run, report: dict[str, Any], n_parameters: int, timing: Timing, n_bytes: int) -> str:
+def write_card(
+    run: Run, report: dict[str, Any], trained: Trained, costs: Sequence[Cost], left_out: Mapping[Precision, str]
+) -> str:
     """The card as Markdown.
 
     Args:
         run: A finished run.
         report: Its figures.
-        n_parameters: Of the network.
-        timing: One call of the graph on one thread.
-        n_bytes: Size of the graph.
+        trained: Its network.
+        costs: What each precision costs, float32 first.
+        left_out: Precisions that are not in the bundle, and why.
     """
+    several = len(costs) > 1 or bool(left_out)
     sections = [
-        _what(run, n_parameters, timing, n_bytes),
+        _what(run, trained, costs[0]),
         _figures(run, report),
         _sources(report),
         _calibration(run, report),
+        *([table_to_markdown(precision_table(costs, left_out, held_out=False))] if several else []),
         _none(report),
         _limits(run, report),
         _made(run),
@@ -36,14 +43,15 @@ def write_card(run: Run, report: dict[str, Any], n_parameters: int, timing: Timi
     return "\n\n".join(sections) + "\n"
 
 
-def _what(run: Run, n_parameters: int, timing: Timing, n_bytes: int) -> str:
+def _what(run: Run, trained: Trained, cost: Cost) -> str:
     """Name, purpose, shape."""
-    config, feature = run.config, run.config.audio.feature
-    bands = f"{getattr(feature, 'n_mels', 0)} mel"
-    if isinstance(feature, GammatoneFeature):
-        bands = f"{feature.n_bands} gammatone"
-    heard = f"mono sound, {config.audio.sample_rate / 1000:g} kHz, {bands} bands"
-    p50, p95 = (f"{seconds * 1e3:.2f} ms" for seconds in (timing.p50_seconds, timing.p95_seconds))
+    config, audio = run.config, trained.inputs.audio
+    bands = "" if audio is None else f", {getattr(audio.feature, 'n_mels', 0)} mel bands"
+    if audio is not None and isinstance(audio.feature, GammatoneFeature):
+        bands = f", {audio.feature.n_bands} gammatone bands"
+    heard = f"mono sound, {trained.inputs.sample_rate / 1000:g} kHz{bands}"
+    n_parameters = sum(parameter.numel() for parameter in trained.network.parameters())
+    p50, p95 = (f"{seconds * 1e3:.2f} ms" for seconds in (cost.scene.p50_seconds, cost.scene.p95_seconds))
     return f"""# {config.name} {config.bundle.version}
 
 {config.bundle.description}
@@ -53,7 +61,7 @@ def _what(run: Run, n_parameters: int, timing: Timing, n_bytes: int) -> str:
 | scenes | {", ".join(run.labels)} |
 | groups | {"; ".join(f"{group}: {', '.join(members)}" for group, members in run.groups.items()) or "none"} |
 | listens to | windows of {config.window.seconds:g} s: {heard} |
-| network | `{config.model.name}`, {n_parameters:,} parameters, {n_bytes / 1024:.0f} KiB |
+| network | `{config.model.name}`, {n_parameters:,} parameters, {cost.n_bytes / 1024:.0f} KiB |
 | one window, ONNX Runtime, one x86-64 core | p50 {p50}, p95 {p95}, features not included |
 | licence of the weights | {config.bundle.licence}, with the attributions below |"""
 

@@ -1,36 +1,31 @@
-"""A finished run to a bundle: graph, golden cases, manifest, card; nothing is written unless the answers agree."""
+"""A finished run to a bundle: graphs, golden cases, manifest, card; nothing is written unless the answers agree."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-import torch
-
-from ascstream.frontend import audio_tensor
 from engines.backends import load_engines
 from engines.bundle import Bundle, write_bundle
-from engines.check import BATCHES, N_CASES, GoldenGraph, Timing, check_parity, measure, require_parity, write_golden
-from engines.manifest import GraphSpec, InputSpec, OutputSpec, Thresholds
-from engines.ort import OrtEngine
+from engines.check import check_parity, require_parity, write_golden
+from engines.errors import BackendError
+from engines.manifest import GraphName, GraphSpec, OutputSpec, Precision, Thresholds
 from trainer.card import write_card
-from trainer.data.audio import decode
-from trainer.data.augment import Floats
+from trainer.cases import Cases, open_material
+from trainer.clip_card import write_clip_card
+from trainer.clip_run import NETWORK, ClipRun
 from trainer.errors import ExportError, RunError
+from trainer.graphs import NetworkGraphs, trace_network
 from trainer.loop import Trained, load_trained
-from trainer.metrics import softmax
-from trainer.models.graph import export_graph
+from trainer.precisions import PRECISIONS, Cost, effort, make_precision, measure_cost, tolerance_of
 from trainer.run import FINAL, REPORT, Run
 
-GRAPH, GOLDEN, CARD = "scene.onnx", "golden.npz", "CARD.md"
-INPUT = "features"
-OUTPUT: Final = "fused"
-_TOLERANCE = 1e-5
-"""Largest difference of a probability between the trained network and its graph."""
+GOLDEN, CARD = "golden.npz", "CARD.md"
+_SUFFIX: Mapping[Precision, str] = {"float32": "", "float16": ".fp16", "int8": ".int8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +36,95 @@ class Exported:
     """Where it lies and what it says."""
     n_parameters: int
     """Of the network."""
-    timing: Timing
-    """One call of the graph, ONNX Runtime, one thread."""
+    costs: tuple[Cost, ...]
+    """What each precision in it costs, float32 first."""
+    left_out: Mapping[Precision, str]
+    """Precisions that are not in it, and why."""
 
 
-def export_run(run: Run, path: Path, root: Path, *, overwrite: bool = False) -> Exported:
-    """Export the final network of a run.
+def export_run(
+    run: Run | ClipRun,
+    path: Path,
+    root: Path,
+    *,
+    precisions: Sequence[Precision] | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Export the network of a run.
 
     Args:
         run: A finished run.
         path: The bundle's folder; its parent is made.
-        root: The data folder: the golden cases are windows of its recordings.
+        root: The data folder: golden cases, ranges and figures are of windows of its clips.
+        precisions: What the bundle shall hold beside float32, which it always holds; None: whatever can be made.
         overwrite: Whether to replace a bundle that is there.
 
     Raises:
         RunError: The run is not finished.
-        ExportError: The graph does not answer as the network.
+        ExportError: A graph does not answer as the network, or a precision that was asked for cannot be made.
         BundleError: There is something in the way.
     """
-    config = run.config
     report = _report(run)
-    trained = load_trained(run.folder / FINAL, len(run.labels), config)
-    features = golden_features(run, trained, root)
-    graph = export_graph(trained.model, {INPUT: torch.from_numpy(features[:2])}, [OUTPUT])
-    logits = trained.logits(features)
-    check_batches(graph, features, logits)
-    timing = measure(OrtEngine(graph, name="scene"), {INPUT: features[:1]}, 300)
-    n_parameters = sum(parameter.numel() for parameter in trained.model.parameters())
+    trained = load_trained(run.folder / (NETWORK if isinstance(run, ClipRun) else FINAL), len(run.labels), run.config)
+    cases = Cases(open_material(run, trained.inputs, root), trained.system, trained.inputs, run.config)
+    graphs = trace_network(trained.system, trained.network, trained.inputs, cases.golden())
+    fields = _fields(run, report, graphs)
+    made, costs, left_out = _precisions(graphs, cases, fields, precisions)
+    n_parameters = sum(parameter.numel() for parameter in trained.network.parameters())
+    card = _card(run, report, trained, costs, left_out)
+    files = _files(graphs, made) | {CARD: card.encode()}
+    fields |= {"graphs": _graph_specs(made), "card": CARD, "tolerance": tolerance_of(costs)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bundle = write_bundle(path, fields, files, overwrite=overwrite, accept=_accept)
+    return Exported(bundle, n_parameters, costs, left_out)
+
+
+Made = dict[Precision, Mapping[GraphName, bytes]]
+"""Graphs by precision; float32 first."""
+
+
+def _precisions(
+    graphs: NetworkGraphs, cases: Cases, fields: Mapping[str, Any], asked: Sequence[Precision] | None
+) -> tuple[Made, tuple[Cost, ...], dict[Precision, str]]:
+    """What can be made of the wanted precisions, what each costs, and why others are left out."""
+    n_ranges, n_judged = effort(graphs)
+    made: Made = {"float32": graphs.graphs}
+    left_out: dict[Precision, str] = {}
+    for precision in PRECISIONS[1:]:
+        if asked is not None and precision not in asked:
+            continue
+        try:
+            made[precision] = make_precision(graphs, precision, cases.ranges(n_ranges))
+        except BackendError as error:
+            left_out[precision] = _reason(error, asked)
+    costs: list[Cost] = []
+    with tempfile.TemporaryDirectory(prefix="ascstream-") as folder:
+        draft = write_bundle(Path(folder) / "draft", {**fields, "graphs": _graph_specs(made)}, _files(graphs, made))
+        temperature = next(output.temperature for output in draft.manifest.outputs if output.name == "fused")
+        for precision in list(made):
+            try:
+                costs.append(measure_cost(draft, precision, cases.material, temperature, cases.judged(n_judged)))
+            except BackendError as error:
+                if precision == "float32":
+                    raise ExportError(f"{error}; nothing was written") from None
+                left_out[precision] = _reason(error, asked)
+                del made[precision]
+    return made, tuple(costs), left_out
+
+
+def _reason(error: BackendError, asked: Sequence[Precision] | None) -> str:
+    """Why a precision is left out; an error where it was asked for."""
+    if asked is not None:
+        raise ExportError(f"{error}; nothing was written: leave that --precision out") from None
+    return str(error)
+
+
+def _fields(run: Run | ClipRun, report: Mapping[str, Any], graphs: NetworkGraphs) -> dict[str, Any]:
+    """The manifest, without what depends on the precisions."""
+    config = run.config
+    temperatures = report["temperatures"] if isinstance(run, ClipRun) else {"fused": report["temperature"]}
     thresholds = {name: report["thresholds"][name] for name in ("scene", "group") if name in report["thresholds"]}
-    fields = {
+    return {
         "name": config.name,
         "version": config.bundle.version,
         "description": config.bundle.description,
@@ -77,72 +132,58 @@ def export_run(run: Run, path: Path, root: Path, *, overwrite: bool = False) -> 
         "labels": run.labels,
         "groups": run.groups,
         "window": config.window,
-        "inputs": (InputSpec(INPUT, audio=trained.audio),),
-        "outputs": (OutputSpec(OUTPUT, report["temperature"]),),
-        "graphs": (GraphSpec("scene", {"float32": GRAPH}),),
+        "inputs": graphs.inputs,
+        "outputs": tuple(OutputSpec(name, temperatures.get(name, 1.0)) for name in graphs.outputs),  # type: ignore[arg-type]
         "golden": GOLDEN,
-        "card": CARD,
         "thresholds": replace(Thresholds(), **thresholds),
         "smoothing": config.smoothing,
     }
+
+
+def _files(graphs: NetworkGraphs, made: Made) -> dict[str, bytes]:
+    """Graphs and golden cases; a graph that a precision leaves as it is stands there once."""
     files = {
-        GRAPH: graph,
-        GOLDEN: write_golden({"scene": GoldenGraph({INPUT: features}, {OUTPUT: logits})}),
-        CARD: write_card(run, report, n_parameters, timing, len(graph)).encode(),
+        f"{name}{_suffix(made, precision, name)}.onnx": graph
+        for precision, of_precision in made.items()
+        for name, graph in of_precision.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return Exported(write_bundle(path, fields, files, overwrite=overwrite, accept=_accept), n_parameters, timing)
+    return files | {GOLDEN: write_golden({str(name): cases for name, cases in graphs.golden.items()})}
 
 
-def check_batches(graph: bytes, features: Floats, logits: Floats) -> None:
-    """Compare the graph with the network in batches of 1, 2 and 5.
-
-    Raises:
-        ExportError: A probability differs by more than 1e-5.
-    """
-    with OrtEngine(graph, name="scene") as engine:
-        for size in BATCHES:
-            answers = engine.infer({INPUT: features[:size]})[OUTPUT]
-            difference = float(np.abs(softmax(answers) - softmax(logits[:size])).max())
-            if not difference <= _TOLERANCE:
-                raise ExportError(
-                    f"scene: expected the network's probabilities within {_TOLERANCE:g} in a batch of {size}, "
-                    f"got a difference of {difference:.3g}; nothing was written"
-                )
+def _graph_specs(made: Made) -> tuple[GraphSpec, ...]:
+    """Each graph's file a precision."""
+    return tuple(
+        GraphSpec(name, {precision: f"{name}{_suffix(made, precision, name)}.onnx" for precision in made})
+        for name in sorted(made["float32"], reverse=True)
+    )
 
 
-def golden_features(run: Run, trained: Trained, root: Path) -> Floats:
-    """[N_CASES, 1, n_mels, n_hops]: the middle of one recording a scene, then of others until there are enough.
-
-    Raises:
-        DataError: A recording is not where it was.
-    """
-    config = run.config
-    place = root / config.data.labels
-    folder = place if place.is_dir() else place.parent
-    cases = []
-    for number in _golden_recordings(run):
-        samples = decode(folder / run.entries[number].file, config.audio.sample_rate)
-        start = (samples.size - config.n_window_samples) // 2
-        cases.append(audio_tensor(samples[None, start : start + config.n_window_samples], trained.audio))
-    return np.stack(cases)
+def _suffix(made: Made, precision: Precision, name: GraphName) -> str:
+    """What a file's name says of its precision."""
+    return "" if made[precision][name] == made["float32"][name] else _SUFFIX[precision]
 
 
-def _golden_recordings(run: Run) -> Sequence[int]:
-    """Positions of N_CASES recordings: the first of each scene, then the rest in order, from the start again if few."""
-    labels = [entry.label for entry in run.entries]
-    first = sorted({labels.index(label) for label in labels})
-    order = first + [index for index in range(len(labels)) if index not in first]
-    return np.resize(order, N_CASES).tolist()
+def _card(
+    run: Run | ClipRun,
+    report: dict[str, Any],
+    trained: Trained,
+    costs: Sequence[Cost],
+    left_out: Mapping[Precision, str],
+) -> str:
+    """The model card."""
+    if isinstance(run, ClipRun):
+        return write_clip_card(run, report, trained, costs, left_out)
+    return write_card(run, report, trained, costs, left_out)
 
 
 def _accept(bundle: Bundle) -> None:
-    """Refuse a bundle whose graph does not give its golden answers."""
-    with load_engines(bundle) as engines:
-        require_parity(check_parity(bundle, engines))
+    """Refuse a bundle whose graphs do not give its golden answers, in any precision it holds."""
+    for precision in bundle.manifest.graphs[0].files:
+        with load_engines(bundle, precision=precision) as engines:
+            require_parity(check_parity(bundle, engines))
 
 
-def _report(run: Run) -> dict[str, Any]:
+def _report(run: Run | ClipRun) -> dict[str, Any]:
     """The report of a run."""
     try:
         report: dict[str, Any] = json.loads((run.folder / REPORT).read_text(encoding="utf-8"))

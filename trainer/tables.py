@@ -35,8 +35,13 @@ def report_to_markdown(report: Mapping[str, Any]) -> str:
         "![What was answered where each scene was](confusion.png)\n\n"
         "![Confidence and accuracy, before and after calibration](reliability.png)"
     )
-    tables = [*main_tables(report), *_detailed_tables(report)]
-    return "\n\n".join([head, *(_to_markdown(table) for table in tables)]) + "\n"
+    tables = card_tables(report)
+    return "\n\n".join([head, *(table_to_markdown(table) for table in tables)]) + "\n"
+
+
+def card_tables(report: Mapping[str, Any]) -> list[Table]:
+    """Every table of a report."""
+    return [*main_tables(report), *_detailed_tables(report)]
 
 
 def table_to_lines(table: Table) -> list[str]:
@@ -238,7 +243,7 @@ def _confusion(report: Mapping[str, Any]) -> Table:
     return Table("Confusion", head, rows, "Segments: where each scene (row) was, how often each (column) was answered.")
 
 
-def _to_markdown(table: Table) -> str:
+def table_to_markdown(table: Table) -> str:
     """Heading, table, note."""
     lines = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
     grid = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

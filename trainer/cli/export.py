@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from trainer.cli.common import data_option, need_torch, open_named_run, run_argument
+
+if TYPE_CHECKING:
+    from engines.manifest import Precision
 
 _SHIPPED = Path("ascstream/bundles")
 """In a checkout, where bundles that ship lie."""
@@ -15,24 +19,37 @@ _SHIPPED = Path("ascstream/bundles")
 @click.command()
 @run_argument
 @click.option("--out", type=click.Path(path_type=Path), help="The bundle's folder  [default: as described]")
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(["float32", "float16", "int8"]),
+    multiple=True,
+    help="What the bundle holds beside float32, which it always holds; may be given twice  [default: what can be made]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
 @data_option
-def export(run: Path | None, out: Path | None, overwrite: bool, root: Path) -> None:
+def export(run: Path | None, out: Path | None, precisions: tuple[Precision, ...], overwrite: bool, root: Path) -> None:
     """Export a run as a bundle; the newest run where none is named.
 
-    Without --out it goes to ascstream/bundles/NAME in a checkout, else to bundles/NAME, and replaces what is there.
+    Nothing is written unless the graphs answer as the network. What each precision costs is printed and stands in the
+    bundle's CARD.md. Without --out it goes to ascstream/bundles/NAME in a checkout, else to bundles/NAME, and replaces
+    what is there.
     """
     need_torch()
+    from trainer.clip_run import ClipRun
     from trainer.export import export_run
+    from trainer.precision_table import precision_table
+    from trainer.tables import table_to_lines
 
     opened = open_named_run(run)
     if out is None:
         out, overwrite = (_SHIPPED if _SHIPPED.is_dir() else Path("bundles")) / opened.config.name, True
-    done = export_run(opened, out, root, overwrite=overwrite)
+    done = export_run(opened, out, root, precisions=precisions or None, overwrite=overwrite)
+    table = precision_table(done.costs, done.left_out, held_out=isinstance(opened, ClipRun))
+    for line in (*table_to_lines(table), table.note):
+        click.echo(line, err=True)
     size = sum(entry.size for entry in done.bundle.manifest.files.values())
     click.echo(str(out))
     click.echo(
-        f"{done.n_parameters:,} parameters, {size / 1024:.0f} KiB, one window {done.timing.p50_seconds * 1e3:.2f} ms "
-        f"(p95 {done.timing.p95_seconds * 1e3:.2f} ms); next: ascstream file CLIP --bundle {out}",
-        err=True,
+        f"{done.n_parameters:,} parameters, {size / 1024:,.0f} KiB; next: ascstream file CLIP --bundle {out}", err=True
     )
