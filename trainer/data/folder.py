@@ -21,13 +21,15 @@ def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 
         place: A CSV with `file,scene_label[,recording,source,licence,split,city,location,video]`, or a folder with a
             folder a class. A clip's location is `location`, else `recording`, else the file itself.
         none_label: Recordings of none of the scenes, which are left out.
-        min_recordings: Scenes with fewer are left out.
+        min_recordings: Scenes with fewer are left out, where nothing is divided yet.
 
     Raises:
         DataError: See `load_corpus`; or the splits are incomplete, unknown, or share a location.
     """
-    rules = DataConfig(labels=place.name, none_label=none_label, min_recordings=min_recordings)
+    rules = DataConfig(labels=place.name, none_label=none_label, min_recordings=1)
     loaded = load_corpus(place.parent, rules)
+    if not _is_divided(place, loaded.recordings):
+        loaded = load_corpus(place.parent, replace(rules, min_recordings=min_recordings))
     clips = tuple(
         Clip(
             row.path,
@@ -40,7 +42,6 @@ def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 
         )
         for row in loaded.recordings
     )
-    _check_splits(place, loaded.recordings)
     licences = sorted({row.licence for row in loaded.recordings if row.licence})
     left_out = sorted({row.label for row in loaded.left_out})
     remarks = (f"too few recordings, left out: {', '.join(left_out)}",) if left_out else ()
@@ -61,24 +62,34 @@ def divide(corpus: Corpus) -> Corpus:
     return replace(corpus, clips=clips, remarks=(*corpus.remarks, remark))
 
 
-def _check_splits(place: Path, rows: Sequence[Recording]) -> None:
-    """Every row has a split or none has; where there is one to train on, the others are known.
+def _is_divided(place: Path, rows: Sequence[Recording]) -> bool:
+    """Whether rows have splits: every row or none, those that are known, and every scene in each.
 
     Raises:
         DataError: It is not so.
     """
     splits = sorted({row.split for row in rows})
     if splits == [""]:
-        return
+        return False
     if "" in splits:
         bare = next(row for row in rows if not row.split)
         raise DataError(f"{place}: expected a split for every file or for none, got none for {bare.file!r}")
-    known = (TRAIN, VALIDATION, EVALUATE)
-    strange = [split for split in splits if split not in known]
-    if TRAIN in splits and (strange or EVALUATE not in splits):
+    if TRAIN not in splits:
+        if len(splits) < 2 or {VALIDATION, EVALUATE} & set(splits):
+            raise DataError(f"{place}: expected a split {TRAIN!r}, or two folds or more, got {', '.join(splits)}")
+        return True
+    if not {TRAIN, EVALUATE} <= set(splits) <= {TRAIN, VALIDATION, EVALUATE}:
         raise DataError(
             f"{place}: expected the splits {TRAIN}, {EVALUATE} and perhaps {VALIDATION}, or names of folds, "
             f"got {', '.join(splits)}"
         )
-    if TRAIN not in splits and (len(strange) < len(splits) or len(splits) < 2):
-        raise DataError(f"{place}: expected a split {TRAIN!r}, or two folds or more, got {', '.join(splits)}")
+    trained, evaluated = ({row.label for row in rows if row.split == split} for split in (TRAIN, EVALUATE))
+    for row in rows:
+        if row.label not in trained:
+            known = ", ".join(sorted(trained))
+            raise DataError(
+                f"{place}: expected one of the labels to train on, {known}, got {row.label!r} for {row.file!r}"
+            )
+        if row.label not in evaluated:
+            raise DataError(f"{place}: expected clips to evaluate of every label, got none of {row.label!r}")
+    return True
