@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import RunError
-from trainer.files import write_whole
+from trainer.files import UNREADABLE_ARRAYS, write_whole
 
 WHOLE = "whole"
 """The condition in which all of a network's modalities are there; the others name the one that is left."""
@@ -41,11 +41,12 @@ def load_answers(path: Path) -> Answers:
         RunError: It is not there, or is something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             logits = {name.removeprefix(_LOGITS): arrays[name] for name in arrays.files if name.startswith(_LOGITS)}
             answers = Answers(arrays["clips"], logits)
-    except (OSError, ValueError, KeyError, EOFError):
+    except UNREADABLE_ARRAYS:
         raise RunError(f"{path}: expected the answers of a network, got none; train it with: trainer fit") from None
-    if WHOLE not in answers.logits or any(len(part) != len(answers.clips) for part in answers.logits.values()):
+    parts = answers.logits.values()
+    if WHOLE not in answers.logits or any(part.ndim != 2 or len(part) != answers.clips.size for part in parts):
         raise RunError(f"{path}: expected a row of logits a segment, got something else; train it with: trainer fit")
     return answers

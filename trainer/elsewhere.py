@@ -33,7 +33,7 @@ def evaluate_run_on(run: ClipRun, folder: Path) -> tuple[dict[str, Any], Segment
         RunError: The run is not finished.
     """
     from trainer.data.segments import SegmentReader
-    from trainer.loop import load_trained
+    from trainer.trained import load_trained
 
     prepared = _open(folder, run.labels)
     trained = load_trained(run.network, len(run.labels), run.config)

@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+UNREADABLE_ARRAYS: tuple[type[Exception], ...] = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged .npz raises: each of them was seen, or is said by zipfile or numpy."""
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -20,7 +20,7 @@ from trainer.config import Config, config_to_json, parse_config
 from trainer.data.recordings import Corpus, Recording
 from trainer.data.splits import Split
 from trainer.errors import RunError
-from trainer.files import write_whole
+from trainer.files import UNREADABLE_ARRAYS, write_whole
 
 CONFIG, RECORDINGS, REPORT = "config.json", "recordings.json", "report.json"
 PREDICTIONS, BASELINE = "predictions.npz", "baseline.npz"
@@ -96,9 +96,9 @@ class Run:
         """
         path = self.folder / split.name / name
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return Predictions(arrays["logits"], arrays["recordings"])
-        except (OSError, ValueError, KeyError):
+        except UNREADABLE_ARRAYS:
             raise RunError(f"{path}: expected held-out answers, got none; {_RESUME}") from None
 
 
