@@ -50,8 +50,21 @@ def test_help_version_and_models_need_no_torch(tmp_path: Path) -> None:
         "log",
         "loss",
         "protocol",
+        "fit",
+        "with",
     ]
-    assert lines[1].split() == ["slim_audio", "audio", "1×64×48", "85,292", "4.09", "M", "–", "–", "–"]
+    assert lines[1].split() == [
+        "slim_audio",
+        "audio",
+        "1×64×48",
+        "85,292",
+        "4.09",
+        "M",
+        "–",
+        "–",
+        "–",
+        "configs/slim_audio.toml",
+    ]
     wave_spec = next(line for line in lines if line.startswith("wave_spec"))
     assert wave_spec.split() == [
         "wave_spec",
@@ -66,6 +79,7 @@ def test_help_version_and_models_need_no_torch(tmp_path: Path) -> None:
         "%",
         "0.915",
         "a",
+        "configs/wave_spec.toml",
     ]
     assert "  a  TAU Urban Audio-Visual Scenes 2021, official fold; 1-s segment; epoch: best epoch on the fold" in (
         listed.stdout

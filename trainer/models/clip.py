@@ -5,6 +5,7 @@ In two parts, as they are exported: `encoder` (ViT-B/32) for one frame, `scene` 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -41,7 +42,7 @@ def prompts(labels: Iterable[str]) -> list[str]:
 
 
 class ClipZeroShot(nn.Module):
-    """Cosine between a frame and the sentence of each label, scaled; nothing to train."""
+    """Cosine between a frame and the sentence of each label, scaled; training can change the scale, but no answer."""
 
     text: Tensor
 
@@ -53,13 +54,13 @@ class ClipZeroShot(nn.Module):
             logit_scale: What cosines are multiplied with.
         """
         super().__init__()
-        self.logit_scale = logit_scale
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(logit_scale)))
         self.register_buffer("text", functional.normalize(text, dim=1))
 
     def forward(self, embedding: Tensor) -> Tensor:
         """[n, 512] of any length to [n, n_labels] logits."""
         frame = embedding / torch.linalg.vector_norm(embedding, dim=1, keepdim=True)
-        logits: Tensor = self.logit_scale * (frame @ self.text.T)
+        logits: Tensor = self.logit_scale.exp() * (frame @ self.text.T)
         return logits
 
 
@@ -106,7 +107,7 @@ class ClipFrames(nn.Module):
 
 
 def clip_zero_shot(n_labels: int = 10, *, activation: Activation = "quick_gelu") -> ClipFrames:
-    """Nothing to train: weights for `encoder`, and for `scene.head` a tensor `text`, a sentence a row, labels in order.
+    """It needs weights for `encoder`, and for `scene.head` a tensor `text`: a sentence a row, labels in order.
 
     Args:
         n_labels: Length of the answer.

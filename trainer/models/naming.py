@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.models.clip import ClipZeroShot
+from trainer.models.clip import LOGIT_SCALE, ClipZeroShot
 from trainer.models.clip_visual import ClipVisual
 from trainer.models.resnet import ResnetTrunk
 from trainer.models.vgg import VggEncoder
@@ -131,8 +132,12 @@ def _joined_attention(weights: Weights) -> Weights:
 
 
 def _sentences(weights: Weights) -> Weights:
-    """Embeddings of sentences, of any length."""
-    return {name: functional.normalize(tensor.float(), dim=-1) for name, tensor in weights.items()}
+    """Embeddings of sentences, of any length, and perhaps the logarithm of the scale that goes with them."""
+    named = {
+        name: functional.normalize(tensor.float(), dim=-1) if name == "text" else tensor
+        for name, tensor in weights.items()
+    }
+    return {"logit_scale": torch.tensor(math.log(LOGIT_SCALE)), **named}
 
 
 def _without(weights: Weights, *prefixes: str) -> Weights:

@@ -49,7 +49,8 @@ class SeCrnnScene(nn.Module):
         self.visual = VisualScene(n_labels)
         self.gru = nn.GRU(WIDTHS[-1] + EMBEDDING, N_HIDDEN, batch_first=True, bidirectional=True)
         self.early = nn.Linear(2 * N_HIDDEN, n_labels)
-        self.late = nn.Linear(3 * n_labels, n_labels) if fusion == "late" else None
+        self.fusion = fusion
+        self.late: nn.Module = nn.Linear(3 * n_labels, n_labels) if fusion == "late" else nn.Identity()
         for layer in self.fusion_layers():
             keras_default(layer)
 
@@ -58,7 +59,7 @@ class SeCrnnScene(nn.Module):
         maps = self.audio.maps(features)
         audio, video = self.audio.answer(maps), self.visual(embeddings)
         fused = self.early_logits(maps, embeddings)
-        if self.late is not None:
+        if self.fusion == "late":
             answers = [torch.softmax(logits, dim=1) for logits in (fused, audio, video)]
             fused = self.late(torch.cat(answers, dim=1))
         return Answers(fused, audio, video)
@@ -72,7 +73,7 @@ class SeCrnnScene(nn.Module):
 
     def fusion_layers(self) -> list[nn.Module]:
         """What joins the two networks: new when they are already trained."""
-        return [self.gru, self.early] + ([] if self.late is None else [self.late])
+        return [self.gru, self.early, self.late]
 
 
 class SeCrnn(nn.Module):
