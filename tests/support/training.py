@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +52,24 @@ def tiny_config(folder: Path, *settings: str, text: str = CONFIG) -> Config:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     return load_config(path, settings)
+
+
+def worker_command(folder: Path, mode: str, *settings: str) -> list[str]:
+    """What runs `training_worker.py` with this interpreter."""
+    return [sys.executable, str(Path(__file__).with_name("training_worker.py")), str(folder), mode, *settings]
+
+
+def worker_environment(**more: str) -> dict[str, str]:
+    """Where it finds the packages."""
+    tests = Path(__file__).parents[1]
+    return {**os.environ, "PYTHONPATH": f"{tests.parent}:{tests}", "OMP_NUM_THREADS": "1", **more}
+
+
+def run_worker(folder: Path, mode: str, *settings: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Train in another process, until it ends."""
+    command = worker_command(folder, mode, *settings)
+    environment = worker_environment(**environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=environment)
 
 
 class TinyData:
