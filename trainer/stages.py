@@ -86,7 +86,7 @@ def _check_unvalidated(stage: Stage) -> None:
     train = stage.config.train
     for key, value, waits in (
         ("select", train.select, train.select == "best"),
-        ("stop_epochs", train.stop_epochs, train.stop_epochs is not None),
+        ("stop_epochs", train.stop_epochs, train.stop_epochs is not None and train.stop_epochs < train.epochs),
         ("schedule", train.schedule, train.schedule == "plateau"),
     ):
         if waits:
