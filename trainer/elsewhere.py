@@ -12,14 +12,15 @@ from trainer.data.clips import EVALUATE
 from trainer.data.prepared import Prepared, open_prepared
 from trainer.errors import DataError
 from trainer.evaluate_bundle import bundle_inputs, evaluate_bundle
-from trainer.protocol import Segments, gather_segments
+from trainer.protocol import Segments, gather_segments, place
 from trainer.report import bundle_report, run_report
 
 
 def evaluate_run_on(run: ClipRun, folder: Path) -> tuple[dict[str, Any], Segments]:
     """What a run's network says of a prepared corpus: of its evaluation split, or of all of it where it has none.
 
-    Whether the corpus shares locations with the clips that were trained on is for the caller to know.
+    Of the corpus that the run was made from, places that it was trained, chosen or calibrated on are left out. Whether
+    another corpus shares places with it is for the caller to know.
 
     Args:
         run: A finished run; temperatures and thresholds are those of its own held-out clips.
@@ -37,8 +38,14 @@ def evaluate_run_on(run: ClipRun, folder: Path) -> tuple[dict[str, Any], Segment
 
     prepared = _open(folder, run.labels)
     trained = load_trained(run.network, len(run.labels), run.config)
+    used = {place(clip) for clip in run.clips if clip.split != EVALUATE} if prepared.name == run.corpus else set()
+    clips = [number for number in clips_to_judge(prepared) if prepared.clips[number].place not in used]
+    if not clips:
+        raise DataError(
+            f"{folder}: expected clips of places that the run was not made from, got none; type --on another"
+        )
     reader = SegmentReader(prepared.store(trained.inputs), trained.inputs, run.config, trained.system.inputs)
-    answers = reader.answers(clips_to_judge(prepared), trained.answer)
+    answers = reader.answers(clips, trained.answer)
     segments = gather_segments(answers, entries_of(prepared), run.labels, folder)
     return run_report(run, segments, prepared.name), segments
 
