@@ -86,8 +86,17 @@ def parse_checkpoint(data: bytes, path: Path) -> dict[str, Any]:
 
 def describe(config: Config, n_labels: int) -> dict[str, Any]:
     """What a checkpoint is of, as plain values by key: as far as it decides over the weights."""
-    said = dict(_flat({section: encode(getattr(config, section)) for section in _SECTIONS}, ""))
+    said = dict(flatten({section: encode(getattr(config, section)) for section in _SECTIONS}))
     return {"labels": n_labels, **{key: value for key, value in said.items() if key not in _FREE}}
+
+
+def flatten(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """What a JSON object says, by its keys: "train.epochs"; lists are values."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from flatten(item, f"{key}.{name}" if key else str(name))
+    elif value is not None:
+        yield key, json.loads(json.dumps(value))
 
 
 def check_same(state: Mapping[str, Any], config: Config, n_labels: int, path: Path) -> None:
@@ -110,15 +119,6 @@ def check_same(state: Mapping[str, Any], config: Config, n_labels: int, path: Pa
             f"{path}: expected a checkpoint of {key} = {_shown(wanted.get(key))}, as configured, got one of "
             f"{_shown(there.get(key))}{more}; choose a new folder with --out"
         )
-
-
-def _flat(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """Values that are no objects, by their keys: "train.epochs"."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from _flat(item, f"{key}.{name}" if key else str(name))
-    elif value is not None:
-        yield key, json.loads(json.dumps(value))
 
 
 def _shown(value: Any) -> str:

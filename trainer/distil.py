@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,18 @@ from torch.nn import functional
 
 from engines.backends import Engines, load_engines
 from engines.bundle import MANIFEST_NAME, open_bundle
-from engines.inputs import AudioInput, LogMelFeature, Normalisation, WaveformFeature
+from engines.inputs import WaveformFeature
 from engines.manifest import FRAME_INPUT, FRAME_OUTPUT, Manifest
-from engines.schema import encode
 from trainer.clip_run import is_clip_run, open_clip_run
 from trainer.config import Config
 from trainer.errors import ConfigError
 from trainer.inputs import FEATURES, FRAMES, PRESENCE, WAVEFORM, Inputs
+from trainer.matching import Change, match_inputs
 from trainer.run import CONFIG, FINAL, open_run
 from trainer.systems import MODALITIES, run_network
 from trainer.trained import load_trained
 
 _KEY = "train.distil.teacher"
-_TABLES = {FEATURES: "audio", WAVEFORM: "waveform", FRAMES: "video"}
-_AFFINE = ("none", "affine", "per_bin")
-"""Normalisations that can be turned into one another afterwards."""
-Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +153,7 @@ def _bundle_teacher(
     audio = {names[name]: record for name, record in manifest.audio_inputs}
     video = None if manifest.video_input is None else manifest.video_input[1]
     theirs = Inputs(audio.get(FEATURES), audio.get(WAVEFORM), video)
-    changes = _changes(path, theirs, inputs, manifest.window.seconds, config.window.seconds)
+    changes = match_inputs(theirs, inputs, manifest.window.seconds, config.window.seconds, path, _KEY)
     engines = stack.enter_context(load_engines(bundle, threads=config.train.threads))
 
     def answer(given: dict[str, Tensor]) -> Tensor:
@@ -189,7 +185,7 @@ def _run_teacher(
     run = open_clip_run(path) if is_clip_run(path) else open_run(path)
     _check_labels(path, run.labels, n_labels, labels)
     trained = load_trained(path / "network" if is_clip_run(path) else path / FINAL, len(run.labels), run.config)
-    changes = _changes(path, trained.inputs, inputs, run.config.window.seconds, config.window.seconds)
+    changes = match_inputs(trained.inputs, inputs, run.config.window.seconds, config.window.seconds, path, _KEY)
     network = trained.network.to(device)
 
     def answer(given: dict[str, Tensor]) -> Tensor:
@@ -221,69 +217,6 @@ def _names(manifest: Manifest, path: Path) -> dict[str, str]:
             raise ConfigError(f"{_KEY}: expected a bundle with one input of {name}, got several in {path}")
         names[entry.name] = name
     return names
-
-
-def _changes(path: Path, theirs: Inputs, ours: Inputs, their_seconds: float, our_seconds: float) -> dict[str, Change]:
-    """What to do with each input that the teacher takes; an error where its record is another."""
-    if their_seconds != our_seconds:
-        raise ConfigError(
-            f"{_KEY}: expected windows of {our_seconds:g} s, as window.seconds says, got {their_seconds:g} in {path}"
-        )
-    changes: dict[str, Change] = {}
-    for name, table in _TABLES.items():
-        wanted, given = getattr(theirs, table), getattr(ours, table)
-        if wanted is None:
-            continue
-        if given is None:
-            raise ConfigError(f"{_KEY}: {path} takes {name}, expected a table [{table}] for them, got none")
-        key, mine, other = _difference(_comparable(given, wanted), _comparable(wanted, given), table)
-        if key:
-            raise ConfigError(f"{_KEY}: expected {key} = {mine!r}, as configured, got {other!r} in {path}")
-        changes[name] = _renormalise(given, wanted) if isinstance(given, AudioInput) else _as_it_is
-    return changes
-
-
-def _comparable(record: Any, other: Any) -> dict[str, Any]:
-    """A record as JSON, without what need not be equal: affine normalisations, and whether frames are encoded apart."""
-    if not isinstance(record, AudioInput):
-        return dict(encode(replace(record, embedding_size=None)))
-    if record.normalisation.kind in _AFFINE and other.normalisation.kind in _AFFINE:
-        record = replace(record, normalisation=Normalisation(kind="none"))
-    return dict(encode(record))
-
-
-def _difference(ours: Any, theirs: Any, key: str) -> tuple[str, Any, Any]:
-    """The first key whose value differs, with both; "" where none does."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        for name in {**ours, **theirs}:
-            found = _difference(ours.get(name), theirs.get(name), f"{key}.{name}")
-            if found[0]:
-                return found
-        return "", None, None
-    return ("", None, None) if ours == theirs else (key, ours, theirs)
-
-
-def _renormalise(ours: AudioInput, theirs: AudioInput) -> Change:
-    """From the student's normalisation to the teacher's: both affine, or both the same."""
-    if ours.normalisation == theirs.normalisation:
-        return _as_it_is
-    (our_mean, our_std), (mean, std) = (_statistics(audio) for audio in (ours, theirs))
-    scale, shift = our_std / std, (our_mean - mean) / std
-    return lambda values: values * scale + shift
-
-
-def _statistics(audio: AudioInput) -> tuple[Tensor, Tensor]:
-    """Mean and spread, as they stand against [n, channels, bands, hops] or [n, channels, hops, bands]."""
-    spec = audio.normalisation
-    across = isinstance(audio.feature, LogMelFeature) and audio.feature.layout == "time_mel"
-    pair = [torch.tensor(values, dtype=torch.float32) for values in (spec.mean or (0.0,), spec.std or (1.0,))]
-    mean, std = (values[None] if across else values[:, None] for values in pair)
-    return mean, std
-
-
-def _as_it_is(values: Tensor) -> Tensor:
-    """No change."""
-    return values
 
 
 def _modalities(names: Mapping[str, object]) -> tuple[bool, bool]:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engines.schema import decode, encode
 from trainer.checkpoint import VERSION, check_same, checkpoint_bytes, describe, parse_checkpoint, save_checkpoint
@@ -26,12 +26,12 @@ from trainer.distributed import Group, join_group, synchronise_norms
 from trainer.errors import RunError, TrainerError
 from trainer.history import Epoch, TensorBoard, from_plain, to_plain, write_log
 from trainer.inputs import Inputs
-from trainer.optim import Average, copied, make_optimizer
+from trainer.optim import copied
 from trainer.schedules import best_epoch, has_stopped, plateau_rate
+from trainer.stage_training import Feed, Passed, StageTraining
 from trainer.stages import Stage, stages_of
-from trainer.step import Feed, Passed, StageLoss, train_epoch
 from trainer.systems import System, build_network, check_inputs
-from trainer.trained import CHECKPOINT, Trained, answer_with, load_trained, load_weights, restore
+from trainer.trained import CHECKPOINT, Trained, load_trained, load_weights, restore
 
 __all__ = ["CHECKPOINT", "LOG", "Answer", "Trained", "Validate", "fit_network", "load_trained"]
 
@@ -148,7 +148,7 @@ class _Fit:
         first = [stage.name for stage in stages].index(begun) if begun is not None else 0
         with open_teacher(self._config, self._inputs, self._n_labels, labels, root, group.device) as teacher:
             for stage in stages[first:]:
-                training = _StageTraining(self._system, network, stage, group)
+                training = StageTraining(self._system, network, stage, group)
                 if stage.name == begun:
                     training.load(state, path)
                 while not self._is_over(stage):
@@ -176,7 +176,7 @@ class _Fit:
         losses, train = self._losses(stage), stage.config.train
         return len(losses) >= train.epochs or has_stopped(losses, train.stop_epochs)
 
-    def _epoch(self, training: _StageTraining, stage: Stage, data: TrainingData, teacher: Teacher | None) -> None:
+    def _epoch(self, training: StageTraining, stage: Stage, data: TrainingData, teacher: Teacher | None) -> None:
         """One epoch, and what is kept of it."""
         number, losses, group = len(self._history), self._losses(stage), self._group
         train, process = stage.config.train, group.process
@@ -190,10 +190,10 @@ class _Fit:
         if not group.is_first:
             self._history.append(Epoch(**json.loads(told)))
 
-    def _close_epoch(self, training: _StageTraining, stage: Stage, passed: Passed) -> bytes:
+    def _close_epoch(self, training: StageTraining, stage: Stage, passed: Passed) -> bytes:
         """Validate, keep, tell: what only the first process does after an epoch."""
         number = len(self._history) + 1
-        if math.isnan(passed.loss):
+        if not math.isfinite(passed.loss):
             raise RunError(
                 f"{self._folder}: expected a loss that is a number in epoch {number}, got none; "
                 "lower train.learning_rate and begin again with a new --out"
@@ -256,58 +256,6 @@ class _Fit:
             "inputs": encode(self._inputs),
             "history": to_plain(self._history),
         }
-
-
-class _StageTraining:
-    """A stage under way: the optimiser, the averaged weights, the best ones so far."""
-
-    def __init__(self, system: System, network: nn.Module, stage: Stage, group: Group) -> None:
-        """Begin with the network's weights of now."""
-        stage.prepare(network)
-        self._system = system
-        self._network = network
-        self._stage = stage
-        self._group = group
-        self._optimizer = make_optimizer(network, stage.config.train)
-        self._module = group.spread(StageLoss(system, network, stage))
-        self.average = Average(network)
-        self.best: dict[str, Tensor] | None = None
-        """Weights of the lowest validation loss; None: they are not asked for, or there is none yet."""
-
-    def epoch(self, feed: Feed, done: int, peak: float) -> Passed:
-        """One pass; `done` were before it."""
-        return train_epoch(
-            self._module,
-            self._network,
-            self._stage,
-            self._optimizer,
-            self.average,
-            feed,
-            self._group,
-            epoch=done,
-            peak=peak,
-        )
-
-    def answer(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-        """What the averaged weights say."""
-        return answer_with(self._system, self.average.network, inputs)
-
-    def kept(self) -> dict[str, Tensor]:
-        """Weights that this stage leaves."""
-        return self.average.network.state_dict() if self.best is None else self.best
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint needs to go on."""
-        state = {"network": self._network.state_dict(), "average": self.average.network.state_dict()}
-        best = {} if self.best is None else {"best": self.best}
-        return {**state, "optimizer": self._optimizer.state_dict(), **best}
-
-    def load(self, state: Mapping[str, Any], path: Path) -> None:
-        """Go on where a checkpoint was made."""
-        load_weights(self._network, state["network"], path)
-        load_weights(self.average.network, state["average"], path)
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.best = state.get("best")
 
 
 def _read(path: Path) -> bytes:

@@ -28,8 +28,8 @@ from trainer.errors import DataError
 from trainer.files import write_whole
 from trainer.models.freezing import training_mode
 from trainer.optim import make_optimizer
+from trainer.stage_training import Feed, StageLoss
 from trainer.stages import Stage
-from trainer.step import Feed, StageLoss
 from trainer.systems import build_network, check_inputs
 
 TABLE, PICTURE = "range_test.csv", "range_test.png"

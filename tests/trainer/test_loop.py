@@ -282,7 +282,7 @@ def test_a_loss_that_is_no_number_ends_the_run_before_it_is_kept(tmp_path: Path)
     ("setting", "message"),
     [
         ("train.select=best", "train.select: expected one that waits for no validation loss, got 'best'"),
-        ("train.stop_epochs=3", "train.stop_epochs: expected one that waits for no validation loss, got 3"),
+        ("train.stop_epochs=2", "train.stop_epochs: expected one that waits for no validation loss, got 2"),
         ("train.schedule=plateau", "train.schedule: expected one that waits for no validation loss, got 'plateau'"),
     ],
 )
