@@ -66,3 +66,14 @@ def test_where_nothing_is_enough_the_highest_stands() -> None:
     wrong = choose_thresholds(np.array([[0.99, 0.01]]), np.array([1]), np.array([0]), [[0], [1]], 0.8)
     assert (wrong["scene"], wrong["scene_precision"], wrong["scene_coverage"]) == (0.95, 0.0, 1.0)
     assert (wrong["group"], wrong["group_precision"], wrong["group_coverage"]) == (0.95, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("precision", "threshold"), [(0.9, 0.56), (0.7, 0.40)])
+def test_thresholds_are_the_lowest_that_reach_the_precision(precision: float, threshold: float) -> None:
+    targets = np.repeat([0, 1, 2], 4)
+    # right where the score is 0.7 or more, wrong where it is 0.55
+    scores = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.35, 0.55], [0.7, 0.2, 0.1]] * 3)
+    smoothed = np.stack([np.roll(row, label) for row, label in zip(scores, targets, strict=True)])
+    chosen = choose_thresholds(smoothed, targets, np.arange(12), [], precision)
+    assert chosen["scene"] == threshold
+    assert chosen["scene_precision"] == pytest.approx(1.0 if precision == 0.9 else 0.75)
