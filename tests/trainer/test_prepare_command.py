@@ -114,6 +114,7 @@ def test_a_full_disk_is_one_error_and_no_end(corpus: Path, n_workers: int) -> No
     assert prepare(*words, cwd=corpus).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_ctrl_c_stops_it_and_the_same_command_goes_on(tmp_path: Path, n_workers: int) -> None:
     sound = write_media(tmp_path / "noise.wav", samples=noise(10, rate=48_000), rate=48_000)

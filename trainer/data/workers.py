@@ -7,6 +7,7 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar, cast
@@ -74,7 +75,13 @@ def _start(work: Work[T, M]) -> tuple[Connection, SpawnProcess]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-    process.start()
+    # Ctrl-C is this process's business: the other one inherits that it hears none, from its first moment
+    resource_tracker.ensure_running()  # or starting it would undo that
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return ours, process
 
@@ -95,8 +102,7 @@ def _receive(connection: Connection, process: SpawnProcess) -> tuple[str, Any]:
 
 
 def _serve(connection: Connection, work: Work[T, M]) -> None:
-    """What a process does: tasks, until nobody asks any more. Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """What a process does: tasks, until nobody asks any more."""
 
     def send(kind: str, content: object) -> None:
         try:
