@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,7 +75,9 @@ def parse_checkpoint(data: bytes, path: Path) -> dict[str, Any]:
         RunError: They are none; `path` is what the message names.
     """
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an odd pickle protocol; what matters is an exception
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, pickle.UnpicklingError):
         raise RunError(
             f"{path}: expected a checkpoint, got another file; delete it and type: trainer fit … --resume"
