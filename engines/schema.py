@@ -134,9 +134,11 @@ def _value(hint: Any, data: object, where: str, metadata: Mapping[str, Any]) -> 
 
 
 def _by_kind(options: list[Any], data: object, where: str) -> Any:
-    """Of several records, the one whose literal `kind` the data names; a single option is itself."""
+    """Of several records, the one whose literal `kind` the data names; of several plain types, the data's own."""
     if len(options) == 1:
         return options[0]
+    if not any(dataclasses.is_dataclass(option) for option in options):
+        return type(data) if type(data) in options else options[0]
     kinds = {typing.get_args(typing.get_type_hints(option)["kind"])[0]: option for option in options}
     kind = data.get("kind") if isinstance(data, Mapping) else None
     if not isinstance(kind, str) or kind not in kinds:

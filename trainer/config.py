@@ -134,7 +134,7 @@ class ModelConfig:
     """Trained weights that parts begin with, as `[model.weights.encoder]`; "" is all of the network."""
     freeze: tuple[str, ...] = rule("a list of names of parts", default=())
     """Parts that keep their weights, as "encoder"."""
-    options: Mapping[str, int | float | bool | str] = rule("a value an option", default_factory=dict)
+    options: Mapping[str, int | float | bool | str] = rule("a number, a word, true or false", default_factory=dict)
     """What else the network's factory takes, as its docstring says."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,23 +217,34 @@ def _fresh(config: Config, n_labels: int) -> nn.Module:
     known = inspect.signature(record.maker).parameters
     sizes = zip(_SIZES, window_shapes(config).get(FEATURES, ()), strict=False)
     options = {key: size for key, size in sizes if key in known}
-    options |= _options(config.model, known)
+    options |= _options(config.model, record.maker)
     try:
         return record.build(n_labels, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"model.options: {error}") from None
 
 
-def _options(model: ModelConfig, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+def _options(model: ModelConfig, maker: Callable[..., Any]) -> dict[str, Any]:
     """What the configuration says about the network's inside."""
-    if model.dropout is not None and "dropout" not in known:
+    hints = typing.get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
+    fixed = ("n_labels", "dropout", "return", *_SIZES)
+    free = {key: _choices(hint) for key, hint in hints.items() if key not in fixed and _choices(hint)}
+    if model.dropout is not None and "dropout" not in hints:
         raise ConfigError(f"model.dropout: expected null, as {model.name} has none, got {model.dropout:g}")
-    free = [key for key in known if key not in ("n_labels", "dropout", *_SIZES)]
-    for key in model.options:
+    for key, value in model.options.items():
         if key not in free:
-            expected = f"one of {_listed(free)}" if free else "none"
-            raise ConfigError(f"model.options: {model.name} takes {expected}, got {key!r}")
+            raise ConfigError(f"model.options: {model.name} takes {_listed(free) or 'none'}, got {key!r}")
+        if value not in free[key] and type(value) not in free[key]:
+            expected = " or ".join(getattr(choice, "__name__", repr(choice)) for choice in free[key])
+            raise ConfigError(f"model.options.{key}: expected {expected}, got {value!r}")
     return {**model.options, **({} if model.dropout is None else {"dropout": model.dropout})}
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The words or kinds of numbers that a configuration can give for a type; none for what it cannot say."""
+    if typing.get_origin(hint) is typing.Literal:
+        return typing.get_args(hint)
+    return {bool: (bool,), int: (int,), float: (float, int)}.get(hint, ())
 
 
 def _parts(config: Config) -> list[tuple[str, tuple[str, ...]]]:

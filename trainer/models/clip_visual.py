@@ -34,9 +34,9 @@ class ClipVisual(nn.Module):
         self.conv1 = nn.Conv2d(3, WIDTH, PATCH, stride=PATCH, bias=False)
         self.class_embedding = nn.Parameter(WIDTH**-0.5 * torch.randn(WIDTH))
         self.positional_embedding = nn.Parameter(WIDTH**-0.5 * torch.randn(n_tokens, WIDTH))
-        self.ln_pre = nn.LayerNorm(WIDTH)
+        self.ln_pre = Norm(WIDTH)
         self.transformer = nn.ModuleDict({"resblocks": nn.Sequential(*(Block(activation) for _ in range(N_BLOCKS)))})
-        self.ln_post = nn.LayerNorm(WIDTH)
+        self.ln_post = Norm(WIDTH)
         self.proj = nn.Linear(WIDTH, EMBEDDING, bias=False)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -54,9 +54,9 @@ class Block(nn.Module):
 
     def __init__(self, activation: Activation) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(WIDTH)
+        self.ln_1 = Norm(WIDTH)
         self.attn = Attention()
-        self.ln_2 = nn.LayerNorm(WIDTH)
+        self.ln_2 = Norm(WIDTH)
         self.mlp = Mlp(activation)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -64,6 +64,16 @@ class Block(nn.Module):
         tokens = tokens + self.attn(self.ln_1(tokens))
         out: Tensor = tokens + self.mlp(self.ln_2(tokens))
         return out
+
+
+class Norm(nn.LayerNorm):
+    """A normalisation over the last axis in elementary operators: not every parser knows ONNX's own, of opset 17."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[…, 768] to the same shape."""
+        centred = tokens - tokens.mean(dim=-1, keepdim=True)
+        spread = torch.sqrt((centred**2).mean(dim=-1, keepdim=True) + self.eps)
+        return centred / spread * self.weight + self.bias
 
 
 class Attention(nn.Module):

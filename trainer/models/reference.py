@@ -56,7 +56,7 @@ _ROWS = (
         protocol=_SECONDS,
         source=_SE_CRNN,
         repository=_SE_CRNN_CODE,
-        factory="trainer.models.se_audio:SeAudio",
+        factory="trainer.models.se_audio:se_audio",
     ),
     Reference(
         name="se_visual",

@@ -65,3 +65,17 @@ class SeAudio(nn.Module):
         """The logits of such maps."""
         logits: Tensor = self.norm(self.classify(maps.mean(dim=(2, 3))))
         return logits
+
+
+def se_audio(n_labels: int = 10, *, n_channels: int = 3, base: int = WIDTHS[0], dropout: float = 0.0) -> SeAudio:
+    """The network for windows of one second; published are 32 channels in the first block.
+
+    Args:
+        n_labels: Length of the answer.
+        n_channels: Of the features.
+        base: Channels of the first block, an even number; each further block has twice as many: 24, 16 and 8 are slim.
+        dropout: Part dropped in training behind each block.
+    """
+    if base < 2 or base % 2:
+        raise ValueError(f"base: expected an even number of channels, got {base}")
+    return SeAudio(n_labels, n_channels=n_channels, widths=(base, 2 * base, 4 * base), dropout=dropout)
