@@ -149,8 +149,9 @@ class StageTraining:
         return Passed(mean, rate, seconds, feed.waited / seconds)
 
     def answer(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-        """What the averaged weights say of windows."""
-        return answer_with(self._system, self.average.network, inputs)
+        """What the averaged weights say of windows; the output that the stage is about stands for the fused one."""
+        heads = answer_with(self._system, self.average.network, inputs)
+        return {**heads, "fused": heads[self._stage.answer]}
 
     def kept(self) -> dict[str, Tensor]:
         """Weights that this stage leaves."""
