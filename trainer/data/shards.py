@@ -4,8 +4,8 @@
     KEY.s16    samples: 16-bit little-endian integers, channels interleaved
     KEY.000.jpg, KEY.001.jpg …   frames, their times in KEY.json
 
-Uncompressed on purpose: a window's samples are read where they lie, 1 s of stereo in some 50 µs, where FLAC would have
-to be decoded from a frame's start and saves a third. Any tar program, and WebDataset, reads them as well.
+Uncompressed on purpose: a window's samples are read where they lie, 1 s of stereo in 0.07 ms. As FLAC, a street takes
+0.4 of the bytes and 3 ms a window. Any tar program, and WebDataset, reads these files as well.
 """
 
 from __future__ import annotations
