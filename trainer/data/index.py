@@ -119,8 +119,8 @@ def index_to_json(index: Index) -> bytes:
     head = {"schema": SCHEMA, "name": index.name, "licence": index.licence, "labels": index.labels}
     head |= {"remarks": index.remarks, "settings": encode(index.settings)}
     body = {"shards": encode(index.shards), "left_out": encode(index.left_out)}
-    clips = ",\n".join(json.dumps(clip_to_json(clip), ensure_ascii=False) for clip in index.clips)
-    text = json.dumps(head | body, indent=1, ensure_ascii=False)[:-2]
+    clips = ",\n".join(json.dumps(clip_to_json(clip)) for clip in index.clips)
+    text = json.dumps(head | body, indent=1)[:-2]
     return f'{text},\n "clips": [\n{clips}\n]}}\n'.encode()
 
 

@@ -14,7 +14,7 @@ from engines.schema import decode, encode, rule
 from trainer.data.clips import Clip, Corpus
 from trainer.data.index import SCHEMA
 from trainer.data.settings import Settings
-from trainer.data.shards import PARTS, ShardTask, keys_of
+from trainer.data.shards import PARTS, ShardTask, keys_of, printable
 from trainer.errors import ConfigError
 from trainer.files import write_whole
 
@@ -57,10 +57,10 @@ def make_tasks(corpus: Corpus, folder: Path, settings: Settings) -> list[ShardTa
         ConfigError: The folder is taken, or was begun with other clips or settings; the message says what differs.
     """
     path = folder / PARTS / _PLAN
-    digest = _digest(corpus)
+    name, digest = printable(corpus.name), _digest(corpus)
     if path.is_file():
         plan = _read(path)
-        _check_same(folder, plan, Plan(settings, corpus.name, len(corpus.clips), digest, plan.shard_sizes))
+        _check_same(folder, plan, Plan(settings, name, len(corpus.clips), digest, plan.shard_sizes))
     else:
         if folder.exists() and (not folder.is_dir() or any(entry.name != PARTS for entry in folder.iterdir())):
             raise ConfigError(
@@ -68,8 +68,8 @@ def make_tasks(corpus: Corpus, folder: Path, settings: Settings) -> list[ShardTa
                 "choose another"
             )
         sizes = _divide(estimate_bytes(corpus.clips, settings))
-        plan = Plan(settings, corpus.name, len(corpus.clips), digest, sizes)
-        text = json.dumps(encode(plan), indent=1, ensure_ascii=False)
+        plan = Plan(settings, name, len(corpus.clips), digest, sizes)
+        text = json.dumps(encode(plan), indent=1)
         write_whole(path, lambda file: file.write(text.encode()))
     named = list(zip(keys_of(corpus.clips), corpus.clips, strict=True))
     tasks, first = [], 0

@@ -101,7 +101,7 @@ def write_shard(task: ShardTask, on_clip: Callable[[LeftOut | None], None]) -> S
                 try:
                     decoded = decode_clip(clip, task.settings)
                 except DataError as error:
-                    left_out.append(LeftOut(key, str(error)))
+                    left_out.append(LeftOut(key, printable(str(error))))
                     on_clip(left_out[-1])
                     continue
                 clips.append(_add(tar, task, key, clip, decoded))
@@ -132,7 +132,7 @@ def read_part(task: ShardTask) -> ShardPart | None:
 
 def _part_to_json(part: ShardPart) -> bytes:
     data = {"shard": encode(part.shard), "left_out": encode(part.left_out)}
-    return json.dumps(data | {"clips": [clip_to_json(clip) for clip in part.clips]}, ensure_ascii=False).encode()
+    return json.dumps(data | {"clips": [clip_to_json(clip) for clip in part.clips]}).encode()
 
 
 def _add(tar: _Tar, task: ShardTask, key: str, clip: Clip, decoded: DecodedClip) -> PreparedClip:
@@ -155,7 +155,7 @@ def _add(tar: _Tar, task: ShardTask, key: str, clip: Clip, decoded: DecodedClip)
     )
     facts: dict[str, Any] = {name: value for name, value in clip_to_json(entry).items() if name not in _NOT_IN_JSON}
     facts |= encode(task.settings)
-    tar.add(f"{key}.json", json.dumps(facts, ensure_ascii=False).encode())
+    tar.add(f"{key}.json", json.dumps(facts).encode())
     entry = replace(entry, offset=tar.size)
     if task.settings.sound is not None:
         tar.add(f"{key}.s16", decoded.samples.tobytes())
@@ -196,6 +196,11 @@ class _Tar:
         self._file.write(data)
         self._digest.update(data)
         self.size += len(data)
+
+
+def printable(text: str) -> str:
+    """A text that may hold the name of any file, as one line for a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def remove_partials(folder: Path) -> None:

@@ -278,6 +278,24 @@ def test_keys_are_plain_and_unique() -> None:
     assert keys[4] == "x" * 80
 
 
+def test_names_of_any_bytes_are_taken(tmp_path: Path) -> None:
+    names = [os.fsdecode(name) for name in (b"na\xefve", b"two\nlines", "Zürich".encode(), b"bell\x07")]
+    clips = []
+    for number, name in enumerate(names):
+        path = write_media(tmp_path / f"{number}.wav", samples=noise(0.1))
+        path = path.rename(tmp_path / f"{name}.wav")
+        clips.append(clip_of(path, None, ("park", "tram")[number % 2], name, "train"))
+    clips[3].audio.write_bytes(b"")
+    spare = clip_of(write_media(tmp_path / "spare.wav", samples=noise(0.1)), None, "tram", "5", "train")
+    corpus = Corpus(os.fsdecode(b"\xff"), tmp_path, ("park", "tram"), (*clips, spare), "CC0-1.0")
+    for _ in range(2):
+        prepared = prepare_corpus(corpus, tmp_path / "out", SOUND, n_workers=1)
+        assert [clip.location for clip in prepared.clips] == [*names[:3], "5"]
+        assert [clip.key for clip in prepared.clips] == ["na_ve", "two_lines", "Z_rich", "spare"]
+        (left_out,) = prepared.left_out
+        assert "bell\N{REPLACEMENT CHARACTER}.wav is empty" in left_out.reason
+
+
 def test_sizes_are_guessed_from_a_few_files(tmp_path: Path) -> None:
     corpus = small_corpus(tmp_path, n_clips=8, seconds=2.0, n_frames=0, samples=[16_000])
     guessed = estimate_bytes(corpus.clips, SOUND)
