@@ -76,7 +76,7 @@ def load_corpus(root: Path, config: DataConfig) -> Corpus:
     Raises:
         DataError: The list is missing or broken; a row has no file or no label; fewer than two scenes remain.
     """
-    place = root / config.labels
+    place = root / (config.labels or "")
     rows = _read_folder(place) if place.is_dir() else _read_csv(place)
     groups: dict[str, set[str]] = {}
     for row in rows:
