@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -130,7 +131,10 @@ def _read_safetensors(path: Path, file: BinaryIO) -> Any:
 def _read_checkpoint(path: Path, file: BinaryIO) -> Any:
     """A file of torch.save; nothing in it is run."""
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # of files that are refused right away
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, pickle.UnpicklingError):
         raise DataError(
             f"{path}: expected a .safetensors file, or a checkpoint of tensors and plain values alone, got another "
