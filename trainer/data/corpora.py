@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainer.data.clips import Corpus
 from trainer.data.esc10 import read_esc10
-from trainer.data.folder import divide, read_folder
+from trainer.data.folder import hold_out_evaluation, read_folder
 from trainer.data.tau_audio import read_tau_audio
 from trainer.data.tau_av_2021 import FOLDER, read_tau_av_2021
 from trainer.errors import ConfigError, DataError
@@ -90,4 +90,4 @@ def _names_pictures(path: Path) -> bool:
 def _read_own(place: Path) -> Corpus:
     """A user's own recordings, divided."""
     corpus = read_folder(place)
-    return corpus if corpus.clips[0].split else divide(corpus)
+    return corpus if corpus.clips[0].split else hold_out_evaluation(corpus)

@@ -15,7 +15,7 @@ _EVALUATION_SHARE = 0.2
 
 
 def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 2) -> Corpus:
-    """Read clips, divided where the list has a column `split`; `divide` or `hold_out_locations` divides others.
+    """Read clips, divided where the list has a column `split`; `hold_out_evaluation` divides others.
 
     Args:
         place: A CSV with `file,scene_label[,recording,source,licence,split,city,location,video]`, or a folder with a
@@ -48,7 +48,7 @@ def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 
     return Corpus(place.name, place, loaded.labels, clips, "; ".join(licences) or "not stated", remarks)
 
 
-def divide(corpus: Corpus) -> Corpus:
+def hold_out_evaluation(corpus: Corpus) -> Corpus:
     """A corpus that is not divided yet, with a fifth of each scene, in whole locations, kept to evaluate.
 
     Raises:
