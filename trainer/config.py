@@ -330,6 +330,11 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
     if (config.data.labels is None) == (config.data.prepared is None):
         got = "both" if config.data.labels is not None else "none"
         raise ConfigError(f"{where}: data: expected either labels or prepared, got {got}")
+    if config.augment.drop_audio + config.augment.drop_video > 1:
+        raise ConfigError(
+            f"{where}: augment.drop_audio and augment.drop_video: expected at most 1 together, as never both are "
+            f"dropped, got {config.augment.drop_audio:g} and {config.augment.drop_video:g}"
+        )
     rates = {entry.sample_rate for entry in (config.audio, config.waveform) if entry is not None}
     if len(rates) > 1:
         raise ConfigError(

@@ -72,10 +72,10 @@ def fit_run(
         RunError: The folder holds another run.
     """
     system = check_inputs(config)
-    if config.audio is None or config.video is not None:
+    if config.audio is None or config.audio.channels != "mono" or config.inputs != Inputs(config.audio):
         raise ConfigError(
-            "data.labels: expected a network that hears features alone, as such lists are read, got another; "
-            "decode them with trainer prepare, and name data.prepared instead"
+            "data.labels: expected a network that hears mono features alone, as listed recordings are read, got another"
+            "; decode them with trainer prepare, and set data.prepared to what it made"
         )
     corpus = load_corpus(root, config.data)
     recordings = (*corpus.recordings, *corpus.none)

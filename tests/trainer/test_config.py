@@ -40,7 +40,12 @@ def test_settings_go_over_the_file(tmp_path: Path) -> None:
         ("train.epochs=0", "train.epochs: expected an integer, at least 1, got 0"),
         ("train.epochs=many", 'train.epochs: expected an integer, got "many"'),
         ("audio.sample_rate=22.05", "audio.sample_rate: expected an integer in Hz, got 22.05"),
-        ("audio.channels=left,right", 'audio.channels: expected "mono", all that is trained so far, got "left,right"'),
+        (
+            "audio.channels=left",
+            'audio.channels: expected one of "mono", "left,right", "left,right,difference", got "left"',
+        ),
+        ("augment.drop_video=0.9", "expected at most 1 together, as never both are dropped, got 0.15 and 0.9"),
+        ("data.fold=3", "data.fold: expected a fold's name, or null, got 3"),
         ("augment.mixup=-1", "augment.mixup: expected a number, at least 0, got -1"),
         ("train.epochs", "--set: expected KEY=VALUE, as in train.epochs=10, got 'train.epochs'"),
         ("name.first=3", "--set name.first=3: expected a table at 'name', got a value"),
@@ -54,7 +59,7 @@ def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, message: str) ->
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     path = write_config(tmp_path / "toy.toml", CONFIG.replace('labels = "labels.csv"', ""))
-    with pytest.raises(ConfigError, match=r"data\.labels: expected a CSV file or a folder of classes.*got nothing"):
+    with pytest.raises(ConfigError, match="data: expected either labels or prepared, got none"):
         load_config(path)
 
 

@@ -7,7 +7,7 @@ the same corpus is divided alike in every run, whatever its seed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from trainer.config import DataConfig
@@ -15,8 +15,6 @@ from trainer.data.clips import EVALUATE, TRAIN, VALIDATION, Clip, Corpus, check_
 from trainer.errors import ConfigError, DataError
 
 CALIBRATION = "calibration"
-_EVALUATION_SHARE = 0.2
-"""Of a corpus that is not divided: part of the clips of every scene to report on."""
 _FEWEST_CITIES = 3
 """Cities in training that one of them may be held out of."""
 _SEED = 30
@@ -27,7 +25,7 @@ def divide(corpus: Corpus, config: DataConfig) -> tuple[Clip, ...]:
     """Every clip, in the corpus's order, with "train", "validation", "calibration" or "evaluate" as its split.
 
     Args:
-        corpus: Clips with the split, or the fold, that their corpus gives them, or none.
+        corpus: Clips with the split, or the fold, that their corpus gives them.
         config: The fold to report on, how much validates, how many cities calibrate.
 
     Returns:
@@ -58,23 +56,20 @@ def _official(corpus: Corpus, config: DataConfig) -> Corpus:
     """The corpus with "train" and "evaluate", and "validation" where its lists have one."""
     splits = sorted({clip.split for clip in corpus.clips})
     known = set(splits) <= {TRAIN, VALIDATION, EVALUATE}
-    if config.fold is not None:
-        if config.fold not in splits or splits == [""]:
-            named = (
-                "its official split: leave data.fold out" if known or splits == [""] else f"one of {_listed(splits)}"
-            )
-            raise ConfigError(f"data.fold: expected, for {corpus.root}, {named}, got {config.fold!r}")
-        return corpus if known and config.fold == EVALUATE else corpus.as_fold(config.fold)
-    if known:
+    if known and config.fold in (None, EVALUATE):
         return corpus
-    if splits != [""]:
+    if known:
         raise ConfigError(
-            f"data.fold: expected one of {_listed(splits)} for {corpus.root}, got none; "
+            f"data.fold: expected none for {corpus.root}, which has an official split, got {config.fold!r}; "
+            "leave it out"
+        )
+    if config.fold not in splits:
+        got = "none" if config.fold is None else repr(config.fold)
+        raise ConfigError(
+            f"data.fold: expected one of {first_few(splits)} for {corpus.root}, got {got}; "
             f"name the fold to report on: --set data.fold={splits[0]}"
         )
-    held_out = hold_out_locations(corpus.clips, 1 - _EVALUATION_SHARE, _SEED)
-    clips = (replace(clip, split=TRAIN if clip.split == TRAIN else EVALUATE) for clip in held_out)
-    return replace(corpus, clips=tuple(clips))
+    return corpus.as_fold(config.fold)
 
 
 def _hold_out_cities(clips: list[Clip], n_cities: int) -> None:
@@ -104,8 +99,3 @@ def _hold_out_cities(clips: list[Clip], n_cities: int) -> None:
 def _of(clips: Iterable[Clip], city: str) -> list[Clip]:
     """Training clips of a city."""
     return [clip for clip in clips if clip.city == city and clip.split == TRAIN]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first of them."""
-    return first_few([name or "no name" for name in names])
