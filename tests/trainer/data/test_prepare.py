@@ -323,12 +323,13 @@ def test_a_computed_corpus_is_prepared_with_sound_and_picture(tmp_path: Path) ->
 @pytest.mark.data
 @pytest.mark.slow
 def test_a_real_corpus_is_prepared(tmp_path: Path) -> None:
-    corpus = read_esc10(data_folder() / "esc10")
+    whole = read_esc10(data_folder() / "esc10")
+    corpus = replace(whole, clips=whole.clips[::4])
     prepared = prepare_corpus(corpus, tmp_path, Settings(SoundSettings(RATE, 1)), n_workers=2)
-    assert (len(prepared.clips), prepared.left_out) == (400, ())
+    assert (len(prepared.clips), prepared.left_out) == (100, ())
     assert {clip.split for clip in prepared.clips} == {"1", "2", "3", "4", "5"}
     store = prepared.store(Inputs(replace(_waveform(), channels="mono"), None, None))
-    for number in (0, 123, 399):
+    for number in (0, 31, 99):
         expected = heard(corpus.clips[number].audio, RATE, 1)
         got = store.samples(number, 0, expected.shape[1])
         np.testing.assert_allclose(got, np.clip(expected, -1, 1), rtol=0, atol=1.01 / 32768)
