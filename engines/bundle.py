@@ -125,7 +125,7 @@ def write_bundle(
     """
     manifest = make_manifest(fields, files)
     target = Path(os.path.abspath(path))  # noqa: PTH100  (Path.absolute keeps "..", resolve follows links)
-    _check_target(target, overwrite)
+    check_target(target, overwrite)
     fresh = target.parent / f".{target.name}.{secrets.token_hex(6)}.partial"
     try:
         fresh.mkdir()
@@ -202,8 +202,12 @@ def _open_folder(folder: Path) -> int:
         ) from None
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
-    """Refuse to write where there is no room, or where something other than a bundle would be lost."""
+def check_target(target: Path, overwrite: bool) -> None:
+    """Refuse to write where there is no room, or where something other than a bundle would be lost.
+
+    Raises:
+        BundleError: It is so.
+    """
     if not target.parent.is_dir():
         raise BundleError(f"{target}: expected an existing folder around it; type: mkdir -p '{target.parent}'")
     if not os.path.lexists(target):

@@ -16,12 +16,7 @@ from trainer.protocol import place
 from trainer.tables import Table, card_tables, loss, percent, table_to_markdown
 from trainer.trained import Trained
 
-_SPLITS = {
-    TRAIN: "trained on",
-    VALIDATION: "chose the epoch",
-    CALIBRATION: "temperatures and thresholds",
-    EVALUATE: "the figures below",
-}
+_SPLITS = (TRAIN, VALIDATION, CALIBRATION, EVALUATE)
 
 
 def write_clip_card(
@@ -93,14 +88,14 @@ def _picture(video: VideoInput) -> str:
 def _data(run: ClipRun) -> str:
     """The corpus, its terms, and how it was divided."""
     rows = []
-    for split, use in _SPLITS.items():
+    for split in _SPLITS:
         clips = [clip for clip in run.clips if clip.split == split]
         if clips:
             cities = sorted({clip.city for clip in clips if clip.city})
             seconds = sum(clip.seconds for clip in clips)
             rows.append(
                 (
-                    f"{split}: {use}",
+                    f"{split}: {_use(run, split)}",
                     f"{len(clips):,}",
                     f"{len({place(clip) for clip in clips}):,}",
                     f"{seconds / 3600:.2f}" if seconds >= 360 else f"{seconds / 3600:.3f}",
@@ -109,6 +104,19 @@ def _data(run: ClipRun) -> str:
             )
     note = f"No location is in two of them. The corpus: {run.corpus}. Its terms: {run.licence}."
     return table_to_markdown(Table("Clips", ("split", "clips", "locations", "hours", "cities"), tuple(rows), note))
+
+
+def _use(run: ClipRun, split: str) -> str:
+    """What a split is for."""
+    chooses = run.config.train.select == "best" or run.config.train.stop_epochs is not None
+    fits = "temperatures and thresholds"
+    watched = "chose the epoch" if chooses else "watched while training"
+    return {
+        TRAIN: "trained on",
+        VALIDATION: watched if run.numbers(CALIBRATION) else f"{watched}, {fits}",
+        CALIBRATION: fits,
+        EVALUATE: "the figures below",
+    }[split]
 
 
 def _summary(report: Mapping[str, Any]) -> str:
@@ -186,6 +194,7 @@ def _made(run: ClipRun, trained: Trained) -> str:
         *([f"{len(train.steps)} steps, part by part"] if train.steps else []),
         *([_taught(train)] if train.distil is not None else []),
         *([f"weights to begin with: `{config.model.weights}`"] if config.model.weights else []),
+        *([_sentences(run)] if config.model.name == "clip_zero_shot" else []),
         *([f"frozen: {', '.join(config.model.freeze)}"] if config.model.freeze else []),
         f"in training, by chance: {'; '.join(_augmented(config))}",
         *([f"last validation log loss {loss(last)}"] if last is not None and math.isfinite(last) else []),
@@ -199,6 +208,13 @@ def _made(run: ClipRun, trained: Trained) -> str:
 {lines}
 
     trainer fit {name} --data FOLDER && trainer export --data FOLDER"""
+
+
+def _sentences(run: ClipRun) -> str:
+    """What a zero-shot head compares a picture with."""
+    from trainer.models.clip import prompts
+
+    return f"the embedding of a sentence a scene; those this project suggests: {'; '.join(prompts(run.labels))}"
 
 
 def _kept(train: TrainConfig) -> str:

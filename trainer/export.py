@@ -9,23 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from engines.backends import load_engines
-from engines.bundle import Bundle, write_bundle
-from engines.check import check_parity, require_parity, write_golden
+from engines.bundle import Bundle, check_target
 from engines.errors import BackendError
-from engines.manifest import GraphName, GraphSpec, OutputSpec, Precision, Thresholds
-from trainer.card import write_card
+from engines.manifest import OutputSpec, Precision, Thresholds
+from trainer.bundles import Made, write_network
+from trainer.card import write_card as write_recordings_card
 from trainer.cases import Cases, open_material
 from trainer.clip_card import write_clip_card
 from trainer.clip_run import NETWORK, ClipRun
 from trainer.errors import ExportError, RunError
 from trainer.graphs import NetworkGraphs, trace_network
-from trainer.loop import Trained, load_trained
+from trainer.loop import load_trained
 from trainer.precisions import PRECISIONS, Cost, effort, make_precision, measure_cost, tolerance_of
 from trainer.run import FINAL, REPORT, Run
-
-GOLDEN, CARD = "golden.npz", "CARD.md"
-_SUFFIX: Mapping[Precision, str] = {"float32": "", "float16": ".fp16", "int8": ".int8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +61,19 @@ def export_run(
         BundleError: There is something in the way.
     """
     report = _report(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_target(path.absolute(), overwrite)
     trained = load_trained(run.folder / (NETWORK if isinstance(run, ClipRun) else FINAL), len(run.labels), run.config)
     cases = Cases(open_material(run, trained.inputs, root), trained.system, trained.inputs, run.config)
     graphs = trace_network(trained.system, trained.network, trained.inputs, cases.golden())
     fields = _fields(run, report, graphs)
     made, costs, left_out = _precisions(graphs, cases, fields, precisions)
     n_parameters = sum(parameter.numel() for parameter in trained.network.parameters())
-    card = _card(run, report, trained, costs, left_out)
-    files = _files(graphs, made) | {CARD: card.encode()}
-    fields |= {"graphs": _graph_specs(made), "card": CARD, "tolerance": tolerance_of(costs)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    bundle = write_bundle(path, fields, files, overwrite=overwrite, accept=_accept)
+    write_card = write_clip_card if isinstance(run, ClipRun) else write_recordings_card
+    card = write_card(run, report, trained, costs, left_out)  # type: ignore[arg-type]  # of the run's own kind
+    fields["tolerance"] = tolerance_of(costs)
+    bundle = write_network(path, graphs, made, fields, card=card, overwrite=overwrite)
     return Exported(bundle, n_parameters, costs, left_out)
-
-
-Made = dict[Precision, Mapping[GraphName, bytes]]
-"""Graphs by precision; float32 first."""
 
 
 def _precisions(
@@ -99,7 +92,7 @@ def _precisions(
             left_out[precision] = _reason(error, asked)
     costs: list[Cost] = []
     with tempfile.TemporaryDirectory(prefix="ascstream-") as folder:
-        draft = write_bundle(Path(folder) / "draft", {**fields, "graphs": _graph_specs(made)}, _files(graphs, made))
+        draft = write_network(Path(folder) / "draft", graphs, made, fields, check=False)
         temperature = next(output.temperature for output in draft.manifest.outputs if output.name == "fused")
         for precision in list(made):
             try:
@@ -132,55 +125,10 @@ def _fields(run: Run | ClipRun, report: Mapping[str, Any], graphs: NetworkGraphs
         "labels": run.labels,
         "groups": run.groups,
         "window": config.window,
-        "inputs": graphs.inputs,
         "outputs": tuple(OutputSpec(name, temperatures.get(name, 1.0)) for name in graphs.outputs),  # type: ignore[arg-type]
-        "golden": GOLDEN,
         "thresholds": replace(Thresholds(), **thresholds),
         "smoothing": config.smoothing,
     }
-
-
-def _files(graphs: NetworkGraphs, made: Made) -> dict[str, bytes]:
-    """Graphs and golden cases; a graph that a precision leaves as it is stands there once."""
-    files = {
-        f"{name}{_suffix(made, precision, name)}.onnx": graph
-        for precision, of_precision in made.items()
-        for name, graph in of_precision.items()
-    }
-    return files | {GOLDEN: write_golden({str(name): cases for name, cases in graphs.golden.items()})}
-
-
-def _graph_specs(made: Made) -> tuple[GraphSpec, ...]:
-    """Each graph's file a precision."""
-    return tuple(
-        GraphSpec(name, {precision: f"{name}{_suffix(made, precision, name)}.onnx" for precision in made})
-        for name in sorted(made["float32"], reverse=True)
-    )
-
-
-def _suffix(made: Made, precision: Precision, name: GraphName) -> str:
-    """What a file's name says of its precision."""
-    return "" if made[precision][name] == made["float32"][name] else _SUFFIX[precision]
-
-
-def _card(
-    run: Run | ClipRun,
-    report: dict[str, Any],
-    trained: Trained,
-    costs: Sequence[Cost],
-    left_out: Mapping[Precision, str],
-) -> str:
-    """The model card."""
-    if isinstance(run, ClipRun):
-        return write_clip_card(run, report, trained, costs, left_out)
-    return write_card(run, report, trained, costs, left_out)
-
-
-def _accept(bundle: Bundle) -> None:
-    """Refuse a bundle whose graphs do not give its golden answers, in any precision it holds."""
-    for precision in bundle.manifest.graphs[0].files:
-        with load_engines(bundle, precision=precision) as engines:
-            require_parity(check_parity(bundle, engines))
 
 
 def _report(run: Run | ClipRun) -> dict[str, Any]:

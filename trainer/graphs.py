@@ -53,17 +53,21 @@ def trace_network(system: System, network: nn.Module, inputs: Inputs, cases: Map
         ExportError: A graph answers differently.
     """
     deployed = deploy(system, network)
-    with torch.inference_mode():
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in cases.items()}
-        logits = {name: _array(part) for name, part in run_network(system, network.eval(), tensors).items()}
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in cases.items()}
     graphs: dict[GraphName, bytes] = {}
     golden: dict[GraphName, GoldenGraph] = {}
+    judge = network.eval()
     if deployed.encoder is not None:
-        images, embeddings = _encode(deployed.encoder, tensors[FRAMES])
-        tensors[EMBEDDINGS] = embeddings
+        frames = tensors.pop(FRAMES)
+        with torch.no_grad():
+            tensors[EMBEDDINGS] = torch.stack([deployed.encoder(part) for part in frames])
+        images = frames[:, 0]
         graphs[FRAME_GRAPH] = export_graph(deployed.encoder, {FRAME_INPUT: images[:2]}, [FRAME_OUTPUT])
-        answers = {FRAME_OUTPUT: _array(embeddings[:, 0])}
+        answers = {FRAME_OUTPUT: _array(tensors[EMBEDDINGS][:, 0])}
         golden[FRAME_GRAPH] = GoldenGraph({FRAME_INPUT: _array(images)}, answers)
+        judge = network.get_submodule("scene")  # no frame is encoded twice
+    with torch.no_grad():
+        logits = {name: _array(part) for name, part in run_network(system, judge, tensors).items()}
     feeds = {name: tensors[name] for name in deployed.scene_inputs}
     graphs[SCENE_GRAPH] = export_graph(deployed.scene, {name: part[:2] for name, part in feeds.items()}, system.outputs)
     golden[SCENE_GRAPH] = GoldenGraph({name: _array(part) for name, part in feeds.items()}, logits)
@@ -101,13 +105,6 @@ def _check(graph: str, output: str, size: int, distances: np.ndarray, allowed: f
             f"{graph}: expected the network's answers within {allowed:.3g} in a batch of {size}, "
             f"got a difference of {difference:.3g} in {output}; nothing was written"
         )
-
-
-def _encode(encoder: nn.Module, frames: Tensor) -> tuple[Tensor, Tensor]:
-    """The first image of each window, [n, 3, height, width], and all embeddings, [n, n_frames, size]."""
-    with torch.inference_mode():
-        embeddings = torch.stack([encoder(part) for part in frames])
-    return frames[:, 0], embeddings
 
 
 def _specs(deployed: Deployed, inputs: Inputs, embedding_size: int | None) -> tuple[InputSpec, ...]:

@@ -9,6 +9,8 @@ import onnx
 TRT_OPERATORS = frozenset(
     {
         *("Conv", "ConvTranspose", "Gemm", "MatMul", "GRU", "LSTM", "BatchNormalization"),
+        "LayerNormalization",  # from 8.6 on
+        *("QuantizeLinear", "DequantizeLinear"),
         *("Relu", "LeakyRelu", "PRelu", "Elu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Erf", "Clip"),
         *("Softmax", "LogSoftmax", "Exp", "Log", "Sqrt", "Pow", "Abs", "Neg"),
         *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
