@@ -1,4 +1,4 @@
-"""A run on a prepared corpus: divided, trained, answered, reported; gone on with after a stop; refused where need be."""
+"""A run on a prepared corpus: divided, trained, answered, reported; gone on with after a stop; refused where it must."""
 
 from __future__ import annotations
 
