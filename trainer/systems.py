@@ -135,7 +135,7 @@ def run_network(system: System, network: nn.Module, inputs: Mapping[str, Tensor]
 
     Args:
         system: What the network is.
-        network: It, or what distributes it.
+        network: It.
         inputs: By name; `embeddings` [n, n_frames, E] may stand for `frames`.
     """
     return _by_head(system, _forward(system, network, inputs))
@@ -149,7 +149,7 @@ def training_loss(
     train: TrainConfig,
     answer: str = "fused",
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What training makes small, and the logits a head.
+    """What training makes small, and the logits a head; of the trained one alone where the others would be idle work.
 
     Cross-entropy with smoothed targets; of subspectral all its groups' too; where the fused answer is trained and there
     are heads beside it, `head_weight` times theirs, each over the windows in which its modality is there; and what the
@@ -157,14 +157,14 @@ def training_loss(
 
     Args:
         system: What the network is.
-        network: It, or what distributes it.
+        network: It.
         inputs: By name.
         targets: [n, n_labels], each row sums to 1.
         train: Smoothing and weights.
         answer: The output that the loss is about.
     """
-    answered = _forward(system, network, inputs)
-    logits = _by_head(system, answered)
+    answered = _forward(system, network, inputs, answer)
+    logits = {answer: answered} if answer != "fused" and isinstance(answered, Tensor) else _by_head(system, answered)
     targets = targets * (1 - train.label_smoothing) + train.label_smoothing / targets.shape[1]
     if isinstance(answered, subspectral.Answers):
         loss = subspectral.summed_loss(answered, targets)
@@ -176,13 +176,12 @@ def training_loss(
         if PRESENCE in inputs:
             losses = losses * inputs[PRESENCE][:, MODALITIES.index(name)]
         loss = loss + train.head_weight * losses.mean()
-    penalty: Callable[[], Tensor] | None = getattr(_inner(network), "penalty", None)
+    penalty: Callable[[], Tensor] | None = getattr(network, "penalty", None)
     return (loss if penalty is None else loss + penalty()), logits
 
 
 def deploy(system: System, network: nn.Module) -> Deployed:
     """Copies of a network's parts in the form they are exported in: learned filters folded, side answers left out."""
-    network = _inner(network)
     if not system.encodes_frames:
         deployed: Callable[[], nn.Module] | None = getattr(network, "deployed", None)
         scene = copy.deepcopy(network).eval() if deployed is None else deployed()
@@ -192,10 +191,12 @@ def deploy(system: System, network: nn.Module) -> Deployed:
     return Deployed(scene, inputs, system.outputs, encoder)
 
 
-def _forward(system: System, network: nn.Module, inputs: Mapping[str, Tensor]) -> Any:
-    """What the network answers: a tensor or a tuple of its kind."""
+def _forward(system: System, network: nn.Module, inputs: Mapping[str, Tensor], answer: str = "fused") -> Any:
+    """What the network answers: a tensor or a tuple of its kind; of one modality alone where it can do so."""
     given = {FRAMES: inputs[EMBEDDINGS], **inputs} if EMBEDDINGS in inputs else inputs
-    return network(*(given[name] for name in system.inputs))
+    ordered = [given[name] for name in system.inputs]
+    alone: Callable[..., Tensor] | None = getattr(network, "alone", None)
+    return network(*ordered) if answer == "fused" or alone is None else alone(answer, *ordered)
 
 
 def _by_head(system: System, answered: Any) -> dict[str, Tensor]:
@@ -203,11 +204,6 @@ def _by_head(system: System, answered: Any) -> dict[str, Tensor]:
     if isinstance(answered, Tensor):
         return {system.outputs[0]: answered}
     return dict(zip(system.outputs, answered, strict=False))
-
-
-def _inner(network: nn.Module) -> nn.Module:
-    """The network itself, where another module distributes it over processes."""
-    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
 
 
 def _fresh(config: Config, n_labels: int) -> nn.Module:

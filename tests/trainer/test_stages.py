@@ -8,34 +8,33 @@ import pytest
 import torch
 from support.training import tiny_config
 
+from trainer.config import load_config
 from trainer.errors import ConfigError
-from trainer.models.se_crnn import STEPS, SeCrnn
+from trainer.models.se_crnn import SeCrnn
 from trainer.stages import stages_of
 
-SE_CRNN = """train.steps=[
-  {parts=["scene.audio"], answer="audio", learning_rate=1e-3, batch_size=32, mixup=0.4, stop_epochs=80},
-  {parts=["scene.visual"], answer="video", learning_rate=1e-4, plateau_epochs=20, stop_epochs=40},
-  {parts=["scene.visual", "encoder"], answer="video", learning_rate=1e-6, plateau_epochs=20, stop_epochs=40},
-  {parts=["scene.gru", "scene.early", "scene.late"], learning_rate=1e-4, stop_epochs=80},
-  {parts=[""], learning_rate=1e-6, stop_epochs=80},
-]""".replace("\n", "")
+CONFIGS = Path(__file__).parents[2] / "configs"
+SE_CRNN = [
+    ("audio", 1e-3, 32, 15, 80, 0.4),
+    ("video", 1e-4, 16, 20, 40, 0.0),
+    ("video", 1e-6, 16, 20, 40, 0.0),
+    ("fused", 1e-4, 16, 15, 80, 0.0),
+    ("fused", 1e-6, 16, 15, 80, 0.0),
+]
+"""Answer, rate, batch, epochs until the rate is halved, until the step ends, mixup: as published."""
 
 
-def test_the_five_steps_of_se_crnn_train_what_was_published(tmp_path: Path) -> None:
-    config = tiny_config(
-        tmp_path, SE_CRNN, "train.epochs=200", "train.batch_size=16", "train.schedule=plateau", "augment.mixup=0"
-    )
-    stages = stages_of(config, 1, validated=True)
+def test_the_five_steps_of_se_crnn_train_what_was_published() -> None:
+    stages = stages_of(load_config(CONFIGS / "se_crnn.toml"), 1, validated=True)
     with torch.device("meta"):
         network = SeCrnn(10)
     trained = []
-    for stage, step in zip(stages, STEPS.values(), strict=True):
+    for stage, published in zip(stages, SE_CRNN, strict=True):
         stage.prepare(network)
         trained.append(sum(p.numel() for p in network.parameters() if p.requires_grad))
-        train = stage.config.train
-        assert (stage.answer, train.learning_rate, train.batch_size) == (step.answer, step.learning_rate, step.batch)
-        assert (train.plateau_epochs, train.stop_epochs) == (step.patience, step.stop)
-        assert stage.config.augment.mixup == step.mixup
+        train, mixup = stage.config.train, stage.config.augment.mixup
+        rates = train.learning_rate, train.batch_size, train.plateau_epochs, train.stop_epochs
+        assert (stage.answer, *rates, mixup) == published
         assert train.epochs == 200
     assert trained == [321_930, 105_482, 105_482 + 14_714_688, 272_704, sum(p.numel() for p in network.parameters())]
     assert [stage.name for stage in stages] == [

@@ -213,22 +213,18 @@ def test_learned_filters_are_folded_and_side_answers_left_out() -> None:
     assert isinstance(deploy(system, build_network(config, 4)).scene(draw(config, 2)["features"]), Tensor)
 
 
-def test_a_distributed_network_is_seen_through(tmp_path: Path) -> None:
-    config = read("subspectral_1s")
-    system, network, inputs, wanted = (
-        check_inputs(config),
-        build_network(config, 4).eval(),
-        draw(config, 2),
-        targets(2, 4),
-    )
-    expected, _ = training_loss(system, network, inputs, wanted, TRAIN)
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    try:
-        spread = nn.parallel.DistributedDataParallel(network)
-        loss, _ = training_loss(system, spread, inputs, wanted, TRAIN)
-        scene = deploy(system, spread).scene
-    finally:
-        torch.distributed.destroy_process_group()
-    torch.testing.assert_close(loss, expected)
-    assert scene(inputs["features"]).shape == (2, 4)
+def test_a_step_about_one_modality_leaves_the_other_idle() -> None:
+    config = read("se_crnn")
+    system, network = check_inputs(config), settle(build_network(config, 4))
+    inputs, wanted = draw(config, 2), targets(2, 4)
+    ran: list[str] = []
+    for name in ("encoder", "scene.audio", "scene.gru"):
+        network.get_submodule(name).register_forward_hook(lambda _module, _given, _answer, name=name: ran.append(name))
+    with torch.no_grad():
+        loss, logits = training_loss(system, network, inputs, wanted, TRAIN, "audio")
+        assert (ran, set(logits)) == (["scene.audio"], {"audio"})
+        expected = functional.cross_entropy(logits["audio"], wanted, label_smoothing=0.1) + network.penalty()  # type: ignore[operator]
+        torch.testing.assert_close(loss, expected)
+        ran.clear()
+        training_loss(system, network, inputs, wanted, TRAIN, "video")
+        assert ran == ["encoder"]

@@ -5,15 +5,12 @@ In two parts, as it is exported: `encoder` for one frame, `scene` for a window's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.models.freezing import train_only
 from trainer.models.initialise import keras_default
 from trainer.models.se_audio import WIDTHS, SeAudio
 from trainer.models.se_visual import VisualScene, encode_frames
@@ -77,7 +74,7 @@ class SeCrnnScene(nn.Module):
 
 
 class SeCrnn(nn.Module):
-    """The audio-visual SE-CRNN system; see `STEPS` for the order it is trained in."""
+    """The audio-visual SE-CRNN system; configs/se_crnn.toml has the steps it is trained in."""
 
     def __init__(self, n_labels: int = 10, *, fusion: Fusion = "late", pool: GlobalPool = "max") -> None:
         """Make a network with fresh weights.
@@ -100,55 +97,19 @@ class SeCrnn(nn.Module):
         """What the recipe adds to the loss: the visual network's."""
         return self.scene.visual.penalty()
 
-    def start_step(self, name: str) -> TrainingStep:
-        """Freeze what a step of the recipe leaves alone, free what it trains.
+    def alone(self, answer: str, features: Tensor, frames: Tensor) -> Tensor:
+        """Logits of one modality's network, without the work of the other: most steps train one of them.
 
         Args:
-            name: One of `STEPS`.
-
-        Raises:
-            ValueError: There is none of that name.
+            answer: "audio" or "video".
+            features: [n, 3, 64, 50].
+            frames: [n, 5, 3, 224, 224].
         """
-        if name not in STEPS:
-            raise ValueError(f"step: expected one of {', '.join(STEPS)}, got {name!r}")
-        parts: dict[str, list[nn.Module]] = {
-            "audio": [self.scene.audio],
-            "video": [self.scene.visual],
-            "video_unfrozen": [self.scene.visual, self.encoder],
-            "fusion": self.scene.fusion_layers(),
-            "fine_tune": [self],
-        }
-        train_only(self, parts[name])
-        return STEPS[name]
-
-
-class TrainingStep(NamedTuple):
-    """One step of the published recipe: which answer is trained, and how; Adam throughout."""
-
-    answer: str
-    """Field of `Answers` that the loss is about."""
-    learning_rate: float
-    """At the start."""
-    batch: int
-    """Windows a step of the optimiser."""
-    patience: int
-    """Epochs without a lower validation loss until the rate is halved."""
-    stop: int
-    """Epochs without one until training ends."""
-    mixup: float
-    """Beta(α, α) of mixing windows, a weight each; 0: none."""
-
-
-STEPS: Mapping[str, TrainingStep] = MappingProxyType(
-    {
-        "audio": TrainingStep("audio", 1e-3, 32, 15, 80, 0.4),
-        "video": TrainingStep("video", 1e-4, 16, 20, 40, 0.0),
-        "video_unfrozen": TrainingStep("video", 1e-6, 16, 20, 40, 0.0),
-        "fusion": TrainingStep("fused", 1e-4, 16, 15, 80, 0.0),
-        "fine_tune": TrainingStep("fused", 1e-6, 16, 15, 80, 0.0),
-    }
-)
-"""The steps in order; the second half of the visual one is in the authors' notebook, not on their poster."""
+        if answer == "audio":
+            logits: Tensor = self.scene.audio(features)
+        else:
+            logits = self.scene.visual(encode_frames(self.encoder, frames))
+        return logits
 
 
 def audio_steps(maps: Tensor) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from trainer.config import load_config
 from trainer.models.baseline_1b import Baseline1b, baseline_1b_early, baseline_1b_fusion
 from trainer.models.clip import ClipProbe
 from trainer.models.counts import ParameterCounts, count_parameters
@@ -21,6 +24,8 @@ from trainer.models.subspectral import SubSpectral
 from trainer.models.vgg import VggEncoder
 from trainer.models.wave import Wave, WaveBranch
 from trainer.models.wave_spec import WaveSpec
+
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 PARAMETERS = [
     pytest.param(SeAudio, 321_930, id="se_audio"),
@@ -122,26 +127,30 @@ def test_frozen_parameters():
         assert count_parameters(fusion).trainable == 34_186
 
 
-@pytest.mark.parametrize(
-    ("step", "trainable"),
-    [
-        ("audio", 321_930),
-        ("video", 105_482),
-        ("video_unfrozen", 14_820_170),
-        ("fusion", 272_704),
-        ("fine_tune", 15_414_804),
-    ],
-)
+STEPS = [321_930, 105_482, 14_820_170, 272_704, 15_414_804]
+"""What the steps of se_crnn train: sound, picture, picture with its encoder, fusion, everything."""
+
+
+@pytest.mark.parametrize(("step", "trainable"), list(enumerate(STEPS)))
 def test_each_step_of_se_crnn_trains_its_part(step, trainable):
+    steps = load_config(CONFIGS / "se_crnn.toml").train.steps
+    assert len(steps) == len(STEPS)
     with torch.device("meta"):
         network = SeCrnn()
-        network.start_step("fusion")
-        network.start_step(step)
+        for parts in (steps[3].parts, steps[step].parts):
+            train_only(network, [network.get_submodule(part) for part in parts])
     counts = count_parameters(network)
     assert counts.trainable == trainable
     assert counts.total == 15_416_148
-    if step == "fusion":
+    if trainable == 272_704:
         assert counts.frozen + counts.running == 15_143_444
+
+
+def test_the_early_fusion_has_no_late_layer():
+    with torch.device("meta"):
+        network = SeCrnn(fusion="early")
+        train_only(network, network.scene.fusion_layers())
+        assert count_parameters(network).trainable == 271_104 + 1_290
 
 
 def test_a_shared_parameter_counts_once():

@@ -7,8 +7,8 @@ import torch
 from support.networks import settle
 from torch.nn import functional
 
-from trainer.models.freezing import training_mode
-from trainer.models.se_crnn import STEPS, SeCrnn, SeCrnnScene, audio_steps
+from trainer.models.freezing import train_only, training_mode
+from trainer.models.se_crnn import SeCrnn, SeCrnnScene, audio_steps
 from trainer.models.se_visual import SeVisual, VisualScene, log_mean_probabilities
 from trainer.models.vgg import VggEncoder
 
@@ -111,21 +111,18 @@ def test_whole_network_is_scene_behind_encoder():
             torch.testing.assert_close(answer, expected)
 
 
-def test_steps_are_those_of_the_recipe():
-    assert list(STEPS) == ["audio", "video", "video_unfrozen", "fusion", "fine_tune"]
-    assert [step.learning_rate for step in STEPS.values()] == [1e-3, 1e-4, 1e-6, 1e-4, 1e-6]
-    assert [step.batch for step in STEPS.values()] == [32, 16, 16, 16, 16]
-    assert [(step.patience, step.stop) for step in STEPS.values()] == [(15, 80), (20, 40), (20, 40), (15, 80), (15, 80)]
-    with torch.device("meta"):
-        network = SeCrnn()
-    assert network.start_step("video") == STEPS["video"]
-    with pytest.raises(ValueError, match=r"step: expected one of audio, video, .*, got 'finetune'"):
-        network.start_step("finetune")
+def test_either_network_answers_alone():
+    network = settle(SeCrnn())
+    features, frames = torch.randn(2, 3, 64, 50), 255 * torch.rand(2, 5, 3, 32, 32)
+    with torch.no_grad():
+        both = network(features, frames)
+        assert torch.equal(network.alone("audio", features, frames), both.audio)
+        assert torch.equal(network.alone("video", features, frames), both.video)
 
 
 def test_frozen_normalisations_keep_their_statistics():
     network = SeCrnn()
-    network.start_step("fusion")
+    train_only(network, network.scene.fusion_layers())
     training_mode(network)
     audio = network.scene.audio
     before = {name: tensor.clone() for name, tensor in audio.state_dict().items()}
@@ -139,7 +136,7 @@ def test_frozen_normalisations_keep_their_statistics():
     assert all(
         parameter.grad is not None for layer in network.scene.fusion_layers() for parameter in layer.parameters()
     )
-    network.start_step("audio")
+    train_only(network, [network.scene.audio])
     training_mode(network)
     network.scene.audio(features)
     assert not torch.equal(
