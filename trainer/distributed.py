@@ -105,6 +105,11 @@ class Group:
         return value
 
 
+def count_processes() -> int:
+    """Processes that `torchrun` started; 1 where it started none."""
+    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in _VARIABLES) else 1
+
+
 @contextmanager
 def join_group(device: str) -> Iterator[Group]:
     """The processes that `torchrun` started, or this one alone; may be entered again inside of itself.
@@ -115,9 +120,8 @@ def join_group(device: str) -> Iterator[Group]:
     Raises:
         ConfigError: There is no such device, or no GPU for each process of a machine.
     """
-    told = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
-    several = len(told) == len(_VARIABLES) and int(told["WORLD_SIZE"]) > 1
-    chosen = find_device(device, int(told["LOCAL_RANK"]) if several else 0)
+    several = count_processes() > 1
+    chosen = find_device(device, int(os.environ["LOCAL_RANK"]) if several else 0)
     if not several:
         yield Group(Process(), chosen)
         return

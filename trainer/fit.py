@@ -21,6 +21,7 @@ from trainer.data.recordings import load_corpus
 from trainer.data.segments import Answer, SegmentReader
 from trainer.data.splits import Split, deal_folds, hold_out_sources
 from trainer.data.windows import WindowSampler
+from trainer.distributed import count_processes
 from trainer.errors import ConfigError
 from trainer.evaluate import write_report
 from trainer.inputs import FEATURES, Inputs
@@ -77,6 +78,11 @@ def fit_run(
             "data.labels: expected a network that hears mono features alone, as listed recordings are read, got another"
             "; decode them with trainer prepare, and set data.prepared to what it made"
         )
+    if count_processes() > 1:
+        raise ConfigError(
+            f"data.labels: expected one process, as its many networks are small, got {count_processes()}: leave "
+            "torchrun out; or decode the recordings with trainer prepare, and set data.prepared to what it made"
+        )
     corpus = load_corpus(root, config.data)
     recordings = (*corpus.recordings, *corpus.none)
     rate = config.audio.sample_rate
@@ -92,13 +98,13 @@ def fit_run(
     heard = _Heard(run, system, config.audio, MemoryStore(samples, rate), filters)
     for number, split in enumerate(run.splits, start=1):
         on_split(split, number, len(run.splits))
-        _fit_split(heard, split, on_epoch)
+        _fit_split(heard, split, root, on_epoch)
     _fit_baseline(heard)
     write_report(run)
     return run
 
 
-def _fit_split(heard: _Heard, split: Split, on_epoch: EpochHook) -> None:
+def _fit_split(heard: _Heard, split: Split, root: Path, on_epoch: EpochHook) -> None:
     """Train a split's network and keep what it says of the recordings held out."""
     run, names = heard.run, heard.system.inputs
     place = run.folder / split.name
@@ -107,7 +113,7 @@ def _fit_split(heard: _Heard, split: Split, on_epoch: EpochHook) -> None:
     targets = run.targets[list(split.train)].tolist()
     seed = (zlib.crc32(split.name.encode()),)
     data = WindowSampler(heard.store, split.train, targets, len(run.labels), run.config, names, heard.responses, seed)
-    trained = fit_network(run.config, len(run.labels), data, place, labels=run.labels, on_epoch=on_epoch)
+    trained = fit_network(run.config, len(run.labels), data, place, root=root, labels=run.labels, on_epoch=on_epoch)
     reader = SegmentReader(heard.store, trained.inputs, run.config, names)
     save_predictions(place / PREDICTIONS, _answers(run, reader, split.test, trained.answer))
 

@@ -69,7 +69,7 @@ def fit_network(
         data: Gives the batches.
         folder: Where checkpoint, log and curves are kept; its name takes part in the seed.
         validate: Judges the averaged weights after each epoch, on clips that are neither trained on nor reported on.
-        root: The data folder: pretrained weights and a teacher lie there.
+        root: The data folder: pretrained weights and a teacher lie there; None: the working folder.
         labels: Names of the answers, for the teacher's to be compared with.
         on_epoch: Called with the number of epochs done and the last one's mean loss.
 
@@ -139,7 +139,7 @@ class _Fit:
         self._history = list(from_plain(state.get("history", [])))
         self._inputs = self._measure(data, state)
         torch.manual_seed(_torch_seed(*self._seed, 0))
-        network = build_network(self._config, self._n_labels, None if state else root).to(group.device)
+        network = build_network(self._config, self._n_labels, None if state else root or Path()).to(group.device)
         if group.device.type == "cpu" or self._config.train.mixed_precision:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if group.process.count > 1 and group.device.type == "cuda":

@@ -108,6 +108,18 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout.startswith("trainer ")
 
 
+def test_recordings_that_are_listed_are_trained_on_by_one_process(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("file,scene_label\n")
+    told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    tiny_config(tmp_path)
+    command = [sys.executable, "-m", "trainer", "fit", str(tmp_path / "tiny.toml"), "--data", str(tmp_path)]
+    command += ["--set", "data.labels=labels.csv", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=worker_environment(**told))
+    assert done.returncode == 2, done.stderr
+    assert "trainer: data.labels: expected one process, as its many networks are small, got 2" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_batch_is_shared_evenly_or_not_at_all(tmp_path: Path) -> None:
     from trainer.stages import stages_of
 
