@@ -1,7 +1,8 @@
 """A float32 graph in less: typed float16, or int8 by Q/DQ pairs; precision is in the graph, not in a builder's flags.
 
-Both run in ONNX Runtime, so what they cost is known before any accelerator is seen, and both are what a strongly typed
-TensorRT network takes. Which nodes stay float32 is decided in `sensitive.py`. Needs the `build` extra.
+Both run in ONNX Runtime, and both are what a strongly typed TensorRT network takes. What float16 costs in accuracy is
+told by `rounded`: ONNX Runtime itself computes it in float32 on a CPU. Which nodes stay float32 is decided in
+`sensitive.py`. Needs the `build` extra.
 """
 
 from __future__ import annotations
@@ -64,6 +65,43 @@ def to_float16(graph: bytes, keep_float32: Collection[str] = RANGE_SENSITIVE) ->
     return _checked(model, "float16")
 
 
+def rounded(graph: bytes) -> bytes:
+    """A float16 graph as float32 operators, each answer rounded to float16 and back, infinite where that overflows.
+
+    ONNX Runtime has hardly a float16 operator on a CPU: it puts casts of its own around float32 ones, and takes out
+    those that follow each other, so that only weights are rounded. It keeps the casts that a graph itself has. Sums
+    within an operator are float32's, as on most accelerators. For measurements; slower, and never shipped.
+
+    Args:
+        graph: What `to_float16` gave.
+
+    Raises:
+        BackendError: It is no ONNX file, or onnx is not installed.
+    """
+    onnx = _onnx()
+    model = _load(graph)
+    float16, float32 = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    half = {v.name for v in inferred.value_info if v.type.tensor_type.elem_type == float16}
+    for tensor in model.graph.initializer:
+        if tensor.data_type == float16:
+            values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    nodes: list[Any] = []
+    for node in model.graph.node:
+        names = [name for name in node.output if name in half]
+        _replace(node.output, [f"{_ADDED}{name}_exact" if name in half else name for name in node.output])
+        if names:
+            _retype_attributes(node, float32)
+        nodes.append(node)
+        for name in names:
+            nodes.append(_cast_node(f"{_ADDED}{name}_exact", f"{_ADDED}{name}_half", half=True))
+            nodes.append(_cast_node(f"{_ADDED}{name}_half", name, half=False))
+    _replace(model.graph.node, nodes)
+    _replace(model.graph.value_info, [])
+    return _checked(model, "float16")
+
+
 def to_int8(graph: bytes, feeds: Iterable[Mapping[str, Array]]) -> bytes:
     """Insert Q/DQ pairs around convolutions and matrix products with weights; what else there is stays float32.
 
@@ -115,7 +153,7 @@ class _Float16:
         floats = [name for name in node.output if self._nodes.is_float(name)]
         self._is_half |= dict.fromkeys(floats, half)
         if half and floats:
-            _retype_attributes(node)
+            _retype_attributes(node, _onnx().TensorProto.FLOAT16)
         return [*fresh, node]
 
     def outputs(self, nodes: list[Any], names: Iterable[str]) -> list[Any]:
@@ -211,21 +249,24 @@ def _half_constant(tensor: Any, name: str) -> Any:
     return onnx.numpy_helper.from_array(values, name)
 
 
-def _retype_attributes(node: Any) -> None:
-    """Make a node that gives float32 by an attribute of its own give float16."""
+def _retype_attributes(node: Any, kind: int) -> None:
+    """Make a node that gives floats by an attribute of its own give them in that type."""
     onnx = _onnx()
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     for attribute in node.attribute:
-        if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
-            attribute.i = onnx.TensorProto.FLOAT16
+        if node.op_type == "Cast" and attribute.name == "to" and attribute.i in floats:
+            attribute.i = kind
         elif node.op_type == "ConstantOfShape" and attribute.name == "value":
-            attribute.t.CopyFrom(_half_constant(attribute.t, attribute.t.name))
+            values = onnx.numpy_helper.to_array(attribute.t)
+            values = values.astype(onnx.helper.tensor_dtype_to_np_dtype(kind))
+            attribute.t.CopyFrom(onnx.numpy_helper.from_array(values, attribute.t.name))
 
 
 def _cast_node(source: str, target: str, *, half: bool) -> Any:
     """One cast."""
     onnx = _onnx()
     kind = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
-    return onnx.helper.make_node("Cast", [source], [target], f"{target}_cast", to=kind)
+    return onnx.helper.make_node("Cast", [source], [target], f"{source}_to_{target}", to=kind)
 
 
 def _replace(field: Any, values: Iterable[Any]) -> None:

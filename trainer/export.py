@@ -20,7 +20,7 @@ from trainer.clip_run import NETWORK, ClipRun
 from trainer.errors import ExportError, RunError
 from trainer.graphs import NetworkGraphs, trace_network
 from trainer.loop import load_trained
-from trainer.precisions import PRECISIONS, Cost, effort, make_precision, measure_cost, tolerance_of
+from trainer.precisions import PRECISIONS, Cost, effort, make_precision, measure_cost, to_judge, tolerance_of
 from trainer.run import FINAL, REPORT, Run
 
 
@@ -92,11 +92,15 @@ def _precisions(
             left_out[precision] = _reason(error, asked)
     costs: list[Cost] = []
     with tempfile.TemporaryDirectory(prefix="ascstream-") as folder:
-        draft = write_network(Path(folder) / "draft", graphs, made, fields, check=False)
+        judged: Made = {precision: to_judge(parts, precision) for precision, parts in made.items()}
+        draft = write_network(Path(folder) / "draft", graphs, judged, fields, check=False)
         temperature = next(output.temperature for output in draft.manifest.outputs if output.name == "fused")
         for precision in list(made):
             try:
-                costs.append(measure_cost(draft, precision, cases.material, temperature, cases.judged(n_judged)))
+                cost = measure_cost(
+                    draft, precision, made[precision], cases.material, temperature, cases.judged(n_judged)
+                )
+                costs.append(cost)
             except BackendError as error:
                 if precision == "float32":
                     raise ExportError(f"{error}; nothing was written") from None

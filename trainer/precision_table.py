@@ -28,8 +28,8 @@ def precision_table(costs: Sequence[Cost], left_out: Mapping[Precision, str], *,
     clips = "clips it never saw" if held_out else "recordings it was trained on: only the differences say something"
     notes = [
         "Times: ONNX Runtime, one x86-64 core, p50, without features. Δ: largest difference to PyTorch's answers on",
-        "the golden cases; Δ log loss: to float32's. Accuracy and log loss:",
-        f"{costs[0].n_windows:,} windows of {clips}.",
+        "the golden cases; Δ log loss: to float32's. float16 is timed as it is, and judged with every tensor rounded",
+        f"as an accelerator rounds it. Accuracy and log loss: {costs[0].n_windows:,} windows of {clips}.",
     ]
     notes += [f"Not in the bundle: {reason}." for reason in left_out.values()]
     return Table("Precisions", tuple(head), tuple(rows), " ".join(notes))

@@ -15,7 +15,7 @@ from engines.check import GoldenGraph, Timing, check_parity, measure, read_golde
 from engines.errors import BackendError
 from engines.manifest import FRAME_GRAPH, FRAME_INPUT, FRAME_OUTPUT, SCENE_GRAPH, GraphName, Precision, Tolerance
 from engines.ort import OrtEngine
-from engines.precision import to_float16, to_int8
+from engines.precision import rounded, to_float16, to_int8
 from trainer.cases import Material
 from trainer.evaluate_bundle import evaluate_bundle
 from trainer.graphs import NetworkGraphs
@@ -86,14 +86,25 @@ def make_precision(
     return made
 
 
+def to_judge(made: Mapping[GraphName, bytes], precision: Precision) -> dict[GraphName, bytes]:
+    """Graphs that answer on this machine's CPU as those in `made` would on an accelerator."""
+    return {name: rounded(graph) if precision == "float16" else graph for name, graph in made.items()}
+
+
 def measure_cost(
-    bundle: Bundle, precision: Precision, material: Material, temperature: float, clips: Sequence[int]
+    bundle: Bundle,
+    precision: Precision,
+    made: Mapping[GraphName, bytes],
+    material: Material,
+    temperature: float,
+    clips: Sequence[int],
 ) -> Cost:
-    """What a precision of a bundle comes to.
+    """What a precision of a network comes to.
 
     Args:
-        bundle: It holds that precision.
+        bundle: It holds the graphs to judge by (`to_judge`) as that precision.
         precision: Which.
+        made: The graphs to time and to weigh.
         material: Where the windows come from.
         temperature: Of the fused logits.
         clips: Which clips to judge it on.
@@ -113,17 +124,16 @@ def measure_cost(
                 f"{precision}: expected PyTorch's probabilities within {_LARGEST_DIFFERENCE[precision]:g} on the "
                 f"golden cases, got a difference of {probability:.3g}"
             )
-        timings = {name: _time(engines, name, cases) for name, cases in golden.items()}
+    timings = {name: _time(made[name], golden[name]) for name in made}
     scene = [entry.max_difference or 0.0 for entry in outputs if entry.output.startswith(f"{SCENE_GRAPH}/")]
     frame = [entry.max_difference or 0.0 for entry in outputs if entry.output.startswith(f"{FRAME_GRAPH}/")]
     largest = np.abs(golden[FRAME_GRAPH].answers[FRAME_OUTPUT]).max() if FRAME_GRAPH in golden else 1.0
     answers = evaluate_bundle(bundle, material.store, clips, manifest.labels, precision=precision)
     probabilities = softmax(answers.logits["whole"], temperature)
     targets = material.targets[answers.clips]
-    names = {entry.files[precision] for entry in manifest.graphs}
     return Cost(
         precision=precision,
-        n_bytes=sum(manifest.files[name].size for name in names),
+        n_bytes=sum(len(graph) for graph in made.values()),
         scene=timings[SCENE_GRAPH],
         frame=timings.get(FRAME_GRAPH),
         logit_difference=max(scene),
@@ -157,12 +167,12 @@ def effort(graphs: NetworkGraphs) -> tuple[int, int]:
     return next((n_ranges, n_judged) for limit, n_ranges, n_judged in _EFFORT if seconds <= limit)
 
 
-def _time(engines: Engines, name: str, golden: GoldenGraph) -> Timing:
-    """One case at a time through one graph; fewer times where it is slow."""
-    engine = engines.frame if name == FRAME_GRAPH and engines.frame is not None else engines.scene
+def _time(graph: bytes, golden: GoldenGraph) -> Timing:
+    """One case at a time through a graph; fewer times where it is slow."""
     feeds = {key: array[:1] for key, array in golden.feeds.items()}
-    once = measure(engine, feeds, 3, warm_up=1).p50_seconds
-    return measure(engine, feeds, max(10, min(_TIMED, int(2 / max(once, 1e-6)))), warm_up=5)
+    with OrtEngine(graph) as engine:
+        once = measure(engine, feeds, 3, warm_up=1).p50_seconds
+        return measure(engine, feeds, max(10, min(_TIMED, int(2 / max(once, 1e-6)))), warm_up=5)
 
 
 def _feeds(graphs: NetworkGraphs, windows: Iterable[Mapping[str, Array]]) -> dict[GraphName, list[Mapping[str, Array]]]:

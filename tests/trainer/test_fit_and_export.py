@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from support.corpus import SCENES, scene_samples, write_config, write_corpus, write_wav
 
 from ascstream import Classifier, StreamSettings, open_media, stream
@@ -19,13 +18,11 @@ from engines.check import check_parity
 from engines.errors import BundleError
 from trainer.config import load_config
 from trainer.data.splits import Split
-from trainer.errors import ExportError, RunError
-from trainer.evaluate import HeldOut, choose_thresholds, gather, smooth, write_report
-from trainer.export import check_batches, export_run, golden_features
+from trainer.errors import RunError
+from trainer.evaluate import HeldOut, gather, smooth, write_report
+from trainer.export import export_run
 from trainer.fit import fit_run
-from trainer.loop import load_trained
 from trainer.metrics import balanced_weights, fit_temperature, softmax
-from trainer.models.graph import export_graph
 from trainer.run import Run, newest_run, open_run
 
 pytestmark = pytest.mark.slow
@@ -41,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(place: Path) -> Run:
-    return fit_run(place / "runs/toy", load_config(place / "toy.toml"), place / "data")
+    return fit_run(place / "runs/toy", load_config(place / "toy.toml", ["seed=3"]), place / "data")
 
 
 @pytest.fixture(scope="module")
@@ -92,20 +89,6 @@ def test_a_fold_is_calibrated_by_the_others(run: Run) -> None:
     np.testing.assert_allclose(held_out.probabilities[mine], expected, rtol=1e-6)
 
 
-def test_thresholds_are_the_lowest_that_reach_the_precision(run: Run) -> None:
-    targets = np.repeat([0, 1, 2], 4)
-    recordings = np.arange(12)
-    # right where the score is 0.7 or more, wrong where it is 0.55
-    scores = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.1, 0.35, 0.55], [0.7, 0.2, 0.1]] * 3)
-    smoothed = np.stack([np.roll(row, label) for row, label in zip(scores, targets, strict=True)])
-    strict = replace(run, config=replace(run.config, evaluate=replace(run.config.evaluate, precision=0.9)))
-    chosen = choose_thresholds(strict, smoothed, targets, recordings)
-    assert (chosen["scene"], chosen["scene_precision"]) == (0.56, pytest.approx(1.0))
-    assert chosen["scene_coverage"] == pytest.approx(0.75)
-    lenient = replace(run, config=replace(run.config, evaluate=replace(run.config.evaluate, precision=0.7)))
-    assert choose_thresholds(lenient, smoothed, targets, recordings)["scene"] == 0.40
-
-
 def test_the_filter_starts_anew_with_every_recording(run: Run) -> None:
     probabilities = np.array([[0.8, 0.1, 0.1]] * 4)
     held_out = HeldOut(np.log(probabilities), probabilities, np.zeros(4, int), np.array([0, 0, 1, 1]), 1.0)
@@ -117,8 +100,10 @@ def test_the_filter_starts_anew_with_every_recording(run: Run) -> None:
 def test_the_bundle_is_whole_and_reproduces_its_golden_answers(bundle: Path) -> None:
     opened = open_bundle(bundle)
     verify(opened)
-    assert sorted(opened.manifest.files) == ["CARD.md", "golden.npz", "scene.onnx"]
-    assert sum(entry.size for entry in opened.manifest.files.values()) <= 1_000_000
+    assert sorted(opened.manifest.files) == [
+        "CARD.md", "golden.npz", "scene.fp16.onnx", "scene.int8.onnx", "scene.onnx"
+    ]  # fmt: skip
+    assert sum(entry.size for entry in opened.manifest.files.values()) <= 1_100_000
     with load_engines(opened) as engines:
         report = check_parity(opened, engines)
     assert report.ok
@@ -164,15 +149,6 @@ def test_another_configuration_does_not_go_on_with_a_run(place: Path, run: Run) 
     other = replace(run.config, seed=2)
     with pytest.raises(RunError, match=r"config\.json: expected the same as now to go on, got another"):
         fit_run(run.folder, other, place / "data")
-
-
-def test_a_graph_that_answers_differently_is_refused(place: Path, run: Run) -> None:
-    trained = load_trained(run.folder / "final", 3, run.config)
-    features = golden_features(run, trained, place / "data")
-    graph = export_graph(trained.model, {"features": torch.from_numpy(features[:2])}, ["fused"])
-    check_batches(graph, features, trained.logits(features))
-    with pytest.raises(ExportError, match=r"within 1e-05 in a batch of 1, got a difference of .*nothing was written"):
-        check_batches(graph, features, trained.logits(features) + np.float32([1.0, 0.0, 0.0]))
 
 
 def test_an_export_replaces_nothing_unasked(place: Path, run: Run, bundle: Path) -> None:
