@@ -169,7 +169,7 @@ def summed_loss(answers: Answers, target: Tensor) -> Tensor:
         target: [n] labels, or [n, n_labels] probabilities.
     """
     heads = torch.cat([answers.groups, answers.fused[:, None]], dim=1)
-    return torch.stack([functional.cross_entropy(logits, target) for logits in heads.unbind(1)]).sum()
+    return torch.stack([functional.cross_entropy(logits.float(), target) for logits in heads.unbind(1)]).sum()
 
 
 def global_widths(n_in: int) -> list[int]:
