@@ -1,4 +1,4 @@
-"""A run on a prepared corpus: divided, trained, answered, reported; gone on with after a stop; refused where it must."""
+"""A run on a prepared corpus: divided, trained, answered, reported; gone on with after a stop, or refused."""
 
 from __future__ import annotations
 
@@ -173,3 +173,19 @@ def test_two_processes_make_one_run(root: Path, config: Config, tmp_path: Path) 
     assert done.stdout.count("Segments of 1 s") == 1
     assert "epoch 1 of 1" in done.stderr
     assert len(open_clip_run(tmp_path / "run").answers("evaluation").clips) == 24
+
+
+def test_a_disk_that_takes_no_more_is_one_message(root: Path, tmp_path: Path) -> None:
+    words = f"exec {sys.executable} -m trainer fit {root / 'toy.toml'} --data {root} --out {tmp_path / 'run'}"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1; {words}"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "File too large" in done.stderr
+    assert list((tmp_path / "run").iterdir()) == []
