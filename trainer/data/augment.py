@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ascstream.features.spectrum import keep_heap
 from trainer.config import AugmentConfig
 from trainer.data.audio import Mono
 from trainer.data.store import Samples
@@ -64,6 +65,7 @@ class SampleAugmenter:
             lead: Samples cut off at the front; a response is cut to as many.
             responses: Impulse responses; may be none.
         """
+        keep_heap()  # or every spectrum's memory goes back to the system, and comes anew, page by page
         self._config = config
         self._lead = lead
         self._n_samples = n_samples
@@ -86,8 +88,7 @@ class SampleAugmenter:
         if response is None and not noisy:
             out = samples[:, self._lead :] * level
         else:
-            # in double precision: some builds of numpy take three times as long for a forward transform in single
-            spectra = np.fft.rfft(samples.astype(np.float64)).astype(np.complex64)
+            spectra = np.fft.rfft(samples).astype(np.complex64, copy=False)
             spectra *= level if response is None else response * level
             if noisy:
                 spectra += self._noise(spectra, rng)
