@@ -161,5 +161,7 @@ def test_two_commands_make_a_bundle(tmp_path: Path) -> None:
         "CARD.md",
         "golden.npz",
         "manifest.json",
+        "scene.fp16.onnx",
+        "scene.int8.onnx",
         "scene.onnx",
     ]
