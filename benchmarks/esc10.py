@@ -23,7 +23,6 @@ import torch
 
 from engines.check import measure
 from engines.ort import OrtEngine
-from trainer.answers import WHOLE
 from trainer.config import Config, load_config
 from trainer.data.audio import decode
 from trainer.data.clips import EVALUATE, TRAIN
@@ -32,12 +31,13 @@ from trainer.data.memory import MemoryStore
 from trainer.data.segments import SegmentReader
 from trainer.data.tensors import TensorMaker
 from trainer.data.windows import WindowSampler
+from trainer.evaluate.answers import WHOLE
 from trainer.files import write_whole
-from trainer.loop import fit_network
+from trainer.fit.loop import fit_network
 from trainer.models.counts import count_parameters
 from trainer.models.graph import export_graph
 from trainer.models.macs import count_macs
-from trainer.systems import build_network, check_inputs, deploy
+from trainer.models.systems import build_network, check_inputs, deploy
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 CLIP_SECONDS = 5

@@ -36,9 +36,9 @@ from trainer.data.prepare import prepare_corpus
 from trainer.data.prepared import open_prepared
 from trainer.data.settings import Settings, settings_for
 from trainer.data.tensors import StretchReader, TensorMaker
-from trainer.fit_clips import plan_clips
-from trainer.loop import fit_network
-from trainer.systems import find_system
+from trainer.fit.clips import plan_clips
+from trainer.fit.loop import fit_network
+from trainer.models.systems import find_system
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 WINDOWS = 10

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.answers import Answers, load_answers
 from trainer.config import Config, config_to_json, parse_config
 from trainer.data.clips import EVALUATE, VALIDATION, first_few
 from trainer.data.divide import CALIBRATION as CALIBRATION
 from trainer.errors import ConfigError, RunError
+from trainer.evaluate.answers import Answers, load_answers
 from trainer.run import CONFIG, write_text
 
 CLIPS = "clips.json"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.answers import Answers, save_answers
 from trainer.clip_run import ClipEntry, ClipRun, answers_path, start_clip_run
 from trainer.config import parse_config
+from trainer.evaluate.answers import Answers, save_answers
 
 LABELS = (
     "airport",

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from support.networks import settle
 from torch import nn
 
-from trainer.bundles import Made, write_network
-from trainer.cases import Cases, Material
 from trainer.config import Config, load_config
-from trainer.graphs import NetworkGraphs, trace_network
+from trainer.export.cases import Cases, Material
+from trainer.export.contents import Made, write_network
+from trainer.export.graphs import NetworkGraphs, trace_network
 from trainer.inputs import Inputs
-from trainer.sizes import TRAINABLE, config_of
-from trainer.systems import System, build_network, check_inputs
+from trainer.models.sizes import TRAINABLE, config_of
+from trainer.models.systems import System, build_network, check_inputs
 
 ROOT = Path(__file__).parents[2]
 LABELS = tuple(sorted(("airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall",

@@ -14,8 +14,8 @@ import numpy as np
 from engines.manifest import InputSpec, Normalisation, input_shape
 from trainer.config import Config, load_config
 from trainer.data.batch import Batch, Process
+from trainer.fit.loop import Answer, Validate
 from trainer.inputs import Inputs
-from trainer.loop import Answer, Validate
 
 N_LABELS = 3
 N_BANDS = 16

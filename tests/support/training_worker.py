@@ -21,7 +21,7 @@ from support.training import N_LABELS, TinyData, tiny_config
 
 from trainer.config import Config
 from trainer.errors import TrainerError
-from trainer.loop import CHECKPOINT, fit_network
+from trainer.fit.loop import CHECKPOINT, fit_network
 
 
 def fit(folder: Path, config: Config, data: TinyData) -> None:

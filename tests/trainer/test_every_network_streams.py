@@ -19,9 +19,9 @@ from engines.check import GoldenGraph
 from engines.ort import OrtEngine
 from trainer.config import Config
 from trainer.data.tensors import Stretch, TensorMaker
-from trainer.metrics import softmax
-from trainer.precisions import make_precision, to_judge
-from trainer.systems import run_network
+from trainer.evaluate.metrics import softmax
+from trainer.export.precisions import make_precision, to_judge
+from trainer.models.systems import run_network
 
 pytestmark = pytest.mark.slow
 

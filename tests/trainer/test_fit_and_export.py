@@ -19,10 +19,10 @@ from engines.errors import BundleError
 from trainer.config import load_config
 from trainer.data.splits import Split
 from trainer.errors import RunError
-from trainer.evaluate import HeldOut, gather, smooth, write_report
-from trainer.export import export_run
-from trainer.fit import fit_run
-from trainer.metrics import balanced_weights, fit_temperature, softmax
+from trainer.evaluate.metrics import balanced_weights, fit_temperature, softmax
+from trainer.evaluate.recordings import HeldOut, gather, smooth, write_report
+from trainer.export.bundle import export_run
+from trainer.fit.recordings import fit_run
 from trainer.run import Run, newest_run, open_run
 
 pytestmark = pytest.mark.slow

@@ -19,8 +19,8 @@ from trainer.models.counts import count_parameters
 from trainer.models.graph import export_graph
 from trainer.models.ours import OURS
 from trainer.models.reference import REFERENCES
-from trainer.sizes import TAKES, config_of, window_shapes
-from trainer.systems import System, build_network, check_inputs, deploy, run_network, training_loss
+from trainer.models.sizes import TAKES, config_of, window_shapes
+from trainer.models.systems import System, build_network, check_inputs, deploy, run_network, training_loss
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL_FRAMES = ("video.width=64", "video.height=64")

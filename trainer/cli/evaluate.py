@@ -14,7 +14,7 @@ from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
     from trainer.clip_run import ClipRun
-    from trainer.protocol import Segments
+    from trainer.evaluate.protocol import Segments
     from trainer.run import Run
 
 _BUNDLE_ALONE = "a bundle is evaluated on a prepared corpus, and without a run"
@@ -75,11 +75,11 @@ def evaluate(
         if prepared is None and out is None:
             out = opened.folder
     if out is not None:
-        from trainer.report import write_report_files
+        from trainer.evaluate.report import write_report_files
 
         write_report_files(report, out)
     if submission is not None:
-        from trainer.submission import submission_of, write_submission
+        from trainer.evaluate.submission import submission_of, write_submission
 
         write_submission(submission, submission_of(segments, report["labels"], report["temperatures"], suffix))
     if as_json:
@@ -93,7 +93,7 @@ def evaluate(
 
 def _evaluate_recordings(run: Run, *, as_json: bool) -> None:
     """A run on recordings: its report made anew."""
-    from trainer.evaluate import write_report
+    from trainer.evaluate.recordings import write_report
 
     report = write_report(run)
     if as_json:
@@ -105,14 +105,14 @@ def _evaluate_recordings(run: Run, *, as_json: bool) -> None:
 def _run_report(run: ClipRun, prepared: Path | None) -> tuple[dict[str, Any], Segments, str]:
     """Report and answers of a run, on its own evaluation clips or on another corpus; and the segments' file ending."""
     from trainer.clip_run import EVALUATION
-    from trainer.report import read_segments, run_report
+    from trainer.evaluate.report import read_segments, run_report
 
     suffix = _suffix(audio=run.config.inputs.sound is not None, video=run.config.video is not None)
     if prepared is None:
         segments = read_segments(run, EVALUATION)
         return run_report(run, segments), segments, suffix
     need_torch()
-    from trainer.elsewhere import evaluate_run_on
+    from trainer.evaluate.elsewhere import evaluate_run_on
 
     return *evaluate_run_on(run, prepared), suffix
 
@@ -120,7 +120,7 @@ def _run_report(run: ClipRun, prepared: Path | None) -> tuple[dict[str, Any], Se
 def _bundle_report(folder: Path, prepared: Path, precision: str) -> tuple[dict[str, Any], Segments, str]:
     """Report and answers of a bundle, and the segments' file ending."""
     from engines.bundle import open_bundle
-    from trainer.elsewhere import evaluate_bundle_on
+    from trainer.evaluate.elsewhere import evaluate_bundle_on
 
     bundle = open_bundle(folder)
     modalities = bundle.manifest.modalities

@@ -37,9 +37,9 @@ def export(run: Path | None, out: Path | None, precisions: tuple[Precision, ...]
     """
     need_torch()
     from trainer.clip_run import ClipRun
-    from trainer.export import export_run
-    from trainer.precision_table import precision_table
-    from trainer.tables import table_to_lines
+    from trainer.evaluate.tables import table_to_lines
+    from trainer.export.bundle import export_run
+    from trainer.export.precision_table import precision_table
 
     opened = open_named_run(run)
     if out is None:

@@ -11,7 +11,7 @@ import click
 
 def print_clip_report(report: Mapping[str, Any]) -> None:
     """The figures that matter of a run on prepared clips, or of a bundle."""
-    from trainer.tables import Table, main_tables, table_to_lines
+    from trainer.evaluate.tables import Table, main_tables, table_to_lines
 
     tables = main_tables(report)
     if not sys.stdout.isatty():

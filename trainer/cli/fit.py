@@ -57,18 +57,18 @@ def fit(config: Path, settings: tuple[str, ...], out: Path | None, resume: bool,
 def _fit(config: Config, folder: Path, root: Path, progress: Progress) -> Run | ClipRun | None:
     """Whichever training the configuration asks for."""
     if config.data.prepared is not None:
-        from trainer.fit_clips import fit_clips
+        from trainer.fit.clips import fit_clips
 
         return fit_clips(folder, config, root, on_epoch=progress.epoch)
-    from trainer.fit import fit_run
+    from trainer.fit.recordings import fit_run
 
     return fit_run(folder, config, root, on_split=progress.split, on_epoch=progress.epoch)
 
 
 def _find_rate(config: Config, folder: Path, root: Path) -> None:
     """Try learning rates, and say which one to begin with."""
-    from trainer.fit_clips import plan_clips
-    from trainer.range_test import range_test
+    from trainer.fit.clips import plan_clips
+    from trainer.fit.range_test import range_test
 
     if config.data.prepared is None:
         raise ConfigError("--range-test: expected a configuration with data.prepared, got one with data.labels")

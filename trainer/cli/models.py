@@ -26,7 +26,7 @@ def models(as_json: bool) -> None:
     """
     from trainer.models.ours import OURS
     from trainer.models.reference import REFERENCES
-    from trainer.sizes import config_of
+    from trainer.models.sizes import config_of
 
     records = [*OURS.values(), *REFERENCES.values()]
     if as_json:
@@ -50,7 +50,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 def _row(record: Reference, protocols: list[Protocol]) -> tuple[str, ...]:
     """The cells of a network."""
-    from trainer.sizes import config_of
+    from trainer.models.sizes import config_of
 
     shapes = " + ".join("×".join(str(size) for size in shape) for shape in record.inputs.values())
     accuracy = "–" if record.accuracy is None else f"{100 * record.accuracy:.1f} %"

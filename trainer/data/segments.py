@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.answers import WHOLE, Answers
 from trainer.config import Config
 from trainer.data.augment import Floats
 from trainer.data.mixing import AUDIO, VIDEO, clear_absent
 from trainer.data.prefetch import prefetched
 from trainer.data.store import ClipStore
 from trainer.data.tensors import StretchReader, TensorMaker
+from trainer.evaluate.answers import WHOLE, Answers
 from trainer.inputs import PRESENCE, Inputs
 
 Answer = Callable[[Mapping[str, Floats]], dict[str, Floats]]

@@ -1,0 +1,1 @@
+"""Evaluation: from a network's answers to figures, tables and plots."""

@@ -1,0 +1,125 @@
+"""A bundle on clips, through the very engines of the runtime: what a precision or a backend costs, in figures.
+
+Segments and what is made of them are those of `trainer.data.segments`, so that answers can be compared with the
+network's own, segment by segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.backends import DEFAULT_BACKEND, Engines, load_engines
+from engines.base import Engine
+from engines.bundle import Bundle
+from engines.manifest import FRAME_INPUT, FRAME_OUTPUT, InputSpec, Manifest, WaveformFeature
+from trainer.config import Config, DataConfig, TrainConfig
+from trainer.data.segments import SegmentReader
+from trainer.data.store import ClipStore
+from trainer.errors import DataError
+from trainer.evaluate.answers import Answers
+from trainer.inputs import FEATURES, FRAMES, PRESENCE, WAVEFORM, Inputs
+
+Floats = NDArray[np.float32]
+_ENCODED = 32
+"""Frames encoded in one call."""
+_ORDER = {"audio": 0, "video": 1}
+"""Columns of presence flags as the trainer has them."""
+
+
+def bundle_inputs(manifest: Manifest) -> Inputs:
+    """What a bundle takes of a window, as training has it.
+
+    Raises:
+        DataError: It takes two inputs of one kind, as no network of this trainer does.
+    """
+    specs = _by_name(manifest)
+    return Inputs(
+        audio=specs[FEATURES].audio if FEATURES in specs else None,
+        waveform=specs[WAVEFORM].audio if WAVEFORM in specs else None,
+        video=specs[FRAMES].video if FRAMES in specs else None,
+    )
+
+
+def evaluate_bundle(
+    bundle: Bundle,
+    store: ClipStore,
+    clips: Sequence[int],
+    labels: Sequence[str],
+    *,
+    precision: str = "float32",
+    backend: str = DEFAULT_BACKEND,
+    threads: int = 1,
+) -> Answers:
+    """What a bundle says of every segment of some clips, with all modalities and with each alone as far as it can.
+
+    Args:
+        bundle: An opened bundle.
+        store: Decoded clips, for `bundle_inputs`.
+        clips: Their numbers in `store`.
+        labels: Scenes the clips may be of; the bundle has to know the same.
+        precision: One that the bundle holds.
+        backend: What runs its graphs.
+        threads: CPU threads one call may use.
+
+    Returns:
+        Logits; `Answers.clips` are the numbers in `store`.
+
+    Raises:
+        DataError: The bundle has other labels, or there is no clip.
+        engines.errors.EngineError: It has no graph of that precision, or cannot be run.
+    """
+    manifest = bundle.manifest
+    if tuple(labels) != manifest.labels:
+        raise DataError(
+            f"bundle {manifest.name}: expected the labels {', '.join(labels)}, got {', '.join(manifest.labels)}"
+        )
+    if not clips:
+        raise DataError(f"bundle {manifest.name}: expected clips to evaluate it on, got none")
+    config = Config(name=manifest.name, data=DataConfig(), window=manifest.window, train=TrainConfig())
+    reader = SegmentReader(store, bundle_inputs(manifest), config, list(_by_name(manifest)))
+    with load_engines(bundle, backend=backend, precision=precision, threads=threads) as engines:
+        return reader.answers(clips, lambda inputs: _answer(manifest, engines, inputs))
+
+
+def _answer(manifest: Manifest, engines: Engines, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Inputs of n windows, by the trainer's names, to logits a head."""
+    feeds = {}
+    for name, spec in _by_name(manifest).items():
+        values = inputs[name]
+        if spec.presence is not None:
+            values = np.ascontiguousarray(values[:, [_ORDER[modality] for modality in spec.presence]])
+        elif spec.video is not None and spec.video.embedding_size is not None and engines.frame is not None:
+            seen = inputs[PRESENCE][:, _ORDER["video"]] > 0 if PRESENCE in inputs else np.ones(len(values), bool)
+            values = _encode(engines.frame, values, seen, spec.video.embedding_size)
+        feeds[spec.name] = values
+    heads = engines.scene.infer(feeds)
+    return {output.name: heads[output.name] for output in manifest.outputs}
+
+
+def _encode(encoder: Engine, frames: Floats, seen: NDArray[np.bool_], size: int) -> Floats:
+    """[n, n_frames, 3, height, width] to [n, n_frames, size]; zeros in windows without a picture, as in the runtime."""
+    encoded = np.zeros((*frames.shape[:2], size), np.float32)
+    images = frames[seen].reshape(-1, *frames.shape[2:])
+    batches = [images[first : first + _ENCODED] for first in range(0, len(images), _ENCODED)]
+    if batches:
+        parts = [encoder.infer({FRAME_INPUT: batch})[FRAME_OUTPUT] for batch in batches]
+        encoded[seen] = np.concatenate(parts).reshape(-1, *encoded.shape[1:])
+    return encoded
+
+
+def _by_name(manifest: Manifest) -> dict[str, InputSpec]:
+    """A bundle's inputs by the trainer's names, in the manifest's order."""
+    specs: dict[str, InputSpec] = {}
+    for spec in manifest.inputs:
+        name = PRESENCE if spec.presence is not None else FRAMES
+        if spec.audio is not None:
+            name = WAVEFORM if isinstance(spec.audio.feature, WaveformFeature) else FEATURES
+        if name in specs:
+            raise DataError(
+                f"bundle {manifest.name}: expected one input of {name}, got {specs[name].name}, {spec.name}"
+            )
+        specs[name] = spec
+    return specs

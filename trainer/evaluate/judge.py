@@ -1,0 +1,120 @@
+"""Logits to figures: what a network's answers are worth once temperatures and thresholds are settled.
+
+Temperatures and thresholds come from a run's held-out clips, or from the manifest of a bundle; figures from any clips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from engines.manifest import Manifest, SmoothingSpec
+from trainer.clip_run import ClipRun
+from trainer.evaluate.answers import WHOLE
+from trainer.evaluate.metrics import Vector, confusion_counts, reliability, softmax
+from trainer.evaluate.protocol import (
+    OUTPUT_OF,
+    Segments,
+    breakdown,
+    chance,
+    condition_figures,
+    fit_temperatures,
+    group_accuracy,
+    place,
+    score,
+)
+from trainer.evaluate.thresholds import choose_thresholds, measure_thresholds, smooth_clips
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What makes answers of logits."""
+
+    labels: tuple[str, ...]
+    """Scenes, in order of the logits."""
+    groups: tuple[tuple[int, ...], ...]
+    """Positions of each group's labels."""
+    window_seconds: float
+    """Length of a segment."""
+    smoothing: SmoothingSpec
+    """The runtime's filter."""
+    temperatures: dict[str, float]
+    """A temperature an output."""
+    thresholds: dict[str, float]
+    """"scene", and "group" where there are groups; and what `choose_thresholds` knows of them."""
+
+    def smoothed(self, segments: Segments) -> Vector:
+        """[n_segments, n_labels] what the runtime's filter makes of the segments, each clip a stream of its own."""
+        probabilities = softmax(segments.logits[WHOLE], self.temperatures[OUTPUT_OF[WHOLE]])
+        return smooth_clips(probabilities, segments.clips, self.smoothing, self.window_seconds, self.window_seconds)
+
+
+def judge_of_run(run: ClipRun, held_out: Segments) -> Judge:
+    """Temperatures, and thresholds for the precision that is asked for, from clips that were held out for them."""
+    groups = tuple(tuple(run.labels.index(label) for label in members) for members in run.groups.values())
+    window, smoothing = run.config.window.seconds, run.config.smoothing
+    plain = Judge(run.labels, groups, window, smoothing, fit_temperatures(held_out), {})
+    thresholds = choose_thresholds(
+        plain.smoothed(held_out), held_out.targets, held_out.clips, groups, run.config.evaluate.precision
+    )
+    return Judge(run.labels, groups, window, smoothing, plain.temperatures, thresholds)
+
+
+def judge_of_bundle(manifest: Manifest) -> Judge:
+    """What a bundle says of itself."""
+    groups = tuple(tuple(manifest.labels.index(label) for label in members) for members in manifest.groups.values())
+    temperatures: dict[str, float] = {output.name: output.temperature for output in manifest.outputs}
+    if manifest.presence_input is not None:  # fused answers whatever is missing
+        temperatures |= dict.fromkeys(manifest.modalities, temperatures[OUTPUT_OF[WHOLE]])
+    thresholds = {"scene": manifest.thresholds.scene} | ({"group": manifest.thresholds.group} if groups else {})
+    return Judge(manifest.labels, groups, manifest.window.seconds, manifest.smoothing, temperatures, thresholds)
+
+
+def judge_segments(judge: Judge, segments: Segments) -> dict[str, Any]:
+    """Every figure of some segments: see `trainer.evaluate.report.write_clip_report`."""
+    whole = softmax(segments.logits[WHOLE], judge.temperatures[OUTPUT_OF[WHOLE]])
+    smoothed = judge.smoothed(segments)
+    return {
+        "labels": list(judge.labels),
+        "segment_seconds": judge.window_seconds,
+        "n_segments": len(segments.clips),
+        "n_clips": segments.n_clips,
+        "n_locations": len(segments.names("place")[1]),
+        "chance": chance(len(judge.labels)),
+        "temperatures": judge.temperatures,
+        "thresholds": judge.thresholds,
+        "thresholds_evaluated": measure_thresholds(
+            smoothed, segments.targets, segments.clips, judge.groups, judge.thresholds
+        ),
+        "conditions": {name: condition_figures(segments, name, judge.temperatures) for name in segments.logits},
+        "smoothed": score(smoothed, segments.targets),
+        "group_accuracy": group_accuracy(whole, segments.targets, judge.groups),
+        **_breakdowns(judge, segments, whole),
+        "confusion": confusion_counts(whole, segments.targets, len(judge.labels)).tolist(),
+        "reliability": _reliability(segments, whole),
+    }
+
+
+def _breakdowns(judge: Judge, segments: Segments, probabilities: Vector) -> dict[str, Any]:
+    """Figures by scene, city, location and device; empty where the corpus does not say."""
+    scenes: dict[str, set[str]] = {}
+    for index in set(segments.clips.tolist()):
+        scenes.setdefault(place(segments.entries[index]), set()).add(segments.entries[index].label)
+    by_location = breakdown(segments, probabilities, "place")
+    tables = {
+        "by_class": breakdown(segments, probabilities, "label", judge.labels),
+        "by_city": breakdown(segments, probabilities, "city"),
+        "by_location": {name: row | {"scenes": sorted(scenes[name])} for name, row in by_location.items()},
+        "by_device": breakdown(segments, probabilities, "device"),
+    }
+    return {name: {} if set(rows) == {""} else rows for name, rows in tables.items()}
+
+
+def _reliability(segments: Segments, calibrated: Vector) -> dict[str, dict[str, list[float]]]:
+    """Bins of confidence before and after calibration: see `trainer.evaluate.metrics.reliability`."""
+    names = ("share", "confidence", "accuracy")
+    both = {"uncalibrated": softmax(segments.logits[WHOLE]), "calibrated": calibrated}
+    return {
+        name: dict(zip(names, (part.tolist() for part in reliability(part, segments.targets)), strict=True))
+        for name, part in both.items()
+    }

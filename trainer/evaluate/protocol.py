@@ -1,0 +1,245 @@
+"""The protocol of DCASE 2021 task 1B: every second of every clip is one decision; and the same ten seconds together.
+
+Figures over segments are the challenge's: log loss (natural logarithm) ranks, accuracy stands beside it. Both are given
+over all segments and as the mean over scenes ("macro"), as the challenge's baseline prints them; macro accuracy is what
+scikit-learn calls balanced. Scenes without a segment are left out of macro means and are None by themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trainer.errors import RunError
+from trainer.evaluate.answers import WHOLE, Answers
+from trainer.evaluate.metrics import (
+    Integers,
+    Vector,
+    accuracy,
+    brier_score,
+    calibration_error,
+    clip_means,
+    fit_temperature,
+    log_loss,
+    losses,
+    means_of,
+    recording_probabilities,
+    softmax,
+)
+from trainer.evaluate.thresholds import best_groups
+
+if TYPE_CHECKING:
+    from trainer.clip_run import ClipEntry
+
+OUTPUT_OF = {WHOLE: "fused"}
+"""The output a condition's temperature belongs to; other conditions bear their output's name."""
+_DRAWS = 1000
+"""Resamples of a bootstrap: the ends of its interval are then known to about a thirtieth of its length."""
+_CONFIDENCE = (2.5, 97.5)
+"""Percentiles of its ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """What a network said of the segments of some clips, and what they are."""
+
+    logits: Mapping[str, Vector]
+    """[n_segments, n_labels] a condition; "whole" first."""
+    targets: Integers
+    """[n_segments] position of each one's scene among the labels."""
+    clips: Integers
+    """[n_segments] position of each one's clip in `entries`."""
+    entries: tuple[ClipEntry, ...]
+    """The clips of the run."""
+
+    @property
+    def n_clips(self) -> int:
+        """Clips that have segments."""
+        return len(np.unique(self.clips))
+
+    def names(self, of: str) -> tuple[Integers, list[str]]:
+        """[n_segments] number of each one's "label", "city", "place" or "device", and these by number."""
+        column = [place(entry) if of == "place" else str(getattr(entry, of)) for entry in self.entries]
+        names = sorted({column[index] for index in np.unique(self.clips)})
+        number = {name: index for index, name in enumerate(names)}
+        return np.array([number.get(name, -1) for name in column], np.int64)[self.clips], names
+
+
+def place(entry: ClipEntry) -> str:
+    """City and location as one name, unique in a corpus: what a network may know, or must not."""
+    return f"{entry.city}-{entry.location}" if entry.city else entry.location
+
+
+def gather_segments(
+    answers: Answers, entries: Sequence[ClipEntry], labels: Sequence[str], where: Path | str
+) -> Segments:
+    """Join answers with what the clips are.
+
+    Args:
+        answers: What a network said.
+        entries: The clips of the run; `answers.clips` are positions in it.
+        labels: Scenes in order of the logits.
+        where: What messages begin with.
+
+    Raises:
+        RunError: The answers are empty, not finite, or of other clips or labels.
+    """
+    clips = answers.clips
+    if clips.ndim != 1 or not np.issubdtype(clips.dtype, np.integer) or len(clips) == 0:
+        raise RunError(f"{where}: expected a clip's position a segment, got none; evaluate the network again")
+    if clips.min() < 0 or clips.max() >= len(entries):
+        raise RunError(
+            f"{where}: expected positions of the run's {len(entries):,} clips, got {int(clips.min())} to "
+            f"{int(clips.max())}; it is of another run"
+        )
+    for condition, logits in answers.logits.items():
+        if logits.shape != (len(clips), len(labels)):
+            raise RunError(
+                f"{where}: expected logits [{len(clips)}, {len(labels)}], got {list(logits.shape)}; "
+                "it is of another run"
+            )
+        bad = ~np.isfinite(logits).all(axis=1)
+        if bad.any():
+            raise RunError(
+                f"{where}: expected numbers, got NaN or infinity in {int(bad.sum()):,} of {len(clips):,} segments "
+                f"({condition}), first in {entries[clips[np.argmax(bad)]].key}; the network diverged: train it anew "
+                "with a lower train.learning_rate"
+            )
+    position = {label: index for index, label in enumerate(labels)}
+    strangers = sorted({entries[index].label for index in np.unique(clips)} - position.keys())
+    if strangers:
+        raise RunError(f"{where}: expected clips of {', '.join(labels)}, got {strangers[0]!r}")
+    targets = np.array([position.get(entry.label, -1) for entry in entries], np.int64)[clips]
+    order = sorted(answers.logits, key=lambda condition: (condition != WHOLE, condition))
+    ordered = {condition: np.asarray(answers.logits[condition], np.float64) for condition in order}
+    return Segments(ordered, targets, clips.astype(np.int64), tuple(entries))
+
+
+def fit_temperatures(segments: Segments) -> dict[str, float]:
+    """The temperature of least log loss for each output, every segment counting alike."""
+    return {
+        OUTPUT_OF.get(condition, condition): fit_temperature(logits, segments.targets)
+        for condition, logits in segments.logits.items()
+    }
+
+
+def score(probabilities: Vector, targets: Integers) -> dict[str, float]:
+    """Every figure of a set of decisions: [n, n_labels] probabilities against [n] scenes."""
+    n_labels = probabilities.shape[1]
+    right = probabilities.argmax(axis=1) == targets
+    return {
+        "accuracy": accuracy(probabilities, targets),
+        "accuracy_macro": float(np.nanmean(means_of(right, targets, n_labels))),
+        "log_loss": log_loss(probabilities, targets),
+        "log_loss_macro": float(np.nanmean(means_of(losses(probabilities, targets), targets, n_labels))),
+        "calibration_error": calibration_error(probabilities, targets),
+        "brier_score": brier_score(probabilities, targets),
+    }
+
+
+def score_clips(probabilities: Vector, targets: Integers, clips: Integers) -> dict[str, dict[str, float]]:
+    """One decision a clip, both ways there are.
+
+    The challenge's baseline decides by the sum of log-probabilities and takes the log loss of the mean probabilities:
+    its 10-s accuracy is that of "mean_log_probability" here, its 10-s log loss that of "mean_probability".
+    """
+    geometric, numbers = recording_probabilities(probabilities, clips)
+    arithmetic, _ = clip_means(probabilities, clips)
+    scenes = np.empty(int(numbers.max()) + 1, np.int64)
+    scenes[clips] = targets
+    return {
+        "mean_log_probability": score(geometric, scenes[numbers]),
+        "mean_probability": score(arithmetic, scenes[numbers]),
+    }
+
+
+def intervals(probabilities: Vector, targets: Integers, locations: Integers) -> dict[str, list[float]] | None:
+    """95 % intervals of accuracy and log loss by a bootstrap of whole locations (Davison & Hinkley 1997, §3.8).
+
+    Segments of a place err together, so that places are drawn, with replacement, as many as there are. A scene that a
+    draw leaves out is left out of that draw's macro means.
+
+    Returns:
+        Lower and upper end a figure; None where there is one location only.
+    """
+    n_locations, n_labels = int(locations.max()) + 1, probabilities.shape[1]
+    if n_locations < 2:
+        return None
+    cells = locations * n_labels + targets
+    columns = (np.ones(len(targets)), probabilities.argmax(axis=1) == targets, losses(probabilities, targets))
+    sums = np.stack([np.bincount(cells, column, minlength=n_locations * n_labels) for column in columns])
+    table = sums.reshape(3, n_locations, n_labels).swapaxes(0, 1).reshape(n_locations, -1)
+    rng = np.random.default_rng(0)
+    even = np.full(n_locations, 1 / n_locations)
+    drawn = np.stack([rng.multinomial(n_locations, even) @ table for _ in range(_DRAWS)]).reshape(_DRAWS, 3, n_labels)
+    counts, right, loss = drawn[:, 0], drawn[:, 1], drawn[:, 2]
+    there = counts > 0
+    within = np.where(there, counts, 1)
+    draws = {
+        "accuracy": right.sum(axis=1) / counts.sum(axis=1),
+        "accuracy_macro": (right / within).sum(axis=1) / there.sum(axis=1),
+        "log_loss": loss.sum(axis=1) / counts.sum(axis=1),
+        "log_loss_macro": (loss / within).sum(axis=1) / there.sum(axis=1),
+    }
+    return {name: np.percentile(values, _CONFIDENCE).tolist() for name, values in draws.items()}
+
+
+def condition_figures(segments: Segments, condition: str, temperatures: Mapping[str, float]) -> dict[str, Any]:
+    """Figures of one condition: over segments, calibrated and not, and over clips.
+
+    Returns:
+        "calibrated" (with "interval"), "uncalibrated", "clips"; and, where a modality is missing, "fused_temperature":
+        what networks with presence flags answer in a bundle, whose one temperature is that of `fused`.
+    """
+    logits, targets = segments.logits[condition], segments.targets
+    calibrated = softmax(logits, temperatures[OUTPUT_OF.get(condition, condition)])
+    locations, _ = segments.names("place")
+    figures: dict[str, Any] = {
+        "calibrated": score(calibrated, targets) | {"interval": intervals(calibrated, targets, locations)},
+        "uncalibrated": score(softmax(logits), targets),
+        "clips": score_clips(calibrated, targets, segments.clips),
+    }
+    if condition != WHOLE:
+        figures["fused_temperature"] = score(softmax(logits, temperatures[OUTPUT_OF[WHOLE]]), targets)
+    return figures
+
+
+def breakdown(
+    segments: Segments, probabilities: Vector, of: str, names: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Accuracy, log loss and counts by "label", "city", "place" or "device".
+
+    Args:
+        segments: What was answered, and of which clips.
+        probabilities: [n_segments, n_labels].
+        of: What to divide by.
+        names: What to list, in this order, with None where there is no segment; None: all there are.
+    """
+    members, present = segments.names(of)
+    right = probabilities.argmax(axis=1) == segments.targets
+    n = len(present)
+    columns = (means_of(right, members, n), means_of(losses(probabilities, segments.targets), members, n))
+    clips = np.unique(np.stack([members, segments.clips]), axis=1)[0]
+    places = np.unique(np.stack([members, segments.names("place")[0]]), axis=1)[0]
+    counts = [np.bincount(rows, minlength=n).tolist() for rows in (members, clips, places)]
+    rows = {
+        name: dict(zip(("accuracy", "log_loss", "n_segments", "n_clips", "n_locations"), row, strict=True))
+        for name, row in zip(present, zip(*(column.tolist() for column in columns), *counts, strict=True), strict=True)
+    }
+    empty = {"accuracy": None, "log_loss": None, "n_segments": 0, "n_clips": 0, "n_locations": 0}
+    return {name: rows.get(name, dict(empty)) for name in (present if names is None else names)}
+
+
+def chance(n_labels: int) -> dict[str, float]:
+    """What a network gets that knows nothing and says so."""
+    return {"accuracy": 1 / n_labels, "log_loss": math.log(n_labels)}
+
+
+def group_accuracy(probabilities: Vector, targets: Integers, groups: Sequence[Sequence[int]]) -> float | None:
+    """Part of the segments whose best group, a sum over its labels, holds the scene; None where there are no groups."""
+    return float(best_groups(probabilities, targets, groups)[1].mean()) if groups else None

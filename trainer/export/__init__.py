@@ -1,0 +1,1 @@
+"""Export: from a finished run to a bundle."""

@@ -1,0 +1,262 @@
+"""The model card of a run on prepared clips: what it is, was made of, gets right and gets wrong; generated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engines.manifest import AudioInput, GammatoneFeature, LogMelFeature, Precision, VideoInput
+from trainer.clip_run import CALIBRATION, ClipRun
+from trainer.config import Config, TrainConfig
+from trainer.data.clips import EVALUATE, TRAIN, VALIDATION
+from trainer.evaluate.protocol import place
+from trainer.evaluate.tables import Table, card_tables, loss, percent, table_to_markdown
+from trainer.export.precision_table import precision_table
+from trainer.export.precisions import Cost
+from trainer.fit.trained import Trained
+
+_SPLITS = (TRAIN, VALIDATION, CALIBRATION, EVALUATE)
+
+
+def write_clip_card(
+    run: ClipRun, report: Mapping[str, Any], trained: Trained, costs: Sequence[Cost], left_out: Mapping[Precision, str]
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        run: A finished run.
+        report: Its figures.
+        trained: Its network.
+        costs: What each precision costs, float32 first.
+        left_out: Precisions that are not in the bundle, and why.
+    """
+    tables = [*card_tables(report), precision_table(costs, left_out, held_out=True)]
+    sections = [
+        _what(run, trained, costs),
+        _data(run),
+        _summary(report),
+        *(table_to_markdown(table) for table in tables),
+        _limits(run, report, trained),
+        _made(run, trained),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _what(run: ClipRun, trained: Trained, costs: Sequence[Cost]) -> str:
+    """Name, purpose, shape."""
+    config, n_parameters = run.config, sum(parameter.numel() for parameter in trained.network.parameters())
+    inputs, scene, frame = trained.inputs, costs[0].scene, costs[0].frame
+    sounds = [_sound(audio) for audio in (inputs.audio, inputs.waveform) if audio is not None]
+    times = f"p50 {scene.p50_seconds * 1e3:.2f} ms, p95 {scene.p95_seconds * 1e3:.2f} ms, features not included"
+    if frame is not None:
+        times += f"; one frame p50 {frame.p50_seconds * 1e3:.2f} ms, encoded once"
+    rows = [
+        ("scenes", ", ".join(run.labels)),
+        ("groups", "; ".join(f"{group}: {', '.join(members)}" for group, members in run.groups.items()) or "none"),
+        ("judges", f"windows of {config.window.seconds:g} s"),
+        *([("listens to", " and ".join(sounds))] if sounds else []),
+        *([("looks at", _picture(inputs.video))] if inputs.video is not None else []),
+        ("answers by", ", ".join(trained.system.outputs)),
+        ("network", f"`{config.model.name}`, {n_parameters:,} parameters"),
+        ("one window, ONNX Runtime, one x86-64 core", times),
+        ("licence of the weights", f"{config.bundle.licence}; the data have their own terms, below"),
+    ]
+    table = "\n".join(f"| {name} | {_escaped(text)} |" for name, text in rows)
+    return f"# {config.name} {config.bundle.version}\n\n{config.bundle.description}\n\n| | |\n|---|---|\n{table}"
+
+
+def _sound(audio: AudioInput) -> str:
+    """An input made of samples, in words."""
+    feature = audio.feature
+    what = "samples"
+    if isinstance(feature, LogMelFeature):
+        what = f"{feature.n_mels} mel bands every {1e3 * feature.hop_length / audio.sample_rate:.3g} ms"
+    elif isinstance(feature, GammatoneFeature):
+        what = f"{feature.n_bands} gammatone bands every {1e3 * feature.hop_length / audio.sample_rate:.3g} ms"
+    channels = {"mono": "mono sound", "left,right": "stereo sound"}.get(audio.channels, "left, right, their difference")
+    return f"{channels}, {audio.sample_rate / 1000:g} kHz, {what}"
+
+
+def _picture(video: VideoInput) -> str:
+    """An input made of frames, in words."""
+    times = ", ".join(f"{time:g}" for time in video.frame_times_seconds)
+    age = f"at most {video.max_age_seconds:g} s old"
+    return f"frames of {video.width} × {video.height} at {times} s of each window, {age}"
+
+
+def _data(run: ClipRun) -> str:
+    """The corpus, its terms, and how it was divided."""
+    rows = []
+    for split in _SPLITS:
+        clips = [clip for clip in run.clips if clip.split == split]
+        if clips:
+            cities = sorted({clip.city for clip in clips if clip.city})
+            seconds = sum(clip.seconds for clip in clips)
+            rows.append(
+                (
+                    f"{split}: {_use(run, split)}",
+                    f"{len(clips):,}",
+                    f"{len({place(clip) for clip in clips}):,}",
+                    f"{seconds / 3600:.2f}" if seconds >= 360 else f"{seconds / 3600:.3f}",
+                    ", ".join(cities) or "–",
+                )
+            )
+    note = f"No location is in two of them. The corpus: {run.corpus}. Its terms: {run.licence}."
+    return table_to_markdown(Table("Clips", ("split", "clips", "locations", "hours", "cities"), tuple(rows), note))
+
+
+def _use(run: ClipRun, split: str) -> str:
+    """What a split is for."""
+    chooses = run.config.train.select == "best" or run.config.train.stop_epochs is not None
+    fits = "temperatures and thresholds"
+    watched = "chose the epoch" if chooses else "watched while training"
+    return {
+        TRAIN: "trained on",
+        VALIDATION: watched if run.numbers(CALIBRATION) else f"{watched}, {fits}",
+        CALIBRATION: fits,
+        EVALUATE: "the figures below",
+    }[split]
+
+
+def _summary(report: Mapping[str, Any]) -> str:
+    """The figures that are asked for first, in sentences."""
+    whole = report["conditions"]["whole"]
+    one, clips = whole["calibrated"], whole["clips"]["mean_log_probability"]
+    sentences = [
+        f"Clips it never saw, at locations it never saw: of {report['n_segments']:,} windows of "
+        f"{report['segment_seconds']:g} s it names {percent(one['accuracy'])} rightly (chance "
+        f"{percent(report['chance']['accuracy'])}), with a log loss of {loss(one['log_loss'])} (chance "
+        f"{loss(report['chance']['log_loss'])})."
+    ]
+    if report["n_segments"] != report["n_clips"]:
+        sentences.append(
+            f"A clip's windows together: {percent(clips['accuracy'])} of {report['n_clips']:,} clips, log loss "
+            f"{loss(clips['log_loss'])}."
+        )
+    for name, words in (("audio", "By sound alone"), ("video", "By the picture alone")):
+        if name in report["conditions"]:
+            alone = report["conditions"][name]["calibrated"]
+            sentences.append(f"{words}: {percent(alone['accuracy'])}, log loss {loss(alone['log_loss'])}.")
+    if report["group_accuracy"] is not None:
+        sentences.append(f"The right group: {percent(report['group_accuracy'])} of the windows.")
+    return "## How good it is\n\n" + " ".join(sentences)
+
+
+def _limits(run: ClipRun, report: Mapping[str, Any], trained: Trained) -> str:
+    """What it cannot do."""
+    known = {label for members in run.config.data.groups.values() for label in members}
+    missing = sorted(known - set(run.labels))
+    scenes = {name: row for name, row in report["by_class"].items() if row["accuracy"] is not None}
+    unheard = [name for name, row in scenes.items() if row["accuracy"] <= report["chance"]["accuracy"]]
+    worst = min(scenes, key=lambda name: float(scenes[name]["accuracy"]))
+    cities = sorted({clip.city for clip in run.clips if clip.split == TRAIN and clip.city})
+    lines = [
+        f"It is worst at {worst}: {percent(scenes[worst]['accuracy'])} of its windows.",
+        *([f"It recognises {', '.join(unheard)} no more often than chance would."] if unheard else []),
+        *([f"It knows no {', '.join(missing)}."] if missing else []),
+        *([f"It was trained in {', '.join(cities)}; other cities may look and sound otherwise."] if cities else []),
+        *_missing(trained),
+        "A place that is none of its scenes is named one of them, or `unknown`: it was not trained to tell.",
+        *run.config.bundle.limits,
+    ]
+    return "## What it cannot do\n\n" + "\n".join(f"* {line}" for line in lines)
+
+
+def _missing(trained: Trained) -> list[str]:
+    """What becomes of a window whose sound or picture is missing."""
+    system = trained.system
+    if "presence" in system.inputs:
+        return ["With sound or picture missing it answers by the other one, less surely."]
+    if trained.inputs.sound is None or trained.inputs.video is None:
+        return []
+    alone = [name for name in ("audio", "video") if name in system.outputs]
+    if alone:
+        return [f"With a modality missing its head for the other one answers ({', '.join(alone)})."]
+    return ["It needs both sound and picture: with one of them missing the answer is `unknown`."]
+
+
+def _made(run: ClipRun, trained: Trained) -> str:
+    """How it was trained, and with what."""
+    import onnxruntime
+    import torch
+
+    from ascstream import __version__
+
+    config, train = run.config, run.config.train
+    epochs = len(trained.history)
+    last = trained.history[-1].validation_loss if trained.history else None
+    steps = [
+        f"{epochs} epochs of {train.windows_per_epoch:,} windows, batches of {train.batch_size}",
+        f"{train.optimizer}, {train.schedule} schedule, peak rate {train.learning_rate:g}, weight decay "
+        f"{train.weight_decay:g}, label smoothing {train.label_smoothing:g}",
+        f"averaged weights (decay {train.average_decay:g}) of {_kept(train)}",
+        *([f"{len(train.steps)} steps, part by part"] if train.steps else []),
+        *([_taught(train)] if train.distil is not None else []),
+        *([f"weights to begin with: `{config.model.weights}`"] if config.model.weights else []),
+        *([_sentences(run)] if config.model.name == "clip_zero_shot" else []),
+        *([f"frozen: {', '.join(config.model.freeze)}"] if config.model.freeze else []),
+        f"in training, by chance: {'; '.join(_augmented(config))}",
+        *([f"last validation log loss {loss(last)}"] if last is not None and math.isfinite(last) else []),
+        f"seed {config.seed}",
+        f"ascstream {__version__}, PyTorch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}",
+    ]
+    lines = "\n".join(f"* {step}" for step in steps)
+    name = f"configs/{config.name.replace('-', '_')}.toml"
+    return f"""## How it was made
+
+{lines}
+
+    trainer fit {name} --data FOLDER && trainer export --data FOLDER"""
+
+
+def _sentences(run: ClipRun) -> str:
+    """What a zero-shot head compares a picture with."""
+    from trainer.models.clip import prompts
+
+    return f"the embedding of a sentence a scene; those this project suggests: {'; '.join(prompts(run.labels))}"
+
+
+def _kept(train: TrainConfig) -> str:
+    """Which epoch's weights these are."""
+    return "the last epoch" if train.select == "last" else "the epoch of the lowest validation loss"
+
+
+def _taught(train: TrainConfig) -> str:
+    """The teacher."""
+    distil = train.distil
+    if distil is None:
+        return ""
+    return f"taught by `{distil.teacher}` (weight {distil.weight:g}, temperature {distil.temperature:g})"
+
+
+def _augmented(config: Config) -> list[str]:
+    """What was done to windows in training."""
+    augment = config.augment
+    heard = config.inputs.sound is not None
+    both = heard and config.video is not None
+    sound = [
+        (augment.gain_db, f"gain of ±{augment.gain_db:g} dB"),
+        (augment.tilt_probability, f"a smooth tilt of {augment.tilt_db:g} dB ({percent(augment.tilt_probability)})"),
+        (augment.lowpass_probability, f"a low-pass ({percent(augment.lowpass_probability)})"),
+        (augment.noise_probability, f"noise ({percent(augment.noise_probability)})"),
+        (augment.mix_probability, f"another clip of the scene on top ({percent(augment.mix_probability)})"),
+        (augment.style_probability, f"frequency-wise MixStyle ({percent(augment.style_probability)})"),
+    ]
+    seen = [
+        (augment.flip_probability, f"frames mirrored ({percent(augment.flip_probability)})"),
+        (augment.crop_scale < 1, f"crops of {percent(augment.crop_scale)} of the sides and more"),
+        (augment.colour, f"colours ±{percent(augment.colour)}"),
+    ]
+    missing = [
+        (augment.drop_audio, f"sound missing ({percent(augment.drop_audio)})"),
+        (augment.drop_video, f"picture missing ({percent(augment.drop_video)})"),
+    ]
+    chances = [*(sound if heard else []), *(seen if config.video is not None else []), *(missing if both else [])]
+    words = [words for chance, words in chances if chance]
+    return [*words, *([f"mixup (α = {augment.mixup:g})"] if augment.mixup else [])] or ["nothing"]
+
+
+def _escaped(text: str) -> str:
+    """Text that stays inside a table's cell."""
+    return text.replace("|", "\\|")

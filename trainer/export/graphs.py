@@ -1,0 +1,124 @@
+"""A trained network as the graphs of a bundle: traced, answered by both, compared; refused where they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engines.base import Engine
+from engines.check import BATCHES, GoldenGraph
+from engines.manifest import FRAME_GRAPH, FRAME_INPUT, FRAME_OUTPUT, SCENE_GRAPH, GraphName, InputSpec
+from engines.ort import OrtEngine
+from trainer.data.augment import Floats
+from trainer.errors import ExportError
+from trainer.evaluate.metrics import softmax
+from trainer.inputs import EMBEDDINGS, FEATURES, FRAMES, PRESENCE, WAVEFORM, Inputs
+from trainer.models.graph import export_graph
+from trainer.models.systems import Deployed, System, deploy, run_network
+
+_TOLERANCE = 1e-5
+"""Largest difference of a probability between a network and its graph."""
+_RELATIVE = 2e-6
+"""Largest difference of a logit or an embedding, by the largest of them: what float32 allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkGraphs:
+    """A network in float32, and what it must answer."""
+
+    graphs: Mapping[GraphName, bytes]
+    """The scene graph, and the frame graph where frames are encoded apart."""
+    golden: Mapping[GraphName, GoldenGraph]
+    """Cases and what PyTorch made of them."""
+    inputs: tuple[InputSpec, ...]
+    """The scene graph's, in order."""
+    outputs: tuple[str, ...]
+    """Its heads."""
+
+
+def trace_network(system: System, network: nn.Module, inputs: Inputs, cases: Mapping[str, Floats]) -> NetworkGraphs:
+    """Write a network as graphs, and see that they answer as it does.
+
+    Args:
+        system: What the network is.
+        network: In evaluation mode.
+        inputs: What it takes, statistics filled in.
+        cases: [N_CASES, …] of each of its inputs.
+
+    Raises:
+        ExportError: A graph answers differently.
+    """
+    deployed = deploy(system, network)
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in cases.items()}
+    graphs: dict[GraphName, bytes] = {}
+    golden: dict[GraphName, GoldenGraph] = {}
+    judge = network.eval()
+    if deployed.encoder is not None:
+        frames = tensors.pop(FRAMES)
+        with torch.no_grad():
+            tensors[EMBEDDINGS] = torch.stack([deployed.encoder(part) for part in frames])
+        images = frames[:, 0]
+        graphs[FRAME_GRAPH] = export_graph(deployed.encoder, {FRAME_INPUT: images[:2]}, [FRAME_OUTPUT])
+        answers = {FRAME_OUTPUT: _array(tensors[EMBEDDINGS][:, 0])}
+        golden[FRAME_GRAPH] = GoldenGraph({FRAME_INPUT: _array(images)}, answers)
+        judge = network.get_submodule("scene")  # no frame is encoded twice
+    with torch.no_grad():
+        logits = {name: _array(part) for name, part in run_network(system, judge, tensors).items()}
+    feeds = {name: tensors[name] for name in deployed.scene_inputs}
+    graphs[SCENE_GRAPH] = export_graph(deployed.scene, {name: part[:2] for name, part in feeds.items()}, system.outputs)
+    golden[SCENE_GRAPH] = GoldenGraph({name: _array(part) for name, part in feeds.items()}, logits)
+    for name, graph in graphs.items():
+        with OrtEngine(graph, name=name) as engine:
+            check_answers(engine, golden[name])
+    size = tensors[EMBEDDINGS].shape[2] if EMBEDDINGS in tensors else None
+    return NetworkGraphs(graphs, golden, _specs(deployed, inputs, size), system.outputs)
+
+
+def check_answers(engine: Engine, golden: GoldenGraph) -> None:
+    """Compare a float32 graph with its network in batches of 1, 2 and 5.
+
+    Raises:
+        ExportError: A probability differs by more than 1e-5, or a number by more than 2e-6 of the largest.
+    """
+    start = 0
+    for size in BATCHES:
+        part = slice(start, start + size)
+        answers = engine.infer({name: array[part] for name, array in golden.feeds.items()})
+        for name, expected in golden.answers.items():
+            largest = float(np.abs(expected).max())
+            _check(engine.name, name, size, np.abs(answers[name] - expected[part]), _RELATIVE * max(largest, 1.0))
+            if engine.name == SCENE_GRAPH:
+                distance = np.abs(softmax(answers[name]) - softmax(expected[part]))
+                _check(engine.name, name, size, distance, _TOLERANCE)
+        start += size
+
+
+def _check(graph: str, output: str, size: int, distances: np.ndarray, allowed: float) -> None:
+    """Refuse what is further away than allowed, NaN too."""
+    difference = float(distances.max())
+    if not difference <= allowed:
+        raise ExportError(
+            f"{graph}: expected the network's answers within {allowed:.3g} in a batch of {size}, "
+            f"got a difference of {difference:.3g} in {output}; nothing was written"
+        )
+
+
+def _specs(deployed: Deployed, inputs: Inputs, embedding_size: int | None) -> tuple[InputSpec, ...]:
+    """The manifest's description of the scene graph's inputs."""
+    known: dict[str, InputSpec] = {PRESENCE: InputSpec(PRESENCE, presence=("audio", "video"))}
+    for name, audio in ((FEATURES, inputs.audio), (WAVEFORM, inputs.waveform)):
+        if audio is not None:
+            known[name] = InputSpec(name, audio=audio)
+    if inputs.video is not None:
+        known[FRAMES] = InputSpec(FRAMES, video=inputs.video)
+        known[EMBEDDINGS] = InputSpec(EMBEDDINGS, video=replace(inputs.video, embedding_size=embedding_size))
+    return tuple(known[name] for name in deployed.scene_inputs)
+
+
+def _array(tensor: Tensor) -> Floats:
+    """A tensor's numbers."""
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())

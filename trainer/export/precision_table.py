@@ -1,0 +1,55 @@
+"""What each precision of a bundle costs, as a table: for the card and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from engines.manifest import Precision
+from trainer.evaluate.tables import Table
+from trainer.export.precisions import Cost
+
+
+def precision_table(costs: Sequence[Cost], left_out: Mapping[Precision, str], *, held_out: bool) -> Table:
+    """A row a precision.
+
+    Args:
+        costs: What was measured, float32 first.
+        left_out: Precisions that are not there, and why.
+        held_out: Whether accuracy and log loss are of clips the network never saw.
+    """
+    rows = [_row(cost, costs[0]) for cost in costs]
+    head = [
+        "precision", "size", "one window", "one frame", "Δ logit", "Δ probability", "accuracy", "log loss", "Δ log loss"
+    ]  # fmt: skip
+    if costs[0].frame is None:
+        at = head.index("one frame")
+        head.pop(at)
+        rows = [(*row[:at], *row[at + 1 :]) for row in rows]
+    clips = "clips it never saw" if held_out else "recordings it was trained on: only the differences say something"
+    notes = [
+        "Times: ONNX Runtime, one x86-64 core, p50, without features. Δ: largest difference to PyTorch's answers on",
+        "the golden cases; Δ log loss: to float32's. float16 is timed as it is, and judged with every tensor rounded",
+        f"as an accelerator rounds it. Accuracy and log loss: {costs[0].n_windows:,} windows of {clips}.",
+    ]
+    notes += [f"Not in the bundle: {reason}." for reason in left_out.values()]
+    return Table("Precisions", tuple(head), tuple(rows), " ".join(notes))
+
+
+def _row(cost: Cost, reference: Cost) -> tuple[str, ...]:
+    """One precision."""
+    return (
+        cost.precision,
+        _size(cost.n_bytes),
+        f"{cost.scene.p50_seconds * 1e3:.2f} ms",
+        "–" if cost.frame is None else f"{cost.frame.p50_seconds * 1e3:.2f} ms",
+        f"{cost.logit_difference:.1g}",
+        f"{cost.probability_difference:.1g}",
+        f"{100 * cost.accuracy:.1f} %",
+        f"{cost.log_loss:.3f}",
+        "–" if cost is reference else f"{round(cost.log_loss - reference.log_loss, 4) + 0:+.4f}",
+    )
+
+
+def _size(n_bytes: int) -> str:
+    """In KiB, or in MiB from ten of those on."""
+    return f"{n_bytes / 1024:,.0f} KiB" if n_bytes < 10 << 20 else f"{n_bytes / (1 << 20):,.0f} MiB"

@@ -1,0 +1,1 @@
+"""Training: from recordings or prepared clips to a finished run."""

@@ -1,0 +1,168 @@
+"""From a prepared corpus to a finished run: divide, train one network, keep what it says of unseen clips, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.clip_run import (
+    NETWORK,
+    SETS,
+    ClipEntry,
+    ClipRun,
+    answers_path,
+    start_clip_run,
+)
+from trainer.config import Config
+from trainer.data.audio import load_responses
+from trainer.data.clips import TRAIN, VALIDATION
+from trainer.data.divide import divide
+from trainer.data.prepared import Prepared, open_prepared
+from trainer.data.segments import Answer, SegmentReader, mean_log_loss
+from trainer.data.store import ClipStore
+from trainer.data.windows import WindowSampler
+from trainer.evaluate.answers import WHOLE, save_answers
+from trainer.evaluate.report import write_clip_report
+from trainer.fit.distributed import join_group
+from trainer.fit.loop import Trained, fit_network
+from trainer.inputs import Inputs
+from trainer.models.systems import System, check_inputs
+
+EpochHook = Callable[[int, float, float], object]
+"""Called with the number of epochs done, the last one's mean training loss, and its log loss on validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a training on prepared clips needs, checked; nothing is written yet."""
+
+    config: Config
+    """What to do."""
+    system: System
+    """The network."""
+    labels: tuple[str, ...]
+    """Scenes, in order of the logits."""
+    clips: tuple[ClipEntry, ...]
+    """What each clip is for, in order of the store."""
+    store: ClipStore
+    """What reads them."""
+    data: WindowSampler
+    """Windows to train on."""
+    corpus: str
+    """What cards call the corpus."""
+    licence: str
+    """Its terms."""
+
+    def numbers(self, split: str) -> list[int]:
+        """Positions of the clips of a split."""
+        return [number for number, clip in enumerate(self.clips) if clip.split == split]
+
+    def targets(self, numbers: Sequence[int]) -> list[int]:
+        """Position in `labels` of each of these clips' scenes."""
+        position = {label: index for index, label in enumerate(self.labels)}
+        return [position[self.clips[number].label] for number in numbers]
+
+    def validate(self, answer: Answer, inputs: Inputs) -> float:
+        """Mean log loss over the validation clips' segments."""
+        reader = SegmentReader(self.store, inputs, self.config, self.system.inputs)
+        owners, starts = reader.segments(self.numbers(VALIDATION))
+        logits = reader.logits(owners, starts, answer, alone=False)[WHOLE]
+        return mean_log_loss(logits, self.targets(owners.tolist()))
+
+
+def plan_clips(config: Config, root: Path) -> Plan:
+    """Open the prepared corpus of a configuration, divide it and check everything that can be checked beforehand.
+
+    Args:
+        config: What to do; `data.prepared` names the corpus.
+        root: The data folder.
+
+    Raises:
+        ConfigError: The network does not take the configured inputs, or there is no such fold.
+        DataError: The corpus is missing, broken, prepared for other inputs, or cannot be divided.
+    """
+    system = check_inputs(config)
+    prepared = open_prepared(root / (config.data.prepared or ""))
+    store = prepared.store(config.inputs)
+    clips = _entries(prepared, config)
+    train = [number for number, clip in enumerate(clips) if clip.split == TRAIN]
+    targets = [prepared.labels.index(clips[number].label) for number in train]
+    folder = config.data.impulse_responses
+    wanted = config.inputs.sound is not None and folder is not None
+    filters = load_responses(root / folder, config.inputs.sample_rate) if wanted and folder is not None else []
+    data = WindowSampler(store, train, targets, len(prepared.labels), config, system.inputs, filters)
+    return Plan(config, system, prepared.labels, clips, store, data, prepared.name, prepared.licence)
+
+
+def fit_clips(
+    folder: Path, config: Config, root: Path, *, on_epoch: EpochHook = lambda _epoch, _loss, _validation: None
+) -> ClipRun | None:
+    """Train and evaluate what a configuration asks for, going on where an earlier call stopped.
+
+    Under `torchrun` every process calls this; the first one reads and writes the run's folder, and evaluates.
+
+    Args:
+        folder: The run's folder.
+        config: What to do.
+        root: The data folder.
+        on_epoch: Called after each epoch, in the first process.
+
+    Returns:
+        The finished run; None in processes other than the first.
+
+    Raises:
+        ConfigError, DataError: As `plan_clips`.
+        RunError: The folder holds another run.
+    """
+    with join_group(config.train.device) as group:
+        plan = plan_clips(config, root)
+        group.share(lambda: _start(folder, plan))
+        losses: list[float] = []
+
+        def validate(answer: Answer, inputs: Inputs) -> float:
+            losses.append(plan.validate(answer, inputs))
+            return losses[-1]
+
+        trained = fit_network(
+            config,
+            len(plan.labels),
+            plan.data,
+            folder / NETWORK,
+            validate=validate,
+            root=root,
+            labels=plan.labels,
+            on_epoch=lambda epoch, loss: on_epoch(epoch, loss, losses[-1]),
+        )
+        if not group.is_first:
+            return None
+        run = start_clip_run(folder, config, plan.labels, plan.clips, plan.corpus, plan.licence)
+        _answer(run, plan, trained)
+        write_clip_report(run)
+        return run
+
+
+def _start(folder: Path, plan: Plan) -> bytes:
+    """Make the run's folder; nothing is sent to the other processes but that it is there."""
+    start_clip_run(folder, plan.config, plan.labels, plan.clips, plan.corpus, plan.licence)
+    return b""
+
+
+def _answer(run: ClipRun, plan: Plan, trained: Trained) -> None:
+    """Keep what the network says of every set of clips that is not there yet."""
+    reader = SegmentReader(plan.store, trained.inputs, plan.config, plan.system.inputs)
+    for which, split in SETS.items():
+        path = answers_path(run.folder, which)
+        if path.exists():
+            continue
+        numbers = plan.numbers(split) or plan.numbers(VALIDATION)
+        save_answers(path, reader.answers(numbers, trained.answer))
+
+
+def _entries(prepared: Prepared, config: Config) -> tuple[ClipEntry, ...]:
+    """What each clip is for."""
+    divided = divide(prepared.corpus(), config.data)
+    return tuple(
+        ClipEntry(clip.key, clip.label, clip.city, clip.location, clip.device, part.split, clip.seconds)
+        for clip, part in zip(prepared.clips, divided, strict=True)
+    )

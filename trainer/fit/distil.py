@@ -1,0 +1,236 @@
+"""A teacher: a bundle or a finished run that answers the student's own batches, augmented and mixed as they are.
+
+Knowledge distillation after Hinton, Vinyals and Dean (2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engines.backends import Engines, load_engines
+from engines.bundle import MANIFEST_NAME, open_bundle
+from engines.inputs import WaveformFeature
+from engines.manifest import FRAME_INPUT, FRAME_OUTPUT, Manifest
+from trainer.clip_run import is_clip_run, open_clip_run
+from trainer.config import Config
+from trainer.errors import ConfigError
+from trainer.fit.matching import Change, match_inputs
+from trainer.fit.trained import load_trained
+from trainer.inputs import FEATURES, FRAMES, PRESENCE, WAVEFORM, Inputs
+from trainer.models.systems import MODALITIES, run_network
+from trainer.run import CONFIG, FINAL, open_run
+
+_KEY = "train.distil.teacher"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a teacher says of a batch."""
+
+    logits: Tensor
+    """[n, n_labels], on the training's device."""
+    weights: Tensor
+    """[n] 1; 0 where a modality that it goes by was taken from the window."""
+
+
+class Teacher:
+    """Answers batches of a student's inputs."""
+
+    def __init__(
+        self,
+        answer: Callable[[dict[str, Tensor]], Tensor],
+        changes: Mapping[str, Change],
+        *,
+        takes_presence: bool,
+        device: torch.device,
+    ) -> None:
+        """Take what it is made of; `open_teacher` does."""
+        self._answer = answer
+        self._changes = changes
+        self._takes_presence = takes_presence
+        self._needs = [int(index) for index, heard in enumerate(_modalities(changes)) if heard]
+        self._device = device
+
+    @torch.no_grad()
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Lesson:
+        """What it says.
+
+        Args:
+            inputs: By name, on the CPU.
+
+        Raises:
+            ConfigError: An input that it takes is not among them.
+        """
+        missing = [name for name in self._changes if name not in inputs]
+        if missing:
+            raise ConfigError(f"{_KEY}: expected {missing[0]} in every batch, which it takes, got {', '.join(inputs)}")
+        given = {name: change(inputs[name]) for name, change in self._changes.items()}
+        n_windows = len(next(iter(inputs.values())))
+        presence = inputs.get(PRESENCE, torch.ones(n_windows, len(MODALITIES)))
+        weights = torch.ones(n_windows)
+        if self._takes_presence:
+            given[PRESENCE] = presence
+        else:
+            weights = presence[:, self._needs].prod(dim=1)
+        return Lesson(self._answer(given).to(self._device), weights.to(self._device))
+
+
+def distillation(lesson: Lesson, logits: Tensor, targets: Tensor, temperature: float, label_smoothing: float) -> Tensor:
+    """What the loss gains where the teacher replaces the labels, a window's mean: T²·KL − cross-entropy.
+
+    Args:
+        lesson: What the teacher says.
+        logits: [n, n_labels] of the student.
+        targets: [n, n_labels] its labels.
+        temperature: T; both answers are divided by it.
+        label_smoothing: Of the cross-entropy.
+    """
+    logits = logits.float()
+    smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[1]
+    theirs = functional.log_softmax(lesson.logits / temperature, dim=1)
+    ours = functional.log_softmax(logits / temperature, dim=1)
+    divergence = functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=1)
+    hard = functional.cross_entropy(logits, smoothed, reduction="none")
+    return (lesson.weights * (temperature**2 * divergence - hard)).mean()
+
+
+@contextmanager
+def open_teacher(
+    config: Config, inputs: Inputs, n_labels: int, labels: Sequence[str], root: Path | None, device: torch.device
+) -> Iterator[Teacher | None]:
+    """The configured teacher; None where there is none.
+
+    Args:
+        config: The student's.
+        inputs: What the student takes, statistics included.
+        n_labels: Length of its answers.
+        labels: Their names; empty: not known, and only counted.
+        root: The data folder.
+        device: What the student is trained on.
+
+    Raises:
+        ConfigError: It is neither a bundle nor a run, or has other labels or other inputs; the message names the key.
+        EngineError: The bundle cannot be run.
+        RunError: The run is not finished.
+    """
+    distil = config.train.distil
+    if distil is None:
+        yield None
+        return
+    path = _inside(root or Path(), distil.teacher)
+    with ExitStack() as stack:
+        if (path / MANIFEST_NAME).is_file():
+            yield _bundle_teacher(path, config, inputs, n_labels, labels, device, stack)
+        elif (path / CONFIG).is_file():
+            yield _run_teacher(path, config, inputs, n_labels, labels, device)
+        else:
+            raise ConfigError(f"{_KEY}: expected a bundle or a finished run, got {path}, which is neither")
+
+
+def _bundle_teacher(
+    path: Path,
+    config: Config,
+    inputs: Inputs,
+    n_labels: int,
+    labels: Sequence[str],
+    device: torch.device,
+    stack: ExitStack,
+) -> Teacher:
+    """A bundle's graphs, run by ONNX Runtime on the CPU."""
+    bundle = open_bundle(path)
+    manifest = bundle.manifest
+    _check_labels(path, manifest.labels, n_labels, labels)
+    names = _names(manifest, path)
+    audio = {names[name]: record for name, record in manifest.audio_inputs}
+    video = None if manifest.video_input is None else manifest.video_input[1]
+    theirs = Inputs(audio.get(FEATURES), audio.get(WAVEFORM), video)
+    changes = match_inputs(theirs, inputs, manifest.window.seconds, config.window.seconds, path, _KEY)
+    engines = stack.enter_context(load_engines(bundle, threads=config.train.threads))
+
+    def answer(given: dict[str, Tensor]) -> Tensor:
+        return torch.from_numpy(_infer(engines, manifest, names, {name: x.numpy() for name, x in given.items()}))
+
+    return Teacher(answer, changes, takes_presence=manifest.presence_input is not None, device=device)
+
+
+def _infer(
+    engines: Engines, manifest: Manifest, names: Mapping[str, str], given: Mapping[str, np.ndarray[Any, Any]]
+) -> np.ndarray[Any, Any]:
+    """[n, n_labels] fused logits of a bundle's graphs."""
+    feeds = {}
+    for entry in manifest.inputs:
+        values = given[names[entry.name]]
+        if entry.video is not None and engines.frame is not None:
+            embeddings = engines.frame.infer({FRAME_INPUT: values.reshape(-1, *values.shape[2:])})[FRAME_OUTPUT]
+            values = embeddings.reshape(*values.shape[:2], -1)
+        if entry.presence is not None:
+            values = values[:, [MODALITIES.index(modality) for modality in entry.presence]]
+        feeds[entry.name] = values
+    return engines.scene.infer(feeds)["fused"]
+
+
+def _run_teacher(
+    path: Path, config: Config, inputs: Inputs, n_labels: int, labels: Sequence[str], device: torch.device
+) -> Teacher:
+    """A finished run's network, where the student is trained."""
+    run = open_clip_run(path) if is_clip_run(path) else open_run(path)
+    _check_labels(path, run.labels, n_labels, labels)
+    trained = load_trained(path / "network" if is_clip_run(path) else path / FINAL, len(run.labels), run.config)
+    changes = match_inputs(trained.inputs, inputs, run.config.window.seconds, config.window.seconds, path, _KEY)
+    network = trained.network.to(device)
+
+    def answer(given: dict[str, Tensor]) -> Tensor:
+        moved = {name: values.to(device, non_blocking=True) for name, values in given.items()}
+        return run_network(trained.system, network, moved)[trained.system.outputs[0]]
+
+    return Teacher(answer, changes, takes_presence=PRESENCE in trained.system.inputs, device=device)
+
+
+def _check_labels(path: Path, theirs: Sequence[str], n_labels: int, labels: Sequence[str]) -> None:
+    """Refuse other labels."""
+    if labels and tuple(labels) != tuple(theirs):
+        raise ConfigError(
+            f"{_KEY}: expected the student's labels, {', '.join(labels)}, got {', '.join(theirs)} in {path}"
+        )
+    if len(theirs) != n_labels:
+        raise ConfigError(f"{_KEY}: expected the student's {n_labels} labels, got {len(theirs)} in {path}")
+
+
+def _names(manifest: Manifest, path: Path) -> dict[str, str]:
+    """What the trainer calls each input of a bundle's scene graph."""
+    names: dict[str, str] = {}
+    for entry in manifest.inputs:
+        if entry.audio is not None:
+            name = WAVEFORM if isinstance(entry.audio.feature, WaveformFeature) else FEATURES
+        else:
+            name = FRAMES if entry.video is not None else PRESENCE
+        if name in names.values():
+            raise ConfigError(f"{_KEY}: expected a bundle with one input of {name}, got several in {path}")
+        names[entry.name] = name
+    return names
+
+
+def _modalities(names: Mapping[str, object]) -> tuple[bool, bool]:
+    """Whether sound, and whether pictures, are among some inputs."""
+    return FEATURES in names or WAVEFORM in names, FRAMES in names
+
+
+def _inside(root: Path, name: str) -> Path:
+    """A path in the data folder.
+
+    Raises:
+        ConfigError: It leads out of it.
+    """
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(f"{_KEY}: expected a path inside the data folder {root}, got {name!r}")
+    return path

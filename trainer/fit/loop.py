@@ -1,0 +1,288 @@
+"""The training loop: one network, stage by stage, epoch by epoch, resumable to the same numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines.schema import decode, encode
+from trainer.config import Config
+from trainer.data.augment import Floats
+from trainer.data.batch import TrainingData
+from trainer.errors import RunError, TrainerError
+from trainer.fit.checkpoint import VERSION, check_same, checkpoint_bytes, describe, parse_checkpoint, save_checkpoint
+from trainer.fit.curves import draw_curves, has_matplotlib
+from trainer.fit.distil import Teacher, open_teacher
+from trainer.fit.distributed import Group, join_group, synchronise_norms
+from trainer.fit.history import Epoch, TensorBoard, from_plain, to_plain, write_log
+from trainer.fit.optim import copied
+from trainer.fit.schedules import best_epoch, has_stopped, plateau_rate
+from trainer.fit.stage_training import Feed, Passed, StageTraining
+from trainer.fit.stages import Stage, stages_of
+from trainer.fit.trained import CHECKPOINT, Trained, load_trained, load_weights, restore
+from trainer.inputs import Inputs
+from trainer.models.systems import System, build_network, check_inputs
+
+__all__ = ["CHECKPOINT", "LOG", "Answer", "Trained", "Validate", "fit_network", "load_trained"]
+
+LOG, CURVES, TENSORBOARD = "log.csv", "curves.png", "tensorboard"
+_MEASURE = 0
+"""Stream of random numbers that the input is measured with."""
+_DRAW_SECONDS = 60.0
+"""Time between two drawings of the curves; the last one is drawn in any case."""
+
+Answer: TypeAlias = Callable[[Mapping[str, Floats]], dict[str, Floats]]
+"""Inputs of n windows to logits [n, n_labels] a head."""
+Validate: TypeAlias = Callable[[Answer, Inputs], float]
+"""Mean log loss on the validation split."""
+
+
+def fit_network(
+    config: Config,
+    n_labels: int,
+    data: TrainingData,
+    folder: Path,
+    *,
+    validate: Validate | None = None,
+    root: Path | None = None,
+    labels: Sequence[str] = (),
+    on_epoch: Callable[[int, float], object] = lambda _epoch, _loss: None,
+) -> Trained:
+    """Train a network, going on from the folder's checkpoint if there is one.
+
+    Every epoch draws from random numbers of its own, so that a run that was stopped ends with the same weights. Among
+    several processes the first one alone touches the folder, validates and calls `on_epoch`.
+
+    Args:
+        config: What to do.
+        n_labels: Length of the answers.
+        data: Gives the batches.
+        folder: Where checkpoint, log and curves are kept; its name takes part in the seed.
+        validate: Judges the averaged weights after each epoch, on clips that are neither trained on nor reported on.
+        root: The data folder: pretrained weights and a teacher lie there; None: the working folder.
+        labels: Names of the answers, for the teacher's to be compared with.
+        on_epoch: Called with the number of epochs done and the last one's mean loss.
+
+    Returns:
+        The network on the device that it was trained on.
+
+    Raises:
+        ConfigError: The configuration asks for what cannot be; the message names the key.
+        RunError: The checkpoint is unreadable or of another configuration, or the loss is no number.
+        TrainerError: The disk refuses; the last checkpoint is as it was.
+    """
+    torch.set_num_threads(config.train.threads)
+    system = check_inputs(config)
+    path = folder / CHECKPOINT
+    with join_group(config.train.device) as group:
+        stages = stages_of(config, group.process.count, validated=validate is not None)
+        kept = group.share(lambda: _read(path))
+        state = parse_checkpoint(kept, path) if kept else {}
+        if state:
+            check_same(state, config, n_labels, path)
+        if "weights" not in state:
+            with TensorBoard(folder / TENSORBOARD) as board:
+                fit = _Fit(config, n_labels, system, folder, group, validate, board, on_epoch)
+                state = fit.run(stages, data, state, root, labels)
+        trained = restore(state, n_labels, config, path)
+        trained.network.to(group.device)
+        return trained
+
+
+class _Fit:
+    """One call of `fit_network`."""
+
+    def __init__(
+        self,
+        config: Config,
+        n_labels: int,
+        system: System,
+        folder: Path,
+        group: Group,
+        validate: Validate | None,
+        board: TensorBoard,
+        on_epoch: Callable[[int, float], object],
+    ) -> None:
+        self._config = config
+        self._n_labels = n_labels
+        self._system = system
+        self._folder = folder
+        self._group = group
+        self._validate = validate
+        self._board = board
+        self._on_epoch = on_epoch
+        self._seed = (config.seed, zlib.crc32(folder.name.encode()))
+        self._inputs = Inputs()
+        self._history: list[Epoch] = []
+        self._drawn = time.monotonic()
+
+    def run(
+        self,
+        stages: Sequence[Stage],
+        data: TrainingData,
+        state: Mapping[str, Any],
+        root: Path | None,
+        labels: Sequence[str],
+    ) -> dict[str, Any]:
+        """All stages that are not over yet; gives the finished checkpoint."""
+        group, path = self._group, self._folder / CHECKPOINT
+        self._history = list(from_plain(state.get("history", [])))
+        self._inputs = self._measure(data, state)
+        torch.manual_seed(_torch_seed(*self._seed, 0))
+        network = build_network(self._config, self._n_labels, None if state else root or Path()).to(group.device)
+        if group.device.type == "cpu" or self._config.train.mixed_precision:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if group.process.count > 1 and group.device.type == "cuda":
+            synchronise_norms(network)
+        begun = self._history[-1].stage if self._history else None
+        first = [stage.name for stage in stages].index(begun) if begun is not None else 0
+        with open_teacher(self._config, self._inputs, self._n_labels, labels, root, group.device) as teacher:
+            for stage in stages[first:]:
+                training = StageTraining(self._system, network, stage, group)
+                if stage.name == begun:
+                    training.load(state, path)
+                while not self._is_over(stage):
+                    self._epoch(training, stage, data, teacher)
+                load_weights(network, self._shared(training.kept), path)
+        finished = {**self._common(), "weights": copied(network)}
+        group.share(lambda: self._finish(finished))
+        return finished
+
+    def _measure(self, data: TrainingData, state: Mapping[str, Any]) -> Inputs:
+        """The inputs, by the checkpoint or by the first process's measurement."""
+        if state:
+            return decode(Inputs, state["inputs"])
+        rng = np.random.default_rng((*self._seed, _MEASURE))
+        measured = self._group.share(lambda: json.dumps(encode(data.measure(rng))).encode())
+        return decode(Inputs, json.loads(measured))
+
+    def _losses(self, stage: Stage) -> list[float]:
+        """Validation losses of a stage so far; NaN where there is none."""
+        mine = [epoch.validation_loss for epoch in self._history if epoch.stage == stage.name]
+        return [math.nan if loss is None else loss for loss in mine]
+
+    def _is_over(self, stage: Stage) -> bool:
+        """Whether a stage has had its epochs, or stopped before."""
+        losses, train = self._losses(stage), stage.config.train
+        return len(losses) >= train.epochs or has_stopped(losses, train.stop_epochs)
+
+    def _epoch(self, training: StageTraining, stage: Stage, data: TrainingData, teacher: Teacher | None) -> None:
+        """One epoch, and what is kept of it."""
+        number, losses, group = len(self._history), self._losses(stage), self._group
+        train, process = stage.config.train, group.process
+        torch.manual_seed(_torch_seed(*self._seed, number + 1, *((process.rank,) if process.rank else ())))
+        peak = train.learning_rate
+        if train.schedule == "plateau":
+            peak *= plateau_rate(losses, train.plateau_epochs, train.plateau_factor)
+        feed = Feed(data.batches(self._inputs, number, stage.config, process), group.device, teacher)
+        passed = training.epoch(feed, len(losses), peak)
+        told = group.share(lambda: self._close_epoch(training, stage, passed))
+        if not group.is_first:
+            self._history.append(Epoch(**json.loads(told)))
+
+    def _close_epoch(self, training: StageTraining, stage: Stage, passed: Passed) -> bytes:
+        """Validate, keep, tell: what only the first process does after an epoch."""
+        number = len(self._history) + 1
+        if not math.isfinite(passed.loss):
+            raise RunError(
+                f"{self._folder}: expected a loss that is a number in epoch {number}, got none; "
+                "lower train.learning_rate and begin again with a new --out"
+            )
+        loss = None if self._validate is None else float(self._validate(training.answer, self._inputs))
+        epoch = Epoch(number, stage.name, passed.learning_rate, passed.loss, loss, passed.seconds, passed.data_wait)
+        self._history.append(epoch)
+        losses = self._losses(stage)
+        if stage.config.train.select == "best" and best_epoch(losses) == len(losses) - 1:
+            training.best = copied(training.average.network)
+        save_checkpoint(self._folder / CHECKPOINT, {**self._common(), **training.state()})
+        self._record(epoch)
+        self._on_epoch(number, passed.loss)
+        return json.dumps(asdict(epoch)).encode()
+
+    def _record(self, epoch: Epoch) -> None:
+        """Log, TensorBoard, and the curves if it is time."""
+        try:
+            write_log(self._folder / LOG, self._history)
+            self._board.add(epoch)
+            if time.monotonic() - self._drawn >= _DRAW_SECONDS:
+                self._draw()
+        except OSError as error:
+            raise _refused(error, self._folder) from None
+
+    def _finish(self, state: Mapping[str, Any]) -> bytes:
+        """Leave the log, the curves and, when they are there, the finished network."""
+        try:
+            write_log(self._folder / LOG, self._history)
+            self._draw()
+        except OSError as error:
+            raise _refused(error, self._folder) from None
+        save_checkpoint(self._folder / CHECKPOINT, state)
+        return b""
+
+    def _draw(self) -> None:
+        """The curves so far."""
+        if not has_matplotlib():
+            return
+        kept = None
+        if self._config.train.select == "best":
+            last = [epoch for epoch in self._history if epoch.stage == self._history[-1].stage]
+            best = best_epoch([math.nan if e.validation_loss is None else e.validation_loss for e in last])
+            kept = last[best].epoch
+        draw_curves(self._folder / CURVES, self._history, kept)
+        self._drawn = time.monotonic()
+
+    def _shared(self, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """The first process's weights, in all of them."""
+        if self._group.process.count == 1:
+            return make()
+        data = self._group.share(lambda: checkpoint_bytes(make()))
+        return parse_checkpoint(data, self._folder / CHECKPOINT)
+
+    def _common(self) -> dict[str, Any]:
+        """What every checkpoint holds."""
+        return {
+            "version": VERSION,
+            "of": describe(self._config, self._n_labels),
+            "inputs": encode(self._inputs),
+            "history": to_plain(self._history),
+        }
+
+
+def _read(path: Path) -> bytes:
+    """A checkpoint's bytes; none where there is no such file.
+
+    Raises:
+        RunError: It cannot be read, or is empty.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise RunError(f"{path}: expected a checkpoint, got: {error.strerror}") from None
+    if not data:
+        raise RunError(f"{path}: expected a checkpoint, got an empty file; delete it and type: trainer fit … --resume")
+    return data
+
+
+def _refused(error: OSError, folder: Path) -> TrainerError:
+    """The error of a disk that takes no more."""
+    return TrainerError(
+        f"{error.filename or folder}: expected to write the training's log and curves, got: {error.strerror}; "
+        "the checkpoint is whole: make room, then go on with: trainer fit … --resume"
+    )
+
+
+def _torch_seed(*numbers: int) -> int:
+    """One number of several."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,0 +1,158 @@
+"""From recordings to a finished run: decode, train a network a split, keep its held-out answers, report."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.manifest import AudioInput, Normalisation
+from trainer.config import Config
+from trainer.data.audio import Mono, decode_all, load_responses
+from trainer.data.augment import Floats
+from trainer.data.memory import MemoryStore
+from trainer.data.recordings import load_corpus
+from trainer.data.segments import Answer, SegmentReader
+from trainer.data.splits import Split, deal_folds, hold_out_sources
+from trainer.data.windows import WindowSampler
+from trainer.errors import ConfigError
+from trainer.evaluate.answers import WHOLE
+from trainer.evaluate.baseline import fit_regression, summarise
+from trainer.evaluate.metrics import balanced_weights
+from trainer.evaluate.recordings import write_report
+from trainer.fit.distributed import count_processes
+from trainer.fit.loop import fit_network
+from trainer.inputs import FEATURES, Inputs
+from trainer.models.systems import System, check_inputs
+from trainer.run import BASELINE, FINAL, PREDICTIONS, Predictions, Run, save_predictions, start_run
+
+EpochHook = Callable[[int, float], object]
+SplitHook = Callable[[Split, int, int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What all splits are trained on."""
+
+    run: Run
+    """The run."""
+    system: System
+    """The network."""
+    audio: AudioInput
+    """What it hears."""
+    store: MemoryStore
+    """Every recording."""
+    responses: Sequence[Mono]
+    """Impulse responses of microphones."""
+
+
+def fit_run(
+    folder: Path,
+    config: Config,
+    root: Path,
+    *,
+    on_split: SplitHook = lambda _split, _number, _n: None,
+    on_epoch: EpochHook = lambda _epoch, _loss: None,
+) -> Run:
+    """Train and evaluate everything a configuration asks for, going on where an earlier call stopped.
+
+    Args:
+        folder: The run's folder.
+        config: What to do.
+        root: The data folder.
+        on_split: Called before each split with it, its number from 1, and their number.
+        on_epoch: Called after each epoch with the epochs done and the last one's mean loss.
+
+    Raises:
+        ConfigError: The network does not take the configured features.
+        DataError: Recordings are missing, too short, not decodable, or too few.
+        RunError: The folder holds another run.
+    """
+    system = check_inputs(config)
+    if config.audio is None or config.audio.channels != "mono" or config.inputs != Inputs(config.audio):
+        raise ConfigError(
+            "data.labels: expected a network that hears mono features alone, as listed recordings are read, got another"
+            "; decode them with trainer prepare, and set data.prepared to what it made"
+        )
+    if count_processes() > 1:
+        raise ConfigError(
+            f"data.labels: expected one process, as its many networks are small, got {count_processes()}: leave "
+            "torchrun out; or decode the recordings with trainer prepare, and set data.prepared to what it made"
+        )
+    corpus = load_corpus(root, config.data)
+    recordings = (*corpus.recordings, *corpus.none)
+    rate = config.audio.sample_rate
+    samples = decode_all([recording.path for recording in recordings], rate, config.n_window_samples)
+    responses = config.data.impulse_responses
+    filters = load_responses(None if responses is None else root / responses, rate)
+    splits = deal_folds(corpus.recordings, config.evaluate.folds, config.seed)
+    if config.evaluate.hold_out_sources:
+        splits += hold_out_sources(corpus.recordings)
+    n_trained = len(corpus.recordings)
+    splits.append(Split(FINAL, tuple(range(n_trained)), tuple(range(n_trained, len(recordings)))))
+    run = start_run(folder, config, corpus, [audio.size / rate for audio in samples], splits)
+    heard = _Heard(run, system, config.audio, MemoryStore(samples, rate), filters)
+    for number, split in enumerate(run.splits, start=1):
+        on_split(split, number, len(run.splits))
+        _fit_split(heard, split, root, on_epoch)
+    _fit_baseline(heard)
+    write_report(run)
+    return run
+
+
+def _fit_split(heard: _Heard, split: Split, root: Path, on_epoch: EpochHook) -> None:
+    """Train a split's network and keep what it says of the recordings held out."""
+    run, names = heard.run, heard.system.inputs
+    place = run.folder / split.name
+    if (place / PREDICTIONS).exists():
+        return
+    targets = run.targets[list(split.train)].tolist()
+    seed = (zlib.crc32(split.name.encode()),)
+    data = WindowSampler(heard.store, split.train, targets, len(run.labels), run.config, names, heard.responses, seed)
+    trained = fit_network(run.config, len(run.labels), data, place, root=root, labels=run.labels, on_epoch=on_epoch)
+    reader = SegmentReader(heard.store, trained.inputs, run.config, names)
+    save_predictions(place / PREDICTIONS, _answers(run, reader, split.test, trained.answer))
+
+
+def _answers(run: Run, reader: SegmentReader, numbers: Sequence[int], answer: Answer) -> Predictions:
+    """What a network says of recordings, at the step of evaluation."""
+    recordings, starts = reader.segments(numbers, run.config.evaluate.step_seconds)
+    if not recordings.size:
+        return _joined([], numbers, len(run.labels))
+    return Predictions(reader.logits(recordings, starts, answer, alone=False)[WHOLE], recordings)
+
+
+def _fit_baseline(heard: _Heard) -> None:
+    """The same splits with a linear model on each band's mean and spread."""
+    run = heard.run
+    plain = Inputs(audio=replace(heard.audio, normalisation=Normalisation(kind="none")))
+    reader = SegmentReader(heard.store, plain, run.config, (FEATURES,))
+    summaries = [summarise(_features(run, reader, number)) for number in range(len(heard.store))]
+    n_labels = len(run.labels)
+    for split in run.splits:
+        if not split.test:
+            continue
+        train = np.concatenate([summaries[i] for i in split.train])
+        numbers = np.repeat(np.array(split.train), [len(summaries[i]) for i in split.train])
+        answers = run.targets[numbers]
+        test = np.concatenate([summaries[i] for i in split.test])
+        logits = fit_regression(train, answers, balanced_weights(answers, numbers), n_labels, test)
+        parts = np.split(logits, np.cumsum([len(summaries[i]) for i in split.test])[:-1])
+        save_predictions(run.folder / split.name / BASELINE, _joined(parts, split.test, n_labels))
+
+
+def _features(run: Run, reader: SegmentReader, number: int) -> Floats:
+    """Features of a recording's windows at the step of evaluation."""
+    recordings, starts = reader.segments([number], run.config.evaluate.step_seconds)
+    return np.concatenate([inputs[FEATURES] for inputs in reader.read(recordings, starts)])
+
+
+def _joined(parts: Sequence[NDArray[np.floating]], numbers: Sequence[int], n_labels: int) -> Predictions:
+    """Answers a recording to answers of all."""
+    recordings = np.repeat(np.asarray(numbers, np.int64), [len(part) for part in parts])
+    logits = np.concatenate(parts) if parts else np.zeros((0, n_labels))
+    return Predictions(logits.astype(np.float32), recordings)

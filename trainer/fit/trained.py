@@ -1,0 +1,111 @@
+"""A network that was trained: loaded from its checkpoint, answering batches of any size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engines.schema import decode
+from trainer.config import Config
+from trainer.data.augment import Floats
+from trainer.errors import RunError
+from trainer.fit.checkpoint import check_same, load_checkpoint
+from trainer.fit.history import Epoch, from_plain
+from trainer.inputs import Inputs
+from trainer.models.systems import System, build_network, find_system, run_network
+
+CHECKPOINT = "checkpoint.pt"
+_WINDOWS, _NUMBERS = 256, 1 << 22
+"""Most windows, and most numbers of one input, that a network is given at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A network and the inputs it was trained for."""
+
+    network: nn.Module
+    """With the weights that were kept, in evaluation mode."""
+    system: System
+    """What it is."""
+    inputs: Inputs
+    """What it takes, statistics included."""
+    history: tuple[Epoch, ...]
+    """How it was trained."""
+
+    def answer(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Inputs of n windows to logits [n, n_labels] a head."""
+        return answer_with(self.system, self.network, inputs)
+
+
+def answer_with(system: System, network: nn.Module, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+    """What a network in evaluation mode says of windows, where it lies, a part of them at a time.
+
+    Args:
+        system: What the network is.
+        network: It.
+        inputs: By name, [n, …] each.
+
+    Returns:
+        Logits [n, n_labels] a head.
+    """
+    device = next(network.parameters()).device
+    n_windows = len(next(iter(inputs.values())))
+    numbers = max(values.size for values in inputs.values())
+    n_parts = max(n_windows // _WINDOWS, math.ceil(numbers / _NUMBERS) - 1) + 1
+    cut = {name: np.array_split(values, n_parts) for name, values in inputs.items()}
+    answers: list[dict[str, Tensor]] = []
+    with torch.inference_mode():
+        for index in range(n_parts):
+            part = {name: torch.from_numpy(values[index]).to(device) for name, values in cut.items()}
+            if len(part[next(iter(part))]):
+                answers.append(run_network(system, network, part))
+    return {name: torch.cat([part[name] for part in answers]).float().cpu().numpy() for name in answers[0]}
+
+
+def load_trained(folder: Path, n_labels: int, config: Config) -> Trained:
+    """A network that `fit_network` finished, on the CPU.
+
+    Raises:
+        RunError: There is none, it is not finished, or it is of another configuration.
+    """
+    path = folder / CHECKPOINT
+    return restore(load_checkpoint(path), n_labels, config, path)
+
+
+def restore(state: Mapping[str, Any], n_labels: int, config: Config, path: Path) -> Trained:
+    """A finished network of its checkpoint.
+
+    Raises:
+        RunError: It is not finished, or is of another configuration; `path` is what the message names.
+    """
+    check_same(state, config, n_labels, path)
+    history = from_plain(state["history"])
+    if "weights" not in state:
+        steps = [step.epochs or config.train.epochs for step in config.train.steps] or [config.train.epochs]
+        raise RunError(f"{path}: expected {sum(steps)} epochs, got {len(history)}; type: trainer fit … --resume")
+    network = build_network(config, n_labels)
+    load_weights(network, state["weights"], path)
+    return Trained(network.eval(), find_system(config), decode(Inputs, state["inputs"]), history)
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Give a network the weights of a checkpoint.
+
+    Raises:
+        RunError: They are another network's.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise RunError(
+            f"{path}: expected weights of {type(network).__name__}, got others: {reason[:200]}; "
+            "choose a new folder with --out"
+        ) from None
