@@ -2,9 +2,9 @@
 
     python benchmarks/export.py [NAME …] [--rounds 30] [--graphs FOLDER] [--json]
 
-Needs the `train` extra. Weights and windows are random; time does not depend on them. The precisions of a graph take
-turns, so that a busy machine slows all of them: the ratios are what to read. One window is the scene graph and as many
-frames as a window has, each encoded once. `--graphs` keeps the graphs, for benchmarks/compile.py.
+Needs the `train` extra. Weights and windows are random. The precisions of a graph take turns, so that a busy machine
+slows all of them: the ratios are what to read. One window is the scene graph and as many frames as a window has, each
+encoded once. `--graphs` keeps the graphs, for benchmarks/compile.py.
 """
 
 # ruff: noqa: E402 (threads are counted when a library is loaded)
@@ -28,13 +28,13 @@ from engines.check import N_CASES
 from engines.errors import BackendError
 from engines.ort import OrtEngine
 from trainer.config import load_config
-from trainer.graphs import NetworkGraphs, trace_network
+from trainer.export.graphs import NetworkGraphs, trace_network
+from trainer.export.precisions import PRECISIONS, make_precision
 from trainer.inputs import FRAMES, PRESENCE
 from trainer.models.ours import OURS
 from trainer.models.reference import REFERENCES
-from trainer.precisions import PRECISIONS, make_precision
-from trainer.sizes import TRAINABLE, config_of, window_shapes
-from trainer.systems import build_network, check_inputs
+from trainer.models.sizes import TRAINABLE, config_of, window_shapes
+from trainer.models.systems import build_network, check_inputs
 
 ROOT = Path(__file__).parents[1]
 N_LABELS = 10
@@ -64,6 +64,10 @@ def measure(name: str, rounds: int, folder: Path | None) -> dict:
     file, *settings = (config_of(name) or "").split(" --set ")
     config = load_config(ROOT / file, settings)
     system, network = check_inputs(config), build_network(config, N_LABELS).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))  # fresh ones are alike, and the exporter joins them
     cases = random_cases(config, system.inputs)
     begun = time.perf_counter()
     graphs = trace_network(system, network, config.inputs, cases)
