@@ -109,9 +109,9 @@ class Classifier:
     def score(self, window: Window) -> WindowScores:
         """Judge one window by whatever of it is usable.
 
-        Where a modality is missing, the graph copes if it takes presence flags; else the head of the other modality
-        answers, if it has one; else nobody does. A missing picture is never replaced by a blank one. Nobody answers
-        either where a graph gives NaN or infinity.
+        Where a modality is missing, the head of the other one answers, which is calibrated for that; where there is
+        none, the graph copes if it takes presence flags; else nobody answers. A missing picture is never replaced by a
+        blank one. Nobody answers either where a graph gives NaN or infinity.
         """
         missing: dict[Modality, str] = {}
         if self._manifest.audio_inputs:
@@ -189,9 +189,11 @@ class Classifier:
         """Which head may answer."""
         if not present:
             return None
-        if present == self._manifest.modalities or self._manifest.presence_input is not None:
+        if present == self._manifest.modalities:
             return "fused"
-        return present[0] if self._manifest.output(present[0]) is not None else None
+        if self._manifest.output(present[0]) is not None:
+            return present[0]
+        return "fused" if self._manifest.presence_input is not None else None
 
     def _feeds(self, window: Window, present: tuple[Modality, ...]) -> dict[str, NDArray[np.float32]]:
         """The scene graph's inputs; zeros for an absent modality, whose head is then not asked."""

@@ -18,7 +18,7 @@ from engines.backends import Engines, load_engines
 from engines.base import Array, Engine
 from engines.bundle import open_bundle
 from engines.errors import BundleError
-from engines.manifest import InputSpec, OutputSpec, seconds_to_samples
+from engines.manifest import InputSpec, OutputName, OutputSpec, seconds_to_samples
 
 
 def tone(classifier: Classifier, hertz: float, *, level: float = 0.5) -> np.ndarray:
@@ -154,13 +154,26 @@ def test_half_a_window_of_sound_is_judged_and_marked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["no_audio", "gap", "silence"])
-def test_with_presence_the_graph_itself_copes_without_sound(missing: str, tmp_path: Path) -> None:
-    with Classifier.load(bundles.audio_visual(tmp_path)) as classifier:
+def test_without_sound_the_head_of_the_picture_answers_at_its_own_temperature(missing: str, tmp_path: Path) -> None:
+    temperatures: dict[OutputName, float] = {"fused": 5.0, "audio": 3.0, "video": 0.5}
+    outputs = tuple(OutputSpec(name, temperature) for name, temperature in temperatures.items())
+    with Classifier.load(bundles.audio_visual(tmp_path, outputs=outputs)) as classifier:
         item = window(classifier, **NOTHING[missing])
         scores = classifier.score(item)
         assert (scores.modalities, scores.degraded, scores.reason) == (("video",), True, None)
-        assert scores.probabilities == pytest.approx(expected(classifier, item)["video"], abs=1e-5)
-        assert set(scores.by_output) == {"fused", "video"}
+        calibrated = expected(classifier, item)["video"] ** 2
+        assert scores.probabilities == pytest.approx(calibrated / calibrated.sum(), abs=1e-5)
+        assert set(scores.by_output) == {"video"}
+
+
+@pytest.mark.parametrize("missing", ["no_audio", "gap", "silence"])
+def test_with_presence_and_no_heads_the_graph_itself_copes_without_sound(missing: str, tmp_path: Path) -> None:
+    with Classifier.load(bundles.audio_visual(tmp_path, outputs=(OutputSpec("fused"),))) as classifier:
+        item = window(classifier, **NOTHING[missing])
+        scores = classifier.score(item)
+        assert (scores.modalities, scores.degraded, scores.reason) == (("video",), True, None)
+        assert scores.probabilities == pytest.approx(expected(classifier, item, flags=(0.0, 1.0))["fused"], abs=1e-5)
+        assert set(scores.by_output) == {"fused"}
 
 
 def lens_covered(classifier: Classifier) -> Window:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trainer.config import Config
 from trainer.data.augment import Floats
+from trainer.data.embeddings import EmbeddingStore
 from trainer.data.mixing import AUDIO, VIDEO, clear_absent
 from trainer.data.prefetch import prefetched
 from trainer.data.store import ClipStore
@@ -28,10 +29,25 @@ _WINDOWS = 64
 class SegmentReader:
     """Reads the windows that clips are judged by, as a network takes them; several threads may use it."""
 
-    def __init__(self, store: ClipStore, inputs: Inputs, config: Config, names: Sequence[str]) -> None:
-        """Take clips, the network's inputs with their statistics, and the names of those it takes."""
-        self._reader = StretchReader(store, inputs, config.window)
-        self._maker = TensorMaker(inputs, config.window, names)
+    def __init__(
+        self,
+        store: ClipStore,
+        inputs: Inputs,
+        config: Config,
+        names: Sequence[str],
+        encoded: EmbeddingStore | None = None,
+    ) -> None:
+        """Take clips, the network's inputs with their statistics, and the names of those it takes.
+
+        Args:
+            store: Decoded clips.
+            inputs: With their statistics.
+            config: The window, and how many threads read.
+            names: Inputs that the network takes.
+            encoded: Embeddings to take in place of frames.
+        """
+        self._reader = StretchReader(store, inputs, config.window, encoded=encoded)
+        self._maker = TensorMaker(inputs, config.window, names, encoded)
         self._workers = config.train.workers
 
     def segments(
@@ -52,8 +68,9 @@ class SegmentReader:
     ) -> dict[str, Floats]:
         """[n_windows, n_labels] a condition of the windows at these places.
 
-        With presence flags, a missing modality is one whose flag is off; without, its condition is the other one's
-        head. A network with neither answers as a whole only, and so does any where `alone` is False.
+        As in the runtime, the head of the modality that is left answers, and where there is none the fused one, if the
+        network takes presence flags. A network with neither answers as a whole only, and so does any where `alone` is
+        False.
         """
         parts: dict[str, list[Floats]] = {}
         for inputs in self.read(clips, starts):
@@ -85,7 +102,8 @@ def _under_all_conditions(inputs: Mapping[str, Floats], answer: Answer) -> dict[
             alone[PRESENCE][:] = 0
             alone[PRESENCE][:, kept] = 1
             clear_absent(alone)
-            logits[condition] = answer(alone)[FUSED]
+            answered = answer(alone)
+            logits[condition] = answered.get(condition, answered[FUSED])
         elif condition in heads:
             logits[condition] = heads[condition]
     return logits

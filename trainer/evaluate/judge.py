@@ -64,8 +64,8 @@ def judge_of_bundle(manifest: Manifest) -> Judge:
     """What a bundle says of itself."""
     groups = tuple(tuple(manifest.labels.index(label) for label in members) for members in manifest.groups.values())
     temperatures: dict[str, float] = {output.name: output.temperature for output in manifest.outputs}
-    if manifest.presence_input is not None:  # fused answers whatever is missing
-        temperatures |= dict.fromkeys(manifest.modalities, temperatures[OUTPUT_OF[WHOLE]])
+    if manifest.presence_input is not None:  # fused answers where a modality has no head
+        temperatures = dict.fromkeys(manifest.modalities, temperatures[OUTPUT_OF[WHOLE]]) | temperatures
     thresholds = {"scene": manifest.thresholds.scene} | ({"group": manifest.thresholds.group} if groups else {})
     return Judge(manifest.labels, groups, manifest.window.seconds, manifest.smoothing, temperatures, thresholds)
 

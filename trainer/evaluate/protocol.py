@@ -193,20 +193,16 @@ def condition_figures(segments: Segments, condition: str, temperatures: Mapping[
     """Figures of one condition: over segments, calibrated and not, and over clips.
 
     Returns:
-        "calibrated" (with "interval"), "uncalibrated", "clips"; and, where a modality is missing, "fused_temperature":
-        what networks with presence flags answer in a bundle, whose one temperature is that of `fused`.
+        "calibrated" (with "interval"), "uncalibrated", "clips".
     """
     logits, targets = segments.logits[condition], segments.targets
     calibrated = softmax(logits, temperatures[OUTPUT_OF.get(condition, condition)])
     locations, _ = segments.names("place")
-    figures: dict[str, Any] = {
+    return {
         "calibrated": score(calibrated, targets) | {"interval": intervals(calibrated, targets, locations)},
         "uncalibrated": score(softmax(logits), targets),
         "clips": score_clips(calibrated, targets, segments.clips),
     }
-    if condition != WHOLE:
-        figures["fused_temperature"] = score(softmax(logits, temperatures[OUTPUT_OF[WHOLE]]), targets)
-    return figures
 
 
 def breakdown(

@@ -187,7 +187,6 @@ def _calibration(report: Mapping[str, Any]) -> Table:
         if condition is None:
             continue
         there = fitted["log_loss"][output]
-        shared = condition.get("fused_temperature")
         rows.append(
             (
                 output,
@@ -196,15 +195,13 @@ def _calibration(report: Mapping[str, Any]) -> Table:
                 f"{loss(condition['uncalibrated']['log_loss'])} → {loss(condition['calibrated']['log_loss'])}",
                 f"{percent(condition['uncalibrated']['calibration_error'])} → "
                 f"{percent(condition['calibrated']['calibration_error'])}",
-                loss(shared["log_loss"] if shared else condition["calibrated"]["log_loss"]),
             )
         )
-    head = ("output", "temperature", "log loss, fitted", "log loss", "calibration error", "log loss at fused's")
+    head = ("output", "temperature", "log loss, fitted", "log loss", "calibration error")
     where = f"cities {', '.join(fitted['cities'])}" if fitted["cities"] else "locations"
     note = (
         f"Fitted on {fitted['n_segments']:,} segments of {fitted['n_clips']:,} clips held out for it (split "
-        f"{fitted['split']}; {where}); the other columns are the evaluation. Networks with presence flags answer with "
-        "fused, at its temperature, whatever is missing: the last column."
+        f"{fitted['split']}; {where}); the last two columns are the evaluation."
     )
     return Table("Calibration", head, tuple(rows), note)
 

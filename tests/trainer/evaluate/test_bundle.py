@@ -105,12 +105,12 @@ def test_what_cannot_be_evaluated_is_said(tmp_path: Path) -> None:
 
 
 def test_a_bundles_report_uses_its_own_temperatures(tmp_path: Path) -> None:
-    outputs = (OutputSpec("fused", 2.5), OutputSpec("audio", 2.5), OutputSpec("video", 9.0))
+    outputs = (OutputSpec("fused", 2.5), OutputSpec("audio", 9.0))
     bundle = open_bundle(bundles.audio_visual(tmp_path, outputs=outputs))
     answers = evaluate_bundle(bundle, SceneStore(HEARD[:3], SEEN[:3]), range(3), LABELS)
     entries = [ClipEntry(f"c{k}", label, "", f"p{k}", "", "evaluate", 2.0) for k, label in enumerate(HEARD[:3])]
     report = bundle_report(bundle.manifest, answers, entries, "invented", "float32")
-    assert report["temperatures"] == {"fused": 2.5, "audio": 2.5, "video": 2.5}
+    assert report["temperatures"] == {"fused": 2.5, "audio": 9.0, "video": 2.5}  # fused answers where there is no head
     assert report["conditions"]["audio"]["calibrated"]["accuracy"] == 1.0
     assert report["conditions"]["video"]["calibrated"]["accuracy"] == pytest.approx(1 / 3)
     assert report["thresholds"] == {"scene": 0.5, "group": 0.6}
