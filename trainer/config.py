@@ -216,6 +216,9 @@ class TrainConfig:
     """bfloat16 where the device is quick at it: activations, not weights."""
     device: str = rule('"auto", "cpu" or "cuda"', default="auto")
     """auto: a GPU if there is one."""
+    cache_embeddings: bool | None = rule("true, false or null", default=None)
+    """Frames encoded once, not once an epoch, where the encoder is frozen and frames are not augmented (prepared
+    corpora); null: where that changes no number and is less work; true: also where mixup then mixes embeddings."""
     steps: tuple[StepConfig, ...] = rule("a list of tables", default=())
     """Stages trained one after another, each with its own parts and rates; none: all of it at once."""
     distil: DistilConfig | None = rule("a table, or null", default=None)

@@ -59,7 +59,7 @@ def _fit(config: Config, folder: Path, root: Path, progress: Progress) -> Run | 
     if config.data.prepared is not None:
         from trainer.fit.clips import fit_clips
 
-        return fit_clips(folder, config, root, on_epoch=progress.epoch)
+        return fit_clips(folder, config, root, on_epoch=progress.epoch, on_frames=progress.frames)
     from trainer.fit.recordings import fit_run
 
     return fit_run(folder, config, root, on_split=progress.split, on_epoch=progress.epoch)
@@ -104,6 +104,14 @@ class Progress:
         self._name = f"{split.name} ({number} of {n_splits})"
         self._first = None
         self._bars.reset(self._task, description=self._name, total=self._n_epochs)
+
+    def frames(self, done: int, total: int) -> None:
+        """So many frames of those that are encoded beforehand are done."""
+        self._bars.update(self._task, completed=done, total=total, description="encoding frames")
+        if done == total:
+            self._bars.update(self._task, completed=0, total=self._n_epochs)
+            if not self._console.is_terminal:
+                self._console.print(f"{total:,} frames encoded, once for all epochs", highlight=False)
 
     def epoch(self, done: int, loss: float, validation: float = math.nan) -> None:
         """An epoch is done."""

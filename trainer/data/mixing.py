@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from engines.manifest import AudioInput, LogMelFeature
 from trainer.config import AugmentConfig
 from trainer.data.augment import Floats
-from trainer.inputs import FEATURES, FRAMES, PRESENCE, WAVEFORM
+from trainer.inputs import EMBEDDINGS, FEATURES, FRAMES, PRESENCE, WAVEFORM
 
 AUDIO, VIDEO = 0, 1
 """Columns of presence."""
-_OF: Mapping[str, int] = {FEATURES: AUDIO, WAVEFORM: AUDIO, FRAMES: VIDEO}
+_OF: Mapping[str, int] = {FEATURES: AUDIO, WAVEFORM: AUDIO, FRAMES: VIDEO, EMBEDDINGS: VIDEO}
 """Modality of an input."""
 _STYLE_ALPHA = 0.3
 """Beta(α, α) of MixStyle (Schmid et al., DCASE 2023)."""

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ascstream.frontend import audio_tensor, image_tensor, is_dark, is_silent
-from engines.manifest import AudioInput, InputSpec, Thresholds, VideoInput, WindowSpec, input_shape
+from engines.manifest import AudioInput, InputSpec, Thresholds, WindowSpec, input_shape
+from trainer.data.embeddings import EmbeddingStore
 from trainer.data.store import ClipStore, Frames, Samples
-from trainer.inputs import FEATURES, FRAMES, PRESENCE, WAVEFORM, Inputs
+from trainer.inputs import EMBEDDINGS, FEATURES, FRAMES, PRESENCE, WAVEFORM, Inputs
 
 _TICKS = 1000
 """Positions a second where there is no sound to count in."""
@@ -29,17 +30,26 @@ class Stretch:
     samples: Samples | None
     """[n_channels, lead + context + window]; None where no sound is wanted."""
     frames: Frames | None
-    """[n_frames, height, width, 3]; None where no picture is wanted."""
+    """[n_frames, height, width, 3]; None where no picture is wanted, or embeddings are in its place."""
     audio: bool
     """Whether there is anything to hear."""
     video: bool
     """Whether there is anything to see."""
+    embeddings: NDArray[np.float32] | None = None
+    """[n_frames, embedding_size] of frames that were encoded beforehand."""
 
 
 class StretchReader:
     """Reads windows of clips; several threads may use it."""
 
-    def __init__(self, store: ClipStore, inputs: Inputs, window: WindowSpec, lead: int = 0) -> None:
+    def __init__(
+        self,
+        store: ClipStore,
+        inputs: Inputs,
+        window: WindowSpec,
+        lead: int = 0,
+        encoded: EmbeddingStore | None = None,
+    ) -> None:
         """Take a store and what is wanted of it.
 
         Args:
@@ -47,8 +57,10 @@ class StretchReader:
             inputs: What the network takes.
             window: How long a window is.
             lead: Samples to read before the context.
+            encoded: Embeddings to take in place of frames.
         """
         self._store = store
+        self._encoded = encoded
         self._video = inputs.video
         self._has_sound = inputs.sound is not None
         self.rate = inputs.sample_rate or _TICKS
@@ -74,36 +86,42 @@ class StretchReader:
     def read(self, clip: int, start: int) -> Stretch:
         """The window that begins at a position."""
         samples = self.samples(clip, start) if self._has_sound else None
-        frames, video = None, False
-        if self._video is not None:
-            frames, there = self._frames(clip, start / self.rate, self._video)
-            video = there and not all(is_dark(frame, _THRESHOLDS.dark_luma) for frame in frames)
         audio = samples is not None and not is_silent(samples[:, self._before :], _THRESHOLDS.silence_dbfs)
+        if self._video is None:
+            return Stretch(samples, None, audio, video=False)
+        times = [start / self.rate + time for time in self._video.frame_times_seconds]
+        if self._encoded is not None:
+            embeddings, present, dark = self._encoded.take(clip, times, self._video.max_age_seconds)
+            nearest = _nearest(present)
+            video = bool(present.any()) and not dark[nearest].all()
+            return Stretch(samples, None, audio, video, embeddings[nearest])
+        frames, present = self._store.frames(clip, times, self._video.max_age_seconds)
+        frames = frames[_nearest(present)]
+        video = bool(present.any()) and not all(is_dark(frame, _THRESHOLDS.dark_luma) for frame in frames)
         return Stretch(samples, frames, audio, video)
 
     def samples(self, clip: int, start: int) -> Samples:
         """Sound alone of the window that begins at a position."""
         return self._store.samples(clip, start - self._before, self._before + self._n_window)
 
-    def _frames(self, clip: int, start: float, video: VideoInput) -> tuple[Frames, bool]:
-        """Frames of a window, an empty slot taking the nearest one that is filled; and whether any is."""
-        times = [start + time for time in video.frame_times_seconds]
-        frames, present = self._store.frames(clip, times, video.max_age_seconds)
-        filled = np.flatnonzero(present)
-        if 0 < filled.size < len(times):
-            distances = np.abs(np.arange(len(times))[:, None] - filled)
-            nearest = filled[distances.argmin(axis=1)]  # of two alike the earlier one
-            frames = frames[nearest]
-        return frames, filled.size > 0
-
 
 class TensorMaker:
     """Makes what a network takes of stretches; several threads may use it."""
 
-    def __init__(self, inputs: Inputs, window: WindowSpec, names: Sequence[str]) -> None:
-        """Take the inputs, statistics filled in, and the names of those the network takes."""
+    def __init__(
+        self, inputs: Inputs, window: WindowSpec, names: Sequence[str], encoded: EmbeddingStore | None = None
+    ) -> None:
+        """Take the inputs, statistics filled in, and the names of those the network takes.
+
+        Args:
+            inputs: What they are.
+            window: How long a window is.
+            names: Of those that are made.
+            encoded: Where stretches have their embeddings from; tensors then have `embeddings` in place of `frames`.
+        """
         self._inputs = inputs
-        self.names = tuple(names)
+        self._encoded = encoded
+        self.names = tuple(EMBEDDINGS if encoded is not None and name == FRAMES else name for name in names)
         self._has_presence = PRESENCE in self.names
         self._shapes = {name: self._shape(name, window) for name in self.names}
         self._contexts = {
@@ -115,10 +133,13 @@ class TensorMaker:
 
     def empty(self, n: int) -> dict[str, NDArray[np.float32]]:
         """Tensors of `n` windows, to be filled."""
-        return {name: np.zeros((n, *shape), np.float32) for name, shape in self._shapes.items()}
+        tensors = {name: np.zeros((n, *shape), np.float32) for name, shape in self._shapes.items()}
+        if self._encoded is not None and EMBEDDINGS in tensors:
+            tensors[EMBEDDINGS][:] = self._encoded.nothing
+        return tensors
 
     def fill(self, tensors: dict[str, NDArray[np.float32]], item: int, stretch: Stretch) -> None:
-        """Put one window into its place; where the network takes flags, an absent modality stays zero.
+        """Put one window into its place; where the network takes flags, an absent modality stays as `empty` has it.
 
         Where nothing at all is usable the runtime gives no answer; here the window is taken as it is.
         """
@@ -132,6 +153,8 @@ class TensorMaker:
             elif name == FRAMES and video and stretch.frames is not None and self._inputs.video is not None:
                 for slot, frame in enumerate(stretch.frames):
                     out[slot] = image_tensor(frame, self._inputs.video)
+            elif name == EMBEDDINGS and video and stretch.embeddings is not None:
+                out[:] = stretch.embeddings
             elif name in self._contexts and audio and stretch.samples is not None:
                 length = self._contexts[name] + self._n_window
                 out[:] = audio_tensor(stretch.samples[:, -length:], self._entry(name))
@@ -147,9 +170,20 @@ class TensorMaker:
         """Shape of one window's tensor."""
         if name == PRESENCE:
             return (2,)
-        if name == FRAMES:
+        if name in (FRAMES, EMBEDDINGS):
             video = self._inputs.video
             if video is None:
                 raise ValueError("expected a picture among the inputs, got none")
+            if self._encoded is not None:
+                return (len(video.frame_times_seconds), self._encoded.nothing.size)
             return (len(video.frame_times_seconds), 3, video.height, video.width)
         return input_shape(InputSpec(name, audio=self._entry(name)), window)
+
+
+def _nearest(present: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """For each slot the nearest one that is filled, of two alike the earlier one; itself where none is."""
+    slots, filled = np.arange(len(present)), np.flatnonzero(present)
+    if filled.size == 0:
+        return slots
+    nearest: NDArray[np.int64] = filled[np.abs(slots[:, None] - filled).argmin(axis=1)]
+    return nearest

@@ -14,6 +14,7 @@ from trainer.data.audio import Mono
 from trainer.data.augment import SampleAugmenter, lead_samples, mix_in
 from trainer.data.augment_frames import augment_frames
 from trainer.data.batch import Batch, Process
+from trainer.data.embeddings import EmbeddingStore
 from trainer.data.mixing import bands_axis, drop_modalities, mask, mix_styles, mix_up
 from trainer.data.prefetch import prefetched
 from trainer.data.store import ClipStore
@@ -73,8 +74,15 @@ class WindowSampler:
             augment = config.augment if responses else replace(config.augment, response_probability=0.0)
             lead = lead_samples(augment, inputs.sample_rate, n_samples)
             self._augment = SampleAugmenter(augment, inputs.sample_rate, n_samples + lead, lead, responses)
+        self._store, self._lead = store, lead
+        self._encoded: EmbeddingStore | None = None
         self._reader = StretchReader(store, inputs, config.window, lead)
         self._ears = StretchReader(store, replace(inputs, video=None), config.window, lead)
+
+    def use(self, encoded: EmbeddingStore | None) -> None:
+        """From the next epoch on, give `embeddings` in place of `frames`, unaugmented; None: frames again."""
+        self._encoded = encoded
+        self._reader = StretchReader(self._store, self._config.inputs, self._config.window, self._lead, encoded)
 
     def measure(self, rng: np.random.Generator) -> Inputs:
         """The inputs with each band's mean and spread over augmented windows, where nothing else is said."""
@@ -106,7 +114,7 @@ class WindowSampler:
             )
         n_steps = max(1, config.train.windows_per_epoch // size)
         plan = self._plan(n_steps * size, np.random.default_rng((*self._seed, _PLAN, epoch)))
-        maker = TensorMaker(inputs, config.window, self._names)
+        maker = TensorMaker(inputs, config.window, self._names, self._encoded)
         share = size // process.count
         own = slice(process.rank * share, (process.rank + 1) * share)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from trainer.clip_run import (
     NETWORK,
     SETS,
@@ -18,6 +20,7 @@ from trainer.config import Config
 from trainer.data.audio import load_responses
 from trainer.data.clips import TRAIN, VALIDATION
 from trainer.data.divide import divide
+from trainer.data.embeddings import EmbeddingStore, OnFrames
 from trainer.data.prepared import Prepared, open_prepared
 from trainer.data.segments import Answer, SegmentReader, mean_log_loss
 from trainer.data.store import ClipStore
@@ -25,7 +28,9 @@ from trainer.data.windows import WindowSampler
 from trainer.evaluate.answers import WHOLE, save_answers
 from trainer.evaluate.report import write_clip_report
 from trainer.fit.distributed import join_group
+from trainer.fit.encoding import FrameCache, check_cache
 from trainer.fit.loop import Trained, fit_network
+from trainer.fit.stages import Stage
 from trainer.inputs import Inputs
 from trainer.models.systems import System, check_inputs
 
@@ -53,6 +58,8 @@ class Plan:
     """What cards call the corpus."""
     licence: str
     """Its terms."""
+    prepared: Prepared
+    """The corpus."""
 
     def numbers(self, split: str) -> list[int]:
         """Positions of the clips of a split."""
@@ -63,9 +70,9 @@ class Plan:
         position = {label: index for index, label in enumerate(self.labels)}
         return [position[self.clips[number].label] for number in numbers]
 
-    def validate(self, answer: Answer, inputs: Inputs) -> float:
+    def validate(self, answer: Answer, inputs: Inputs, encoded: EmbeddingStore | None = None) -> float:
         """Mean log loss over the validation clips' segments."""
-        reader = SegmentReader(self.store, inputs, self.config, self.system.inputs)
+        reader = SegmentReader(self.store, inputs, self.config, self.system.inputs, encoded)
         owners, starts = reader.segments(self.numbers(VALIDATION))
         logits = reader.logits(owners, starts, answer, alone=False)[WHOLE]
         return mean_log_loss(logits, self.targets(owners.tolist()))
@@ -83,6 +90,7 @@ def plan_clips(config: Config, root: Path) -> Plan:
         DataError: The corpus is missing, broken, prepared for other inputs, or cannot be divided.
     """
     system = check_inputs(config)
+    check_cache(config, system)
     prepared = open_prepared(root / (config.data.prepared or ""))
     store = prepared.store(config.inputs)
     clips = _entries(prepared, config)
@@ -92,11 +100,16 @@ def plan_clips(config: Config, root: Path) -> Plan:
     wanted = config.inputs.sound is not None and folder is not None
     filters = load_responses(root / folder, config.inputs.sample_rate) if wanted and folder is not None else []
     data = WindowSampler(store, train, targets, len(prepared.labels), config, system.inputs, filters)
-    return Plan(config, system, prepared.labels, clips, store, data, prepared.name, prepared.licence)
+    return Plan(config, system, prepared.labels, clips, store, data, prepared.name, prepared.licence, prepared)
 
 
 def fit_clips(
-    folder: Path, config: Config, root: Path, *, on_epoch: EpochHook = lambda _epoch, _loss, _validation: None
+    folder: Path,
+    config: Config,
+    root: Path,
+    *,
+    on_epoch: EpochHook = lambda _epoch, _loss, _validation: None,
+    on_frames: OnFrames = lambda _done, _total: None,
 ) -> ClipRun | None:
     """Train and evaluate what a configuration asks for, going on where an earlier call stopped.
 
@@ -107,6 +120,7 @@ def fit_clips(
         config: What to do.
         root: The data folder.
         on_epoch: Called after each epoch, in the first process.
+        on_frames: Called while frames are encoded beforehand.
 
     Returns:
         The finished run; None in processes other than the first.
@@ -119,9 +133,15 @@ def fit_clips(
         plan = plan_clips(config, root)
         group.share(lambda: _start(folder, plan))
         losses: list[float] = []
+        numbers = plan.numbers(TRAIN), plan.numbers(VALIDATION)
+        cache = FrameCache(config, plan.system, plan.prepared, plan.store, *numbers, folder / NETWORK, on_frames)
+
+        def begin(stage: Stage, network: nn.Module) -> None:
+            plan.data.use(None)
+            plan.data.use(cache.begin(stage, network, group.process.count))
 
         def validate(answer: Answer, inputs: Inputs) -> float:
-            losses.append(plan.validate(answer, inputs))
+            losses.append(plan.validate(answer, inputs, cache.encoded))
             return losses[-1]
 
         trained = fit_network(
@@ -133,9 +153,11 @@ def fit_clips(
             root=root,
             labels=plan.labels,
             on_epoch=lambda epoch, loss: on_epoch(epoch, loss, losses[-1]),
+            on_stage=begin,
         )
         if not group.is_first:
             return None
+        cache.clear()
         run = start_clip_run(folder, config, plan.labels, plan.clips, plan.corpus, plan.licence)
         _answer(run, plan, trained)
         write_clip_report(run)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engines.schema import decode, encode
 from trainer.config import Config
@@ -57,6 +57,7 @@ def fit_network(
     root: Path | None = None,
     labels: Sequence[str] = (),
     on_epoch: Callable[[int, float], object] = lambda _epoch, _loss: None,
+    on_stage: Callable[[Stage, nn.Module], object] = lambda _stage, _network: None,
 ) -> Trained:
     """Train a network, going on from the folder's checkpoint if there is one.
 
@@ -72,6 +73,8 @@ def fit_network(
         root: The data folder: pretrained weights and a teacher lie there; None: the working folder.
         labels: Names of the answers, for the teacher's to be compared with.
         on_epoch: Called with the number of epochs done and the last one's mean loss.
+        on_stage: Called in every process before a stage's first epoch of this call, with the network, its parts frozen
+            as the stage has them.
 
     Returns:
         The network on the device that it was trained on.
@@ -92,7 +95,7 @@ def fit_network(
             check_same(state, config, n_labels, path)
         if "weights" not in state:
             with TensorBoard(folder / TENSORBOARD) as board:
-                fit = _Fit(config, n_labels, system, folder, group, validate, board, on_epoch)
+                fit = _Fit(config, n_labels, system, folder, group, validate, board, on_epoch, on_stage)
                 state = fit.run(stages, data, state, root, labels)
         trained = restore(state, n_labels, config, path)
         trained.network.to(group.device)
@@ -112,6 +115,7 @@ class _Fit:
         validate: Validate | None,
         board: TensorBoard,
         on_epoch: Callable[[int, float], object],
+        on_stage: Callable[[Stage, nn.Module], object],
     ) -> None:
         self._config = config
         self._n_labels = n_labels
@@ -121,6 +125,7 @@ class _Fit:
         self._validate = validate
         self._board = board
         self._on_epoch = on_epoch
+        self._on_stage = on_stage
         self._seed = (config.seed, zlib.crc32(folder.name.encode()))
         self._inputs = Inputs()
         self._history: list[Epoch] = []
@@ -151,6 +156,8 @@ class _Fit:
                 training = StageTraining(self._system, network, stage, group)
                 if stage.name == begun:
                     training.load(state, path)
+                if not self._is_over(stage):
+                    self._on_stage(stage, network)
                 while not self._is_over(stage):
                     self._epoch(training, stage, data, teacher)
                 load_weights(network, self._shared(training.kept), path)
