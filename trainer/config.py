@@ -300,8 +300,8 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
 
     Args:
         path: A TOML file.
-        settings: "a.b=value" each, over what the file says; the value as in TOML, or else a string. Of data.labels
-            and data.prepared, which exclude each other, the one set here counts.
+        settings: "a.b=value" each, over what the file says; the value as in TOML, or else a string; "a.b=" leaves the
+            key out. Of data.labels and data.prepared, which exclude each other, the one set here counts.
 
     Raises:
         ConfigError: The file cannot be read, or says something it may not; the message names the key.
@@ -317,6 +317,9 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
         for key, other in (("labels", "prepared"), ("prepared", "labels")):
             if setting.partition("=")[0].strip() == f"data.{key}":
                 data["data"].pop(other, None)
+    table = data.get("data")
+    if isinstance(table, dict) and type(table.get("fold")) is int:
+        table["fold"] = str(table["fold"])  # folds are names, most of them numbers: data.fold=1
     return parse_config(data, str(path))
 
 
@@ -359,12 +362,14 @@ def _set(data: dict[str, Any], setting: str) -> None:
     names = key.strip().split(".")
     if not equals or not all(names):
         raise ConfigError(f"--set: expected KEY=VALUE, as in train.epochs=10, got {setting!r}")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
     for name in names[:-1]:
         data = data.setdefault(name, {})
         if not isinstance(data, dict):
             raise ConfigError(f"--set {setting}: expected a table at {name!r}, got a value")
-    data[names[-1]] = value
+    if not text.strip():
+        data.pop(names[-1], None)
+        return
+    try:
+        data[names[-1]] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        data[names[-1]] = text

@@ -9,7 +9,7 @@ import pytest
 from support.corpus import CONFIG, write_config
 
 from engines.manifest import LogMelFeature
-from trainer.config import config_to_json, load_config, parse_config
+from trainer.config import TrainConfig, config_to_json, load_config, parse_config
 from trainer.errors import ConfigError
 
 
@@ -33,6 +33,19 @@ def test_settings_go_over_the_file(tmp_path: Path) -> None:
     assert (config.train.epochs, config.name, config.evaluate.hold_out_sources) == (7, "other", False)
 
 
+def test_a_setting_without_a_value_leaves_the_key_out(tmp_path: Path) -> None:
+    path = write_config(tmp_path / "toy.toml")
+    assert load_config(path, ["train.epochs="]).train.epochs == TrainConfig().epochs
+    assert load_config(path, ["data.impulse_responses="]).data.impulse_responses is None
+    with pytest.raises(ConfigError, match="name: expected a name, got nothing; the key is required"):
+        load_config(path, ["name="])
+
+
+def test_a_fold_may_be_written_as_a_number(tmp_path: Path) -> None:
+    path = write_config(tmp_path / "toy.toml")
+    assert load_config(path, ["data.prepared=esc", "data.fold=1"]).data.fold == "1"
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
@@ -45,7 +58,7 @@ def test_settings_go_over_the_file(tmp_path: Path) -> None:
             'audio.channels: expected one of "mono", "left,right", "left,right,difference", got "left"',
         ),
         ("augment.drop_video=0.9", "expected at most 1 together, as never both are dropped, got 0.15 and 0.9"),
-        ("data.fold=3", "data.fold: expected a fold's name, or null, got 3"),
+        ("data.fold=3.5", "data.fold: expected a fold's name, or null, got 3.5"),
         ("augment.mixup=-1", "augment.mixup: expected a number, at least 0, got -1"),
         ("train.epochs", "--set: expected KEY=VALUE, as in train.epochs=10, got 'train.epochs'"),
         ("name.first=3", "--set name.first=3: expected a table at 'name', got a value"),

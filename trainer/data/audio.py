@@ -74,7 +74,8 @@ def load_responses(folder: Path | None, sample_rate: int) -> list[Mono]:
     files = sorted(folder.glob("*.wav")) if folder.is_dir() else []
     if not files:
         raise DataError(
-            f"{folder}: expected impulse responses as .wav files, got none; leave the key out to do without"
+            f"{folder}: expected impulse responses as .wav files, got none; "
+            "to do without, type: --set data.impulse_responses="
         )
     responses = [decode(file, sample_rate) for file in files]
     return [response / np.sqrt(np.square(response).sum()) for response in responses if np.any(response)]
