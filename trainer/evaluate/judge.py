@@ -50,7 +50,7 @@ class Judge:
 
 
 def judge_of_run(run: ClipRun, held_out: Segments) -> Judge:
-    """Temperatures, and thresholds for the precision that is asked for, from clips that were held out for them."""
+    """Temperatures, and thresholds for the precision that is asked for, from clips that were not trained on."""
     groups = tuple(tuple(run.labels.index(label) for label in members) for members in run.groups.values())
     window, smoothing = run.config.window.seconds, run.config.smoothing
     plain = Judge(run.labels, groups, window, smoothing, fit_temperatures(held_out), {})

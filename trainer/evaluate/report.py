@@ -8,9 +8,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from engines.manifest import Manifest
 from trainer.clip_run import CALIBRATION, EVALUATION, SETS, ClipEntry, ClipRun, answers_path
@@ -24,6 +27,8 @@ from trainer.files import write_whole
 from trainer.run import REPORT, write_text
 
 FIGURES, CONFUSION, RELIABILITY = "figures.md", "confusion.png", "reliability.png"
+_FEWEST_CLIPS = 20
+"""Clips of every scene that temperatures may rest on: with fewer, one odd place of a small city decides over them."""
 
 
 def write_clip_report(run: ClipRun, out: Path | None = None) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def run_report(run: ClipRun, segments: Segments, corpus: str | None = None) -> d
     Raises:
         RunError: The answers that temperatures are fitted on are missing, not finite, or of other clips.
     """
-    held_out = read_segments(run, CALIBRATION)
+    held_out = read_held_out(run)
     judge = judge_of_run(run, held_out)
     _check_conditions(judge, segments, str(answers_path(run.folder, CALIBRATION)))
     return {
@@ -127,13 +132,43 @@ def read_segments(run: ClipRun, which: str) -> Segments:
     return segments
 
 
+def read_held_out(run: ClipRun) -> Segments:
+    """What temperatures and thresholds rest on: the calibration clips, with those of validation where they are few.
+
+    Neither were trained on. Cities are what a bundle will meet anew, so that theirs serve alone if they can.
+
+    Raises:
+        RunError: Answers are missing, not finite, or of other clips.
+    """
+    held_out = read_segments(run, CALIBRATION)
+    entries = _entries_of(held_out)
+    counts = Counter(entry.label for entry in entries)
+    if entries[0].split == VALIDATION or all(counts[label] >= _FEWEST_CLIPS for label in run.labels):
+        return held_out
+    more = read_segments(run, VALIDATION)
+    both = {
+        name: np.concatenate([logits, more.logits[name]])
+        for name, logits in held_out.logits.items()
+        if name in more.logits
+    }
+    targets, clips = (
+        np.concatenate([getattr(part, name) for part in (held_out, more)]) for name in ("targets", "clips")
+    )
+    return Segments(both, targets, clips, held_out.entries)
+
+
+def _entries_of(segments: Segments) -> list[ClipEntry]:
+    """The clips that have segments."""
+    return [segments.entries[index] for index in np.unique(segments.clips)]
+
+
 def _calibration(segments: Segments, judge: Judge) -> dict[str, Any]:
     """What the temperatures were fitted on, and the log loss there before and after."""
-    entries = [segments.entries[index] for index in sorted(set(segments.clips.tolist()))]
+    entries = _entries_of(segments)
     outputs = {OUTPUT_OF.get(condition, condition): logits for condition, logits in segments.logits.items()}
     return {
-        "split": entries[0].split,
-        "cities": sorted({entry.city for entry in entries if entry.city}),
+        "splits": sorted({entry.split for entry in entries}),
+        "cities": sorted({entry.city for entry in entries if entry.city and entry.split == CALIBRATION}),
         "n_clips": len(entries),
         "n_segments": len(segments.clips),
         "log_loss": {

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.data.clips import VALIDATION
+
 _WORST = 10
 """Locations shown; `report.json` has all."""
 _NAMED = ("precision", "coverage")
@@ -198,10 +200,13 @@ def _calibration(report: Mapping[str, Any]) -> Table:
             )
         )
     head = ("output", "temperature", "log loss, fitted", "log loss", "calibration error")
-    where = f"cities {', '.join(fitted['cities'])}" if fitted["cities"] else "locations"
+    held_out = [f"the cities held out, {', '.join(fitted['cities'])}"] if fitted["cities"] else []
+    held_out += ["the validation locations"] if VALIDATION in fitted["splits"] else []
     note = (
-        f"Fitted on {fitted['n_segments']:,} segments of {fitted['n_clips']:,} clips held out for it (split "
-        f"{fitted['split']}; {where}); the last two columns are the evaluation."
+        f"Fitted on {fitted['n_segments']:,} segments of {fitted['n_clips']:,} clips that were not trained on: "
+        f"{', and '.join(held_out)}"
+        f"{', as these cities alone have too few clips of a scene' if len(held_out) > 1 else ''}. The last two columns "
+        "are the evaluation."
     )
     return Table("Calibration", head, tuple(rows), note)
 
@@ -219,7 +224,7 @@ def _thresholds(report: Mapping[str, Any]) -> Table:
     if "wanted_precision" in report:
         note += (
             f" Each threshold is the lowest from which on {percent(report['wanted_precision'])} of the named answers "
-            "were right on the clips that were held out for it, or 0.95 if none was enough."
+            "were right on the same clips as the temperatures were fitted on, or 0.95 if none was enough."
         )
     return Table("When something is named", head, rows, note)
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engines.manifest import AudioInput, GammatoneFeature, LogMelFeature, Precision, VideoInput
-from trainer.clip_run import CALIBRATION, ClipRun
+from trainer.clip_run import ClipRun
 from trainer.config import Config, TrainConfig
 from trainer.data.clips import EVALUATE, TRAIN, VALIDATION
+from trainer.data.divide import CALIBRATION
 from trainer.evaluate.protocol import place
 from trainer.evaluate.tables import Table, card_tables, loss, percent, table_to_markdown
 from trainer.export.precision_table import precision_table
@@ -34,7 +35,7 @@ def write_clip_card(
     tables = [*card_tables(report), precision_table(costs, left_out, held_out=True)]
     sections = [
         _what(run, trained, costs),
-        _data(run),
+        _data(run, report),
         _summary(report),
         *(table_to_markdown(table) for table in tables),
         _limits(run, report, trained),
@@ -85,7 +86,7 @@ def _picture(video: VideoInput) -> str:
     return f"frames of {video.width} × {video.height} at {times} s of each window, {age}"
 
 
-def _data(run: ClipRun) -> str:
+def _data(run: ClipRun, report: Mapping[str, Any]) -> str:
     """The corpus, its terms, and how it was divided."""
     rows = []
     for split in _SPLITS:
@@ -95,7 +96,7 @@ def _data(run: ClipRun) -> str:
             seconds = sum(clip.seconds for clip in clips)
             rows.append(
                 (
-                    f"{split}: {_use(run, split)}",
+                    f"{split}: {_use(run, report, split)}",
                     f"{len(clips):,}",
                     f"{len({place(clip) for clip in clips}):,}",
                     f"{seconds / 3600:.2f}" if seconds >= 360 else f"{seconds / 3600:.3f}",
@@ -106,14 +107,14 @@ def _data(run: ClipRun) -> str:
     return table_to_markdown(Table("Clips", ("split", "clips", "locations", "hours", "cities"), tuple(rows), note))
 
 
-def _use(run: ClipRun, split: str) -> str:
+def _use(run: ClipRun, report: Mapping[str, Any], split: str) -> str:
     """What a split is for."""
     chooses = run.config.train.select == "best" or run.config.train.stop_epochs is not None
     fits = "temperatures and thresholds"
     watched = "chose the epoch" if chooses else "watched while training"
     return {
         TRAIN: "trained on",
-        VALIDATION: watched if run.numbers(CALIBRATION) else f"{watched}, {fits}",
+        VALIDATION: f"{watched}, {fits}" if VALIDATION in report["calibration"]["splits"] else watched,
         CALIBRATION: fits,
         EVALUATE: "the figures below",
     }[split]

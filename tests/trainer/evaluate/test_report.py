@@ -27,7 +27,7 @@ def report_of(run: ClipRun) -> dict[str, Any]:
 
 
 def test_a_report_says_everything_there_is_to_say(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", entries=clip_entries(clips=6, locations=3, devices=("a", "b")))
+    run = write_run(tmp_path / "run", entries=clip_entries(clips=7, locations=3, devices=("a", "b")))
     report = write_clip_report(run)
     assert read_report(run.folder) == json.loads(json.dumps(report))
     calibration, evaluation = run.answers("calibration"), run.answers("evaluation")
@@ -43,10 +43,10 @@ def test_a_report_says_everything_there_is_to_say(tmp_path: Path) -> None:
         low, high = figures["calibrated"]["interval"]["accuracy"]
         assert low < figures["calibrated"]["accuracy"] < high
     assert report["calibration"]["cities"] == ["paris"]
-    assert report["calibration"]["split"] == "calibration"
-    assert report["validation"]["n_clips"] == 180
-    assert np.sum(report["confusion"]) == report["n_segments"] == 720
-    assert np.trace(report["confusion"]) / 720 == pytest.approx(report["conditions"]["whole"]["calibrated"]["accuracy"])
+    assert report["calibration"]["splits"] == ["calibration"]
+    assert report["validation"]["n_clips"] == 210
+    assert np.sum(report["confusion"]) == report["n_segments"] == 840
+    assert np.trace(report["confusion"]) / 840 == pytest.approx(report["conditions"]["whole"]["calibrated"]["accuracy"])
     assert set(report["by_device"]) == {"a", "b"}
     assert len(report["by_location"]) == report["n_locations"] == 30
     assert report["by_location"]["prague-bus1"]["scenes"] == ["bus"]
@@ -95,11 +95,32 @@ def test_without_calibration_cities_validation_serves(tmp_path: Path) -> None:
     entries = clip_entries(cities={"": "validation"}) + clip_entries(cities={"oslo": "evaluate"})
     run = write_run(tmp_path / "run", entries=entries, skill={"whole": 2.0})
     report = write_clip_report(run)
-    assert report["calibration"]["split"] == "validation"
+    assert report["calibration"]["splits"] == ["validation"]
     assert report["calibration"]["cities"] == []
     assert list(report["temperatures"]) == ["fused"]
     assert list(report["conditions"]) == ["whole"]
-    assert "split validation; locations" in (run.folder / FIGURES).read_text(encoding="utf-8")
+    assert "not trained on: the validation locations. The last" in (run.folder / FIGURES).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("clips", "odd"), [(19, None), (20, "tram")])
+def test_few_calibration_clips_are_joined_by_those_of_validation(tmp_path: Path, clips: int, odd: str | None) -> None:
+    entries = [e for e in clip_entries(locations=1, clips=clips) if (e.city, e.label) != ("paris", odd)]
+    run = write_run(tmp_path / "run", entries=entries)
+    report = write_clip_report(run)
+    both = [run.answers(which) for which in ("calibration", "validation")]
+    logits = np.concatenate([answers.logits["audio"] for answers in both])
+    targets = np.concatenate([run.targets[answers.clips] for answers in both])
+    assert report["temperatures"]["audio"] == pytest.approx(fit_temperature(logits, targets), rel=1e-12)
+    fitted = report["calibration"]
+    assert (fitted["splits"], fitted["cities"]) == (["calibration", "validation"], ["paris"])
+    assert fitted["n_clips"] == clips * (20 if odd is None else 19)
+    text = (run.folder / FIGURES).read_text(encoding="utf-8")
+    assert "the cities held out, paris, and the validation locations, as these cities alone have too few" in text
+
+
+def test_enough_calibration_clips_serve_alone(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", entries=clip_entries(locations=2, clips=10))
+    assert report_of(run)["calibration"]["splits"] == ["calibration"]
 
 
 def test_without_groups_cities_or_devices_their_tables_are_left_out(tmp_path: Path) -> None:
