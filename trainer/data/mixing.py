@@ -49,7 +49,9 @@ def mask(features: Floats, config: AugmentConfig, axis: int, rng: np.random.Gene
                 features[(item, slice(None), part) if along == 2 else (item, slice(None), slice(None), part)] = 0.0
 
 
-def mix_styles(features: Floats, probability: float, axis: int, rng: np.random.Generator) -> Floats:
+def mix_styles(
+    features: Floats, probability: float, axis: int, rng: np.random.Generator, present: Floats | None = None
+) -> Floats:
     """Each band's mean and spread, over channels and hops, mixed with another window's (Freq-MixStyle).
 
     Args:
@@ -57,11 +59,14 @@ def mix_styles(features: Floats, probability: float, axis: int, rng: np.random.G
         probability: Of each window.
         axis: Of the bands.
         rng: Random numbers.
+        present: [n, 2] presence flags: zeros that stand for missing sound have no style. None: all have sound.
     """
     n = len(features)
     chosen = rng.random(n) < probability
     share = rng.beta(_STYLE_ALPHA, _STYLE_ALPHA, n).astype(np.float32)[:, None, None, None]
     partner = rng.permutation(n)
+    if present is not None:
+        chosen &= (present[:, AUDIO] > 0) & (present[partner, AUDIO] > 0)
     if not chosen.any():
         return features
     over = (1, 5 - axis)

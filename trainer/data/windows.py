@@ -152,7 +152,8 @@ class WindowSampler:
         targets = np.eye(self._n_labels, dtype=np.float32)[self._targets[positions]]
         axis = 2 if config.audio is None else bands_axis(config.audio)
         if FEATURES in inputs and config.augment.style_probability > 0:
-            inputs[FEATURES] = mix_styles(inputs[FEATURES], config.augment.style_probability, axis, mixing)
+            probability, present = config.augment.style_probability, inputs.get(PRESENCE)
+            inputs[FEATURES] = mix_styles(inputs[FEATURES], probability, axis, mixing, present)
         inputs, targets = mix_up(inputs, targets, config.augment, number, mixing)
         if FEATURES in inputs:
             mask(inputs[FEATURES], config.augment, axis, mixing)

@@ -120,3 +120,15 @@ def test_styles_change_and_patterns_stay() -> None:
             assert np.corrcoef(band, other)[0, 1] > 0.9999
     turned = mix_styles(np.ascontiguousarray(features.swapaxes(2, 3)), 1.0, 3, rng())
     np.testing.assert_allclose(turned.swapaxes(2, 3), styled, atol=1e-5)
+
+
+def test_missing_sound_neither_gives_nor_takes_a_style() -> None:
+    features = rng(1).normal(3.0, 2.0, (40, 1, 5, 20)).astype(np.float32)
+    present = np.ones((40, 2), np.float32)
+    present[::4, 0] = 0
+    features[::4] = 0
+    mixed = mix_styles(features, 1.0, 2, rng(2), present)
+    assert not mixed[::4].any()
+    heard = np.delete(np.arange(40), np.s_[::4])
+    assert mixed[heard].std(axis=(1, 3)).min() > 1.0
+    assert (mixed[heard] != features[heard]).any(axis=(1, 2, 3)).sum() > 15
