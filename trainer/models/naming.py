@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from trainer.models.clip import LOGIT_SCALE, ClipZeroShot
 from trainer.models.clip_visual import ClipVisual
+from trainer.models.cp_mobile import CpMobile
 from trainer.models.resnet import ResnetTrunk
 from trainer.models.vgg import VggEncoder
 
@@ -29,6 +30,7 @@ def published_names(part: nn.Module) -> list[Naming]:
         ResnetTrunk: [_undistributed, _resnet_panns],
         ClipVisual: [_undistributed, _clip_open, _clip_transformers],
         ClipZeroShot: [_sentences],
+        CpMobile: [_undistributed, _cp_mobile],
     }
     return kinds.get(type(part), [_undistributed])
 
@@ -138,6 +140,28 @@ def _sentences(weights: Weights) -> Weights:
         for name, tensor in weights.items()
     }
     return {"logit_scale": torch.tensor(math.log(LOGIT_SCALE)), **named}
+
+
+_CP_MOBILE = (
+    (r"^model\.", ""),  # PyTorch Lightning's
+    (r"^in_c\.(\d)\.(\d)\.", r"stem.\1.\2."),
+    (r"^stages\.s\d+\.b(\d+)\.block\.", r"blocks.\1.path."),
+    (r"^stages\.s\d+\.b(\d+)\.after_block_norm\.gamma$", r"blocks.\1.norm.scale"),
+    (r"^stages\.s\d+\.b(\d+)\.after_block_norm\.beta$", r"blocks.\1.norm.shift"),
+    (r"^feed_forward\.", "classify."),
+)
+
+
+def _cp_mobile(weights: Weights) -> Weights:
+    """Its authors': blocks are counted from 1, and a convolution, its normalisation and activation are a list."""
+    renamed: Weights = {}
+    for name, tensor in weights.items():
+        for pattern, ours in _CP_MOBILE:
+            name = re.sub(pattern, ours, name)
+        name = re.sub(r"^blocks\.(\d+)", lambda match: f"blocks.{int(match[1]) - 1}", name)
+        name = re.sub(r"(stem|path)\.(\d)\.(\d)\.", lambda m: f"{m[1]}.{3 * int(m[2]) + int(m[3])}.", name)
+        renamed[name] = tensor
+    return renamed
 
 
 def _without(weights: Weights, *prefixes: str) -> Weights:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from support.recordings import data_folder, recording
 from torch import Tensor, nn
 
+from ascstream.frontend import audio_tensor
 from trainer.config import WeightsConfig, load_config
 from trainer.errors import ConfigError, DataError
-from trainer.models.clip import ClipZeroShot
+from trainer.models.clip import PLACES, ClipZeroShot
 from trainer.models.clip_visual import ClipVisual
+from trainer.models.cp_mobile import CpMobile, cp_mobile_baseline
 from trainer.models.naming import Weights, published_names
 from trainer.models.pretrained import fit_weights, load_weights, read_weights
 from trainer.models.resnet import ResnetTrunk
@@ -26,7 +32,7 @@ from trainer.models.systems import build_network
 from trainer.models.vgg import VggEncoder
 from trainer.models.wave import Wave
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 VGG_CONVOLUTIONS = ((1, 2), (2, 2), (3, 3), (4, 3), (5, 3))
 N_BLOCKS = 12
 
@@ -128,6 +134,28 @@ def transformers_clip(weights: Weights) -> Weights:
     return {**renamed, **text, **ids}
 
 
+def lightning_cp_mobile(weights: Weights) -> Weights:
+    """As the authors of CP-Mobile name it, in a checkpoint of PyTorch Lightning."""
+    stages = (1, 1, 1, 2, 2, 3)
+    renamed = {}
+    for name, tensor in weights.items():
+        part, *rest = name.split(".")
+        if part == "stem":
+            group, layer = divmod(int(rest[0]), 3)
+            name = ".".join(["in_c", str(group), str(layer), *rest[1:]])
+        elif part == "classify":
+            name = ".".join(["feed_forward", *rest])
+        else:
+            block = f"stages.s{stages[int(rest[0])]}.b{int(rest[0]) + 1}"
+            if rest[1] == "norm":
+                name = f"{block}.after_block_norm.{ {'scale': 'gamma', 'shift': 'beta'}[rest[2]] }"
+            else:
+                group, layer = divmod(int(rest[2]), 3)
+                name = ".".join([block, "block", str(group), str(layer), *rest[3:]])
+        renamed[f"model.{name}"] = tensor
+    return renamed
+
+
 NAMINGS = [
     pytest.param(VggEncoder, dict, id="vgg"),
     pytest.param(VggEncoder, torchvision_vgg, id="torchvision"),
@@ -141,6 +169,8 @@ NAMINGS = [
     pytest.param(ClipVisual, open_clip, id="open_clip"),
     pytest.param(ClipVisual, transformers_clip, id="transformers"),
     pytest.param(lambda: Wave(3), distributed, id="wave, distributed"),
+    pytest.param(CpMobile, lightning_cp_mobile, id="cp_mobile"),
+    pytest.param(cp_mobile_baseline, dict, id="cp_mobile_baseline"),
 ]
 
 
@@ -168,6 +198,30 @@ def test_values_of_a_trunk_go_where_they_belong(rename: Callable[[Weights], Weig
     weights = state_of(trunk)
     fit_weights(trunk, rename(weights), "file")
     assert all(torch.equal(tensor, weights[name]) for name, tensor in trunk.state_dict().items())
+
+
+def test_values_of_cp_mobile_go_where_they_belong() -> None:
+    network = CpMobile()
+    weights = state_of(network)
+    fit_weights(network, lightning_cp_mobile(weights), "file")
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.data
+def test_the_published_cp_mobile_hears_a_street_in_a_street() -> None:
+    root = data_folder() / "weights"
+    file = "cpmobile_tau22_cpjku_dcase23/epoch=149-step=81900.ckpt"
+    config = load_config(CONFIGS / "cp_mobile.toml")
+    config = replace(config, model=replace(config.model, weights={"": WeightsConfig(file)}))
+    network = build_network(config, 10, root).eval()
+    assert sum(parameter.numel() for parameter in network.parameters()) == 126_952
+    assert config.audio is not None
+    samples = recording("scenes_audio/moodist/busy-street.mp3", config.audio.sample_rate, 10)
+    windows = np.stack([audio_tensor(part, config.audio) for part in np.split(samples, 10, axis=1)])
+    with torch.no_grad():
+        logits = network(torch.from_numpy(windows))
+    assert logits.isfinite().all()
+    assert logits.mean(dim=0).argmax() == sorted(PLACES).index("street_traffic")
 
 
 @pytest.mark.slow
@@ -281,6 +335,20 @@ def test_what_is_no_file_of_weights_is_refused(
     assert str(raised.value).startswith(str(tmp_path / name))
     assert "\n" not in str(raised.value)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_damaged_checkpoint_is_refused_or_read(zipped: bool, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.pt"
+    torch.save({"weight": torch.ones(4, 4)}, whole, _use_new_zipfile_serialization=zipped)
+    data, path = whole.read_bytes(), tmp_path / "file.pt"
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(data)
+        damaged[random.integers(len(data))] = random.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(DataError):
+            read_weights(path)
 
 
 def test_an_altered_file_is_not_even_read(tmp_path: Path) -> None:
