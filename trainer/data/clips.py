@@ -160,8 +160,9 @@ def hold_out_locations(clips: Sequence[Clip], train_share: float = 0.9, seed: in
 
     Scene by scene, locations are drawn until training has `train_share` of the scene's clips, rounded down, as in the
     split of the DCASE 2021 task 1B baseline (its park has 905 of 1,006); one location at least stays for validation.
-    The draw is a hash of seed and place: it depends neither on the order of the list nor on other scenes. It is not the
-    baseline's own, whose lists `read_tau_av_2021` takes as well.
+    The draw is a hash of seed and place: it does not depend on the order of the list, and depends on other scenes only
+    where these share a place, which then goes to one side with all of its scenes; scenes of few places decide first. It
+    is not the baseline's own, whose lists `read_tau_av_2021` takes as well.
 
     Args:
         clips: Clips to divide; their own `split` is ignored.
@@ -170,27 +171,44 @@ def hold_out_locations(clips: Sequence[Clip], train_share: float = 0.9, seed: in
 
     Raises:
         ConfigError: `train_share` is not between 0 and 1.
-        DataError: A scene has a single location.
+        DataError: A scene has a single location, or other scenes leave it none on one side.
     """
     if not 0 < train_share < 1:
         raise ConfigError(f"expected a share to train on between 0 and 1, got {train_share}")
     sizes: dict[str, Counter[str]] = {}
     for clip in clips:
         sizes.setdefault(clip.scene_label, Counter())[clip.place] += 1
-    trained: dict[str, set[str]] = {}
-    for label, places in sizes.items():
+    trained: dict[str, bool] = {}
+    for label, places in sorted(sizes.items(), key=lambda item: (len(item[1]), item[0])):
         order = sorted(places, key=lambda place: hashlib.sha256(f"{seed} {place}".encode()).digest())
         if len(order) < 2:
             raise DataError(f"scene {label!r}: expected two locations or more to hold one out, got {order[0]!r} alone")
-        wanted, drawn = int(train_share * places.total()), 0
-        trained[label] = set()
-        for place in order[:-1]:
-            if drawn < wanted:
-                trained[label].add(place)
-                drawn += places[place]
-    return tuple(
-        replace(clip, split=TRAIN if clip.place in trained[clip.scene_label] else VALIDATION) for clip in clips
-    )
+        free = [place for place in order if place not in trained]
+        _draw(trained, free, places, max(1, int(train_share * places.total())))
+        sides = {trained[place] for place in order}
+        if len(sides) < 2:
+            raise DataError(
+                f"scene {label!r}: expected a location to train on and one to hold out, got all of them "
+                f"{'to train on' if sides == {True} else 'held out'} with other scenes there; divide the clips "
+                "yourself, in a column split"
+            )
+    return tuple(replace(clip, split=TRAIN if trained[clip.place] else VALIDATION) for clip in clips)
+
+
+def _draw(trained: dict[str, bool], free: Sequence[str], sizes: Counter[str], wanted: int) -> None:
+    """Say of each of a scene's free places, in order, whether it is trained on, until `wanted` clips are.
+
+    Args:
+        trained: What was said of other places, some of the same scene; it gets the new ones.
+        free: Places of which nothing was said yet.
+        sizes: The scene's clips a place.
+        wanted: Clips to train on.
+    """
+    drawn = sum(size for place, size in sizes.items() if trained.get(place, False))
+    is_held_out = any(not trained.get(place, True) for place in sizes)
+    for number, place in enumerate(free):
+        trained[place] = drawn < wanted and (is_held_out or number < len(free) - 1)
+        drawn += sizes[place] if trained[place] else 0
 
 
 def first_few(items: Sequence[object]) -> str:

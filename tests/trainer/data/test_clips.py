@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.clips import TRAIN, VALIDATION, Clip, Corpus, first_few, hold_out_locations
+from trainer.data.clips import TRAIN, VALIDATION, Clip, Corpus, check_disjoint, first_few, hold_out_locations
 from trainer.errors import ConfigError, DataError
 
 
@@ -127,6 +127,32 @@ def test_every_scene_is_divided_by_whole_locations(sizes, share, seed, shuffler)
     shuffler.shuffle(shuffled)
     again = {item.audio: item.split for item in hold_out_locations(shuffled, share, seed)}
     assert again == {item.audio: item.split for item in divided}
+
+
+@given(
+    st.lists(st.sets(st.sampled_from(["bus", "park", "tram"]), min_size=1), min_size=6, max_size=12), st.integers(0, 99)
+)
+def test_a_place_of_several_scenes_goes_to_one_side(scenes_of, seed) -> None:
+    clips = [
+        clip(scene, str(place), segment)
+        for place, scenes in enumerate(scenes_of)
+        for scene in sorted(scenes)
+        for segment in range(1 + place % 3)
+    ]
+    clips += [clip(scene, f"own-{scene}-{number}") for scene in ("bus", "park", "tram") for number in range(2)]
+    divided = hold_out_locations(clips, 0.8, seed)
+    check_disjoint(Path("toy"), divided)
+    for scene in ("bus", "park", "tram"):
+        assert {item.split for item in divided if item.scene_label == scene} == {TRAIN, VALIDATION}
+
+
+def test_a_scene_that_others_leave_on_one_side_is_named() -> None:
+    clips = [clip("bus", "1"), clip("bus", "2"), clip("park", "3"), clip("park", "4")]
+    side = {item.location: item.split for item in hold_out_locations(clips)}
+    held = [place for place in sorted(side) if side[place] == VALIDATION]
+    shared = [clip("tram", place) for place in held]
+    with pytest.raises(DataError, match=r"scene 'tram': .* got all of them held out with other scenes there"):
+        hold_out_locations([*clips, *shared])
 
 
 def test_another_seed_draws_other_locations() -> None:
