@@ -13,7 +13,7 @@ from trainer.errors import ConfigError
 from trainer.fit.stages import stages_of
 from trainer.models.se_crnn import SeCrnn
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 SE_CRNN = [
     ("audio", 1e-3, 32, 15, 80, 0.4),
     ("video", 1e-4, 16, 20, 40, 0.0),

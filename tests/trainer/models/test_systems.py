@@ -21,7 +21,7 @@ from trainer.models.subspectral import SubSpectral
 from trainer.models.systems import build_network, check_inputs, deploy, find_system, run_network, training_loss
 from trainer.models.wave import Wave
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 TRAIN = TrainConfig(label_smoothing=0.1, head_weight=0.3)
 
 
