@@ -166,7 +166,7 @@ def test_two_processes_make_one_run(root: Path, config: Config, tmp_path: Path) 
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533",
          "-m", "trainer", "fit", str(root / "toy.toml"), *words],
-        cwd=Path(__file__).parents[2], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        cwd=Path(__file__).parents[3], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         check=False, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -179,7 +179,7 @@ def test_a_disk_that_takes_no_more_is_one_message(root: Path, tmp_path: Path) ->
     words = f"exec {sys.executable} -m trainer fit {root / 'toy.toml'} --data {root} --out {tmp_path / 'run'}"
     done = subprocess.run(
         ["bash", "-c", f"ulimit -f 1; {words}"],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
