@@ -8,13 +8,13 @@ from typing import Any
 
 from engines.manifest import AudioInput, GammatoneFeature, LogMelFeature, Precision, VideoInput
 from trainer.clip_run import ClipRun
-from trainer.config import Config, TrainConfig
 from trainer.data.clips import EVALUATE, TRAIN, VALIDATION
 from trainer.data.divide import CALIBRATION
 from trainer.evaluate.protocol import place
 from trainer.evaluate.tables import Table, card_tables, loss, percent, table_to_markdown
 from trainer.export.precision_table import precision_table
 from trainer.export.precisions import Cost
+from trainer.export.recipe import describe_recipe
 from trainer.fit.trained import Trained
 
 _SPLITS = (TRAIN, VALIDATION, CALIBRATION, EVALUATE)
@@ -189,15 +189,8 @@ def _made(run: ClipRun, trained: Trained) -> str:
     last = trained.history[-1].validation_loss if trained.history else None
     steps = [
         f"{epochs} epochs of {train.windows_per_epoch:,} windows, batches of {train.batch_size}",
-        f"{train.optimizer}, {train.schedule} schedule, peak rate {train.learning_rate:g}, weight decay "
-        f"{train.weight_decay:g}, label smoothing {train.label_smoothing:g}",
-        f"averaged weights (decay {train.average_decay:g}) of {_kept(train)}",
-        *([f"{len(train.steps)} steps, part by part"] if train.steps else []),
-        *([_taught(train)] if train.distil is not None else []),
-        *([f"weights to begin with: `{config.model.weights}`"] if config.model.weights else []),
         *([_sentences(run)] if config.model.name == "clip_zero_shot" else []),
-        *([f"frozen: {', '.join(config.model.freeze)}"] if config.model.freeze else []),
-        f"in training, by chance: {'; '.join(_augmented(config))}",
+        *describe_recipe(config, trained.system),
         *([f"last validation log loss {loss(last)}"] if last is not None and math.isfinite(last) else []),
         f"seed {config.seed}",
         f"ascstream {__version__}, PyTorch {torch.__version__}, ONNX Runtime {onnxruntime.__version__}",
@@ -216,46 +209,6 @@ def _sentences(run: ClipRun) -> str:
     from trainer.models.clip import prompts
 
     return f"the embedding of a sentence a scene; those this project suggests: {'; '.join(prompts(run.labels))}"
-
-
-def _kept(train: TrainConfig) -> str:
-    """Which epoch's weights these are."""
-    return "the last epoch" if train.select == "last" else "the epoch of the lowest validation loss"
-
-
-def _taught(train: TrainConfig) -> str:
-    """The teacher."""
-    distil = train.distil
-    if distil is None:
-        return ""
-    return f"taught by `{distil.teacher}` (weight {distil.weight:g}, temperature {distil.temperature:g})"
-
-
-def _augmented(config: Config) -> list[str]:
-    """What was done to windows in training."""
-    augment = config.augment
-    heard = config.inputs.sound is not None
-    both = heard and config.video is not None
-    sound = [
-        (augment.gain_db, f"gain of ±{augment.gain_db:g} dB"),
-        (augment.tilt_probability, f"a smooth tilt of {augment.tilt_db:g} dB ({percent(augment.tilt_probability)})"),
-        (augment.lowpass_probability, f"a low-pass ({percent(augment.lowpass_probability)})"),
-        (augment.noise_probability, f"noise ({percent(augment.noise_probability)})"),
-        (augment.mix_probability, f"another clip of the scene on top ({percent(augment.mix_probability)})"),
-        (augment.style_probability, f"frequency-wise MixStyle ({percent(augment.style_probability)})"),
-    ]
-    seen = [
-        (augment.flip_probability, f"frames mirrored ({percent(augment.flip_probability)})"),
-        (augment.crop_scale < 1, f"crops of {percent(augment.crop_scale)} of the sides and more"),
-        (augment.colour, f"colours ±{percent(augment.colour)}"),
-    ]
-    missing = [
-        (augment.drop_audio, f"sound missing ({percent(augment.drop_audio)})"),
-        (augment.drop_video, f"picture missing ({percent(augment.drop_video)})"),
-    ]
-    chances = [*(sound if heard else []), *(seen if config.video is not None else []), *(missing if both else [])]
-    words = [words for chance, words in chances if chance]
-    return [*words, *([f"mixup (α = {augment.mixup:g})"] if augment.mixup else [])] or ["nothing"]
 
 
 def _escaped(text: str) -> str:

@@ -1,0 +1,90 @@
+"""How a network was trained, in words: what its configuration came to, and nothing that it left without effect."""
+
+from __future__ import annotations
+
+from trainer.config import Config, StepConfig, TrainConfig
+from trainer.evaluate.tables import percent
+from trainer.inputs import FEATURES, PRESENCE
+from trainer.models.systems import System
+
+
+def describe_recipe(config: Config, system: System) -> list[str]:
+    """Optimiser, weights that were kept, stages, teacher, weights to begin with, augmentation: a line each."""
+    train, model = config.train, config.model
+    files = [
+        f"`{weights.file}`{f' (SHA-256 {weights.sha256})' if weights.sha256 else ''} for {part or 'all of it'}"
+        for part, weights in model.weights.items()
+    ]
+    return [
+        f"{train.optimizer}, {train.schedule} schedule, peak rate {train.learning_rate:g}, weight decay "
+        f"{train.weight_decay:g}, label smoothing {train.label_smoothing:g}",
+        _kept(train),
+        *(_stage(number, step) for number, step in enumerate(train.steps, start=1)),
+        *([_taught(train)] if train.distil is not None else []),
+        *([f"weights to begin with: {', '.join(files)}"] if files else []),
+        *([f"frozen: {', '.join(model.freeze)}"] if model.freeze else []),
+        f"in training, by chance: {'; '.join(_augmented(config, system)) or 'nothing'}",
+    ]
+
+
+def _kept(train: TrainConfig) -> str:
+    """Which weights these are."""
+    epoch = "the last epoch" if train.select == "last" else "the epoch of the lowest validation loss"
+    average = f"averaged weights (decay {train.average_decay:g})" if train.average_decay else "weights"
+    return f"{average} of {epoch}"
+
+
+def _stage(number: int, step: StepConfig) -> str:
+    """One stage of a recipe that trains part by part; what it shares with the others is left out."""
+    changes = (("rate", step.learning_rate), ("batches of", step.batch_size), ("mixup α =", step.mixup))
+    own = [f"{word} {value:g}" for word, value in changes if value is not None]
+    parts = ", ".join(part or "all of it" for part in step.parts)
+    return f"stage {number}: {'; '.join([f'{parts}, by the answer {step.answer}', *own])}"
+
+
+def _taught(train: TrainConfig) -> str:
+    """The teacher."""
+    distil = train.distil
+    if distil is None:
+        return ""
+    return f"taught by `{distil.teacher}` (weight {distil.weight:g}, temperature {distil.temperature:g})"
+
+
+def _augmented(config: Config, system: System) -> list[str]:
+    """What was done to windows in training."""
+    augment, sound = config.augment, config.inputs.sound
+    said: list[str] = []
+    if sound is not None:
+        said += _chances(
+            (augment.gain_db, f"gain of ±{augment.gain_db:g} dB", False),
+            (
+                augment.response_probability if config.data.impulse_responses is not None else 0.0,
+                "a microphone's impulse response",
+                True,
+            ),
+            (augment.tilt_probability, f"a smooth tilt of {augment.tilt_db:g} dB", True),
+            (augment.lowpass_probability, f"a low-pass from {augment.lowpass_hertz:g} Hz up", True),
+            (augment.noise_probability, "noise", True),
+            (augment.mix_probability, "another clip of the scene on top", True),
+            (augment.mono_probability if sound.channels != "mono" else 0.0, "both channels made alike", True),
+        )
+    if FEATURES in system.inputs:
+        said += _chances(
+            (augment.style_probability, "frequency-wise MixStyle", True),
+            (augment.band_mask, f"two masks of up to {augment.band_mask} bands", False),
+            (augment.hop_mask, f"two masks of up to {augment.hop_mask} hops", False),
+        )
+    if config.video is not None:
+        said += _chances(
+            (augment.flip_probability, "frames mirrored", True),
+            (augment.crop_scale < 1, f"crops of {percent(augment.crop_scale)} of the sides and more", False),
+            (augment.colour, f"colours ±{percent(augment.colour)}", False),
+        )
+    if PRESENCE in system.inputs:
+        said += _chances((augment.drop_audio, "sound missing", True), (augment.drop_video, "picture missing", True))
+    return said + _chances((augment.mixup, f"mixup (α = {augment.mixup:g})", False))
+
+
+def _chances(*parts: tuple[float, str, bool]) -> list[str]:
+    """Words of what is not 0, with the number as a probability where it is one."""
+    return [f"{words} ({percent(number)})" if chance else words for number, words, chance in parts if number]
