@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config import Config, config_to_json, parse_config
+from trainer.config import MACHINE_KEYS, Config, config_to_json, parse_config
 from trainer.data.clips import EVALUATE, VALIDATION, first_few
 from trainer.data.divide import CALIBRATION as CALIBRATION
 from trainer.errors import ConfigError, RunError
@@ -171,7 +171,9 @@ def check_same(path: Path, content: str) -> None:
 
 
 def _differences(there: Any, now: Any, key: str = "") -> list[str]:
-    """Every key whose value differs, with both."""
+    """Every key whose value differs, with both; the machine's keys are not looked at."""
+    if key in MACHINE_KEYS:
+        return []
     if isinstance(there, dict) and isinstance(now, dict):
         names = [*now, *(name for name in there if name not in now)]
         return [

@@ -24,6 +24,10 @@ else:
     import tomli as tomllib
 
 
+MACHINE_KEYS = ("train.threads", "train.workers", "train.device")
+"""What says how a machine is used, and nothing of what comes out: a run that was stopped goes on with others."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
     """Where some of the recordings come from, for the card."""
@@ -341,6 +345,14 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
             f"{where}: augment.drop_audio and augment.drop_video: expected at most 1 together, as never both are "
             f"dropped, got {config.augment.drop_audio:g} and {config.augment.drop_video:g}"
         )
+    group_of: dict[str, str] = {}
+    for group, members in config.data.groups.items():
+        for label in members:
+            if group_of.setdefault(label, group) != group:
+                raise ConfigError(
+                    f"{where}: data.groups: expected {label!r} in one group, "
+                    f"got it in {group_of[label]!r} and {group!r}"
+                )
     rates = {entry.sample_rate for entry in (config.audio, config.waveform) if entry is not None}
     if len(rates) > 1:
         raise ConfigError(

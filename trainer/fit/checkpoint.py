@@ -14,16 +14,14 @@ from typing import Any, BinaryIO
 import torch
 
 from engines.schema import encode
-from trainer.config import Config
+from trainer.config import MACHINE_KEYS, Config
 from trainer.errors import RunError, TrainerError
 from trainer.files import write_whole
 
 VERSION = 2
 """Of what the training loop keeps; another one cannot be gone on with."""
 _SECTIONS = ("seed", "audio", "waveform", "video", "window", "model", "augment", "train")
-"""What of a configuration decides over the weights, beside the data."""
-_FREE = ("train.threads", "train.workers", "train.device")
-"""What of that does not."""
+"""What of a configuration decides over the weights, beside the data; `MACHINE_KEYS` of it do not."""
 
 
 def checkpoint_bytes(state: Mapping[str, Any]) -> bytes:
@@ -90,7 +88,7 @@ def parse_checkpoint(data: bytes, path: Path) -> dict[str, Any]:
 def describe(config: Config, n_labels: int) -> dict[str, Any]:
     """What a checkpoint is of, as plain values by key: as far as it decides over the weights."""
     said = dict(flatten({section: encode(getattr(config, section)) for section in _SECTIONS}))
-    return {"labels": n_labels, **{key: value for key, value in said.items() if key not in _FREE}}
+    return {"labels": n_labels, **{key: value for key, value in said.items() if key not in MACHINE_KEYS}}
 
 
 def flatten(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -29,7 +29,7 @@ from trainer.evaluate.answers import WHOLE, save_answers
 from trainer.evaluate.report import write_clip_report
 from trainer.fit.distributed import join_group
 from trainer.fit.encoding import FrameCache, check_cache
-from trainer.fit.loop import Trained, fit_network
+from trainer.fit.loop import CHECKPOINT, Trained, fit_network
 from trainer.fit.stages import Stage
 from trainer.inputs import Inputs
 from trainer.models.systems import System, check_inputs
@@ -171,11 +171,12 @@ def _start(folder: Path, plan: Plan) -> bytes:
 
 
 def _answer(run: ClipRun, plan: Plan, trained: Trained) -> None:
-    """Keep what the network says of every set of clips that is not there yet."""
+    """Keep what the network says of every set of clips that it has not answered yet."""
+    trained_at = (run.network / CHECKPOINT).stat().st_mtime_ns
     reader = SegmentReader(plan.store, trained.inputs, plan.config, plan.system.inputs)
     for which, split in SETS.items():
         path = answers_path(run.folder, which)
-        if path.exists():
+        if path.exists() and path.stat().st_mtime_ns >= trained_at:
             continue
         numbers = plan.numbers(split) or plan.numbers(VALIDATION)
         save_answers(path, reader.answers(numbers, trained.answer))

@@ -19,6 +19,7 @@ from support.prepared import prepare_listed, quick_config
 from trainer.clip_run import ClipRun, is_clip_run, open_clip_run, start_clip_run
 from trainer.config import Config
 from trainer.errors import ConfigError, DataError, RunError
+from trainer.evaluate.answers import save_answers
 from trainer.fit.clips import fit_clips, plan_clips
 from trainer.run import newest_run
 
@@ -87,6 +88,24 @@ def test_a_finished_run_trains_no_more_and_answers_what_is_missing(root: Path, r
     assert again is not None
     np.testing.assert_array_equal(again.answers("calibration").logits["whole"], before.logits["whole"])
     assert (run.folder / "report.json").exists()
+
+
+def test_answers_of_another_training_are_made_anew(root: Path, run: ClipRun, tmp_path: Path) -> None:
+    copy = tmp_path / run.folder.name
+    shutil.copytree(run.folder, copy)
+    (copy / "network/checkpoint.pt").unlink()
+    answers = run.answers("evaluation")
+    save_answers(copy / "network/evaluation.npz", replace(answers, logits={"whole": answers.logits["whole"] + 1}))
+    again = fit_clips(copy, run.config, root)
+    assert again is not None
+    np.testing.assert_array_equal(again.answers("evaluation").logits["whole"], answers.logits["whole"])
+
+
+def test_a_run_goes_on_with_other_threads(root: Path, run: ClipRun) -> None:
+    other = replace(run.config, train=replace(run.config.train, workers=3, threads=2, device="cpu"))
+    again = fit_clips(run.folder, other, root)
+    assert again is not None
+    assert again.config == run.config
 
 
 class StoppedError(Exception):
