@@ -60,6 +60,10 @@ def test_a_fold_may_be_written_as_a_number(tmp_path: Path) -> None:
         ("augment.drop_video=0.9", "expected at most 1 together, as never both are dropped, got 0.15 and 0.9"),
         ("data.fold=3.5", "data.fold: expected a fold's name, or null, got 3.5"),
         ("augment.mixup=-1", "augment.mixup: expected a number, at least 0, got -1"),
+        (
+            'data.groups={in = ["park", "bus"], out = ["park"]}',
+            "data.groups: expected 'park' in one group, got it in 'in' and 'out'",
+        ),
         ("train.epochs", "--set: expected KEY=VALUE, as in train.epochs=10, got 'train.epochs'"),
         ("name.first=3", "--set name.first=3: expected a table at 'name', got a value"),
     ],

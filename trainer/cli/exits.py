@@ -65,6 +65,8 @@ def _explain(error: BaseException, command: str) -> tuple[int, str]:
         return 4, f"trainer: {error}"
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return 130, f"trainer: {_STOPPED.get(command, 'stopped')}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate" in str(error):
+        return 1, "trainer: expected more memory than there is; try a smaller train.batch_size, or fewer train.workers"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return 1, f"trainer: {where}{error.strerror or error}"

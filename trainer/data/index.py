@@ -140,6 +140,8 @@ def clip_from_json(data: Mapping[str, Any]) -> PreparedClip:
     for name, kind in _KINDS.items():
         if not isinstance(data[name], kind) or isinstance(data[name], bool):
             raise ValueError(f"{name}: expected another type, got {json.dumps(data[name])[:60]}")  # noqa: TRY004
+        if isinstance(data[name], str) and not data[name].isprintable():
+            raise ValueError(f"{name}: expected printable text, got {ascii(data[name])[:60]}")
     times, sizes = data["frame_times"], data["frame_sizes"]
     numbers = [data[name] for name in ("seconds", "shard", "offset", "n_samples", "n_clipped")]
     if len(times) != len(sizes) or times != sorted(times):

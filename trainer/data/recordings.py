@@ -89,8 +89,12 @@ def load_corpus(root: Path, config: DataConfig) -> Corpus:
     if len(labels) < 2:
         counts = ", ".join(f"{label} {len(members)}" for label, members in sorted(groups.items())) or "no recordings"
         raise DataError(
-            f"{place}: expected at least two scenes with {config.min_recordings} recordings each, got {counts}"
+            f"{place}: expected at least two scenes with {config.min_recordings} "
+            f"recording{'s' if config.min_recordings > 1 else ''} each, got {counts}"
         )
+    for label in labels:
+        if label == "unknown" or not label.isprintable():
+            raise DataError(f'{place}: expected scenes\' names of one line, and not "unknown", got {label!a}')
     return Corpus(
         tuple(labels),
         tuple(row for row in rows if row.label in labels),
@@ -100,7 +104,7 @@ def load_corpus(root: Path, config: DataConfig) -> Corpus:
 
 
 def _read_csv(path: Path) -> list[Recording]:
-    """Read `file,scene_label,…`; files lie beside the list."""
+    """Read `file,scene_label,…`; files lie below the list's folder."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -132,6 +136,9 @@ def _checked(path: Path, rows: Iterable[tuple[int, dict[str, str | None]]]) -> l
             raise DataError(f"{where}: expected each file once, got {file!r} as in line {lines[file]}")
         lines[file] = number
         optional = {column: (row.get(column) or "").strip() for column in _OPTIONAL}
+        for name in (file, optional["video"]):
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise DataError(f"{where}: expected a path below the list's folder, got {name!r}; move the list up")
         place, video = path.parent / file, path.parent / optional["video"] if optional["video"] else None
         for media in (place, video):
             if media is not None and not media.is_file():

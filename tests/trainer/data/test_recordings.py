@@ -66,6 +66,21 @@ def test_a_folder_of_classes_becomes_a_corpus(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "rows", "message"),
     [
+        (
+            ("file", "scene_label"),
+            [("../a.wav", "park")],
+            "line 2: expected a path below the list's folder, got '../a.wav'",
+        ),
+        (
+            ("file", "scene_label"),
+            [("/a.wav", "park")],
+            "line 2: expected a path below the list's folder, got '/a.wav'",
+        ),
+        (
+            ("file", "scene_label", "video"),
+            [("a.wav", "park", "b/../../a.mp4")],
+            "expected a path below the list's folder, got 'b/../../a.mp4'; move the list up",
+        ),
         (("path", "scene_label"), [("a.wav", "park")], "expected a column 'file', got path, scene_label"),
         (("file",), [("a.wav",)], "expected a column 'scene_label', got file"),
         ((), [], "expected at least two scenes with 2 recordings each, got no recordings"),
@@ -92,6 +107,16 @@ def test_a_broken_list_is_named(
     with pytest.raises(DataError) as caught:
         load_corpus(tmp_path, DataConfig(labels="labels.csv"))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("label", ["unknown", "pa\x1b[31mrk"])
+def test_a_scene_that_no_bundle_may_have_is_refused_at_once(tmp_path: Path, label: str) -> None:
+    for name in ("a", "b", "c", "d"):
+        write_wav(tmp_path / f"{name}.wav", np.zeros(100))
+    rows = [("a.wav", "bus"), ("b.wav", "bus"), ("c.wav", label), ("d.wav", label)]
+    write_list(tmp_path / "labels.csv", rows, ("file", "scene_label"))
+    with pytest.raises(DataError, match='expected scenes\' names of one line, and not "unknown", got '):
+        load_corpus(tmp_path, DataConfig(labels="labels.csv"))
 
 
 def test_a_missing_list_says_how_to_name_the_folder(tmp_path: Path) -> None:
