@@ -16,6 +16,7 @@ from trainer.data.batch import Batch
 from trainer.errors import DataError
 from trainer.fit.distil import Lesson, Teacher, distillation
 from trainer.fit.distributed import Group
+from trainer.fit.norms import NormWarmup
 from trainer.fit.optim import Average, make_optimizer, set_rates
 from trainer.fit.schedules import rates
 from trainer.fit.stages import Stage
@@ -111,6 +112,7 @@ class StageTraining:
         self._group = group
         self._optimizer = make_optimizer(network, stage.config.train)
         self._module = group.spread(StageLoss(system, network, stage))
+        self._norms = NormWarmup(network)
         self.average = Average(network)
         self.best: dict[str, Tensor] | None = None
         """Weights of the lowest validation loss; None: they are not asked for, or there is none yet."""
@@ -131,9 +133,11 @@ class StageTraining:
         total = torch.zeros((), dtype=torch.float64, device=self._group.device)
         flying: deque[torch.cuda.Event] = deque()
         rate, n_batches = 0.0, 0
+        self._norms.begin()
         for inputs, targets, lesson in feed:
             step = n_done * n_steps + n_batches
             rate = set_rates(self._optimizer, rates(train.schedule, step, train.epochs * n_steps), peak)
+            self._norms.step()
             loss = self._module(inputs, targets, lesson)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -142,6 +146,7 @@ class StageTraining:
             total += loss.detach()
             n_batches += 1
             _wait_for_older(flying, self._group.device)
+        self._norms.end()
         if n_batches == 0:
             raise DataError("expected a batch of training windows at least, got none; lower train.batch_size")
         mean = self._group.mean(total / n_batches)
@@ -150,7 +155,7 @@ class StageTraining:
 
     def answer(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
         """What the averaged weights say of windows; the output that the stage is about stands for the fused one."""
-        heads = answer_with(self._system, self.average.network, inputs)
+        heads = answer_with(self._system, self.average.network, inputs, self._stage.answer)
         return {**heads, "fused": heads[self._stage.answer]}
 
     def kept(self) -> dict[str, Tensor]:
