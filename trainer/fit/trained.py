@@ -44,16 +44,19 @@ class Trained:
         return answer_with(self.system, self.network, inputs)
 
 
-def answer_with(system: System, network: nn.Module, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+def answer_with(
+    system: System, network: nn.Module, inputs: Mapping[str, Floats], answer: str = "fused"
+) -> dict[str, Floats]:
     """What a network in evaluation mode says of windows, where it lies, a part of them at a time.
 
     Args:
         system: What the network is.
         network: It.
         inputs: By name, [n, …] each.
+        answer: The output that is asked for.
 
     Returns:
-        Logits [n, n_labels] a head.
+        Logits [n, n_labels] a head; see `run_network`.
     """
     device = next(network.parameters()).device
     n_windows = len(next(iter(inputs.values())))
@@ -65,7 +68,7 @@ def answer_with(system: System, network: nn.Module, inputs: Mapping[str, Floats]
         for index in range(n_parts):
             part = {name: torch.from_numpy(values[index]).to(device) for name, values in cut.items()}
             if len(part[next(iter(part))]):
-                answers.append(run_network(system, network, part))
+                answers.append(run_network(system, network, part, answer))
     return {name: torch.cat([part[name] for part in answers]).float().cpu().numpy() for name in answers[0]}
 
 

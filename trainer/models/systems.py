@@ -130,15 +130,18 @@ def build_network(config: Config, n_labels: int, root: Path | None = None) -> nn
     return network
 
 
-def run_network(system: System, network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Logits a head, [n, n_labels] each.
+def run_network(
+    system: System, network: nn.Module, inputs: Mapping[str, Tensor], answer: str = "fused"
+) -> dict[str, Tensor]:
+    """Logits a head, [n, n_labels] each; of the asked one alone where the others would be idle work.
 
     Args:
         system: What the network is.
         network: It.
         inputs: By name; `embeddings` [n, n_frames, E] may stand for `frames`.
+        answer: The output that is asked for; "fused" comes with all there are.
     """
-    return _by_head(system, _forward(system, network, inputs))
+    return _by_head(system, _forward(system, network, inputs, answer), answer)
 
 
 def training_loss(
@@ -164,7 +167,7 @@ def training_loss(
         answer: The output that the loss is about.
     """
     answered = _forward(system, network, inputs, answer)
-    logits = {answer: answered} if answer != "fused" and isinstance(answered, Tensor) else _by_head(system, answered)
+    logits = _by_head(system, answered, answer)
     targets = targets * (1 - train.label_smoothing) + train.label_smoothing / targets.shape[1]
     if isinstance(answered, subspectral.Answers):
         loss = subspectral.summed_loss(answered, targets)
@@ -199,10 +202,10 @@ def _forward(system: System, network: nn.Module, inputs: Mapping[str, Tensor], a
     return network(*ordered) if answer == "fused" or alone is None else alone(answer, *ordered)
 
 
-def _by_head(system: System, answered: Any) -> dict[str, Tensor]:
+def _by_head(system: System, answered: Any, answer: str) -> dict[str, Tensor]:
     """Logits a head."""
     if isinstance(answered, Tensor):
-        return {system.outputs[0]: answered}
+        return {answer: answered}
     return dict(zip(system.outputs, answered, strict=False))
 
 

@@ -109,6 +109,22 @@ def test_logits_a_head() -> None:
         assert all(head.shape == (2, 4) for head in logits.values())
 
 
+def test_one_head_alone_needs_no_work_of_the_others() -> None:
+    config = read("se_crnn")
+    system = check_inputs(config)
+    network = settle(build_network(config, 4))
+    inputs = draw(config, 2)
+    encoded: list[int] = []
+    network.get_submodule("encoder").register_forward_hook(lambda *_: encoded.append(1))
+    with torch.no_grad():
+        whole = run_network(system, network, inputs)
+        assert len(encoded) == 1
+        audio = run_network(system, network, inputs, "audio")
+    assert list(audio) == ["audio"]
+    assert len(encoded) == 1
+    torch.testing.assert_close(audio["audio"], whole["audio"])
+
+
 def test_embeddings_stand_for_frames() -> None:
     config = read("slim_av", "video.frame_times_seconds=[0.4, 0.9]")
     system = check_inputs(config)
