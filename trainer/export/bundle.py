@@ -12,8 +12,9 @@ from typing import Any
 from engines.bundle import Bundle, check_target
 from engines.errors import BackendError
 from engines.manifest import OutputSpec, Precision, Thresholds
-from trainer.clip_run import NETWORK, ClipRun
+from trainer.clip_run import EVALUATION, NETWORK, ClipRun
 from trainer.errors import ExportError, RunError
+from trainer.evaluate.report import read_segments, run_report
 from trainer.export.card import write_card as write_recordings_card
 from trainer.export.cases import Cases, open_material
 from trainer.export.clip_card import write_clip_card
@@ -136,11 +137,11 @@ def _fields(run: Run | ClipRun, report: Mapping[str, Any], graphs: NetworkGraphs
 
 
 def _report(run: Run | ClipRun) -> dict[str, Any]:
-    """The report of a run."""
+    """The report of a run; of one on prepared clips made anew, as the file may be of another corpus."""
     try:
-        report: dict[str, Any] = json.loads((run.folder / REPORT).read_text(encoding="utf-8"))
+        report = json.loads((run.folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise RunError(
-            f"{run.folder}: expected a finished run, got no report; go on with: trainer fit CONFIG --resume"
-        ) from None
-    return report
+        report = None
+    if not isinstance(report, dict) or "thresholds" not in report:
+        raise RunError(f"{run.folder}: expected a finished run, got no report; go on with: trainer fit CONFIG --resume")
+    return run_report(run, read_segments(run, EVALUATION)) if isinstance(run, ClipRun) else report

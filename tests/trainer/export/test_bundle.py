@@ -221,10 +221,25 @@ def test_a_run_is_exported_with_its_own_clips_only(root: Path, run: ClipRun, tmp
         export_run(replace(run, clips=clips), tmp_path / "bundle", root)
     copy = tmp_path / "copy"
     shutil.copytree(run.folder, copy)
+    for text in ("{}", "[]", '{"thresholds": ', ""):
+        (copy / "report.json").write_text(text)
+        with pytest.raises(RunError, match="expected a finished run, got no report"):
+            export_run(open_clip_run(copy), tmp_path / "bundle", root)
     (copy / "report.json").unlink()
     with pytest.raises(RunError, match="expected a finished run, got no report"):
         export_run(open_clip_run(copy), tmp_path / "bundle", root)
     assert list(tmp_path.iterdir()) == [copy]
+
+
+def test_a_report_of_another_corpus_does_not_become_the_card(
+    root: Path, run: ClipRun, done: Exported, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    other = report_of(run) | {"temperatures": {"fused": 9.0}, "n_segments": 7}
+    (copy / "report.json").write_text(json.dumps(other))
+    again = export_run(open_clip_run(copy), tmp_path / "bundle", root, precisions=("float32",))
+    assert again.bundle.manifest.outputs == done.bundle.manifest.outputs
 
 
 @pytest.fixture(scope="module")
