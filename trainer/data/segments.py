@@ -69,8 +69,9 @@ class SegmentReader:
         """[n_windows, n_labels] a condition of the windows at these places.
 
         As in the runtime, the head of the modality that is left answers, and where there is none the fused one, if the
-        network takes presence flags. A network with neither answers as a whole only, and so does any where `alone` is
-        False.
+        network takes presence flags. Where the one that is left is silence or a covered lens the runtime says
+        `unknown`: logits of 0 stand for that. A network with neither answers as a whole only, and so does any where
+        `alone` is False.
         """
         parts: dict[str, list[Floats]] = {}
         for inputs in self.read(clips, starts):
@@ -103,7 +104,8 @@ def _under_all_conditions(inputs: Mapping[str, Floats], answer: Answer) -> dict[
             alone[PRESENCE][:, kept] = 1
             clear_absent(alone)
             answered = answer(alone)
-            logits[condition] = answered.get(condition, answered[FUSED])
+            heard = inputs[PRESENCE][:, kept, None] > 0
+            logits[condition] = np.where(heard, answered.get(condition, answered[FUSED]), np.float32(0))
         elif condition in heads:
             logits[condition] = heads[condition]
     return logits

@@ -84,8 +84,10 @@ def test_silence_and_a_covered_lens_are_absent_as_at_run_time(config: Config) ->
             return frames * np.uint8(clip == 0), there
 
     reader = SegmentReader(Broken([1.0, 1.0], 1000), config.inputs, config, ("waveform", "frames", "presence"))
-    whole = reader.answers([0, 1], echo).logits["whole"]
-    assert whole[:, 2:].tolist() == [[0, 1], [1, 0]]
+    logits = reader.answers([0, 1], echo).logits
+    assert logits["whole"][:, 2:].tolist() == [[0, 1], [1, 0]]
+    assert logits["audio"].any(axis=1).tolist() == [False, True]
+    assert logits["video"].any(axis=1).tolist() == [True, False]
 
 
 def test_many_windows_keep_their_order_whatever_the_threads(config: Config) -> None:
