@@ -47,6 +47,8 @@ def load_answers(path: Path) -> Answers:
     except UNREADABLE_ARRAYS:
         raise RunError(f"{path}: expected the answers of a network, got none; train it with: trainer fit") from None
     parts = answers.logits.values()
-    if WHOLE not in answers.logits or any(part.ndim != 2 or len(part) != answers.clips.size for part in parts):
+    if WHOLE not in answers.logits or any(
+        part.dtype.kind != "f" or part.ndim != 2 or len(part) != answers.clips.size for part in parts
+    ):
         raise RunError(f"{path}: expected a row of logits a segment, got something else; train it with: trainer fit")
     return answers

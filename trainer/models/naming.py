@@ -74,7 +74,7 @@ def _resnet_panns(weights: Weights) -> Weights:
         name = re.sub(r"^bn0\.", "band_norm.", name)
         name = re.sub(r"^fc1\.", "embed.", name)
         name = re.sub(r"\._mean$", ".running_mean", re.sub(r"\._variance$", ".running_var", name))
-        renamed[name] = tensor.T if paddle and name == "embed.weight" else tensor
+        renamed[name] = _transposed(tensor) if paddle and name == "embed.weight" else tensor
     return renamed
 
 
@@ -84,7 +84,7 @@ def _clip_open(weights: Weights) -> Weights:
     for name, tensor in _undistributed(weights).items():
         if name.startswith("visual."):
             ours = re.sub(r"\.in_proj_", ".in_proj.", name.removeprefix("visual."))
-            renamed["proj.weight" if ours == "proj" else ours] = tensor.T if ours == "proj" else tensor
+            renamed["proj.weight" if ours == "proj" else ours] = _transposed(tensor) if ours == "proj" else tensor
     return renamed
 
 
@@ -125,11 +125,12 @@ def _joined_attention(weights: Weights) -> Weights:
             joined[name] = tensor
             continue
         block, _, kind = match.groups()
-        parts = [weights.get(f"{block}.self_attn.{letter}_proj.{kind}") for letter in "qkv"]
-        if any(part is None for part in parts):
-            joined[name] = tensor
+        names = [f"{block}.self_attn.{letter}_proj.{kind}" for letter in "qkv"]
+        parts = [weights[part] for part in names if part in weights]
+        if len(parts) == 3 and all(part.ndim and part.shape == tensor.shape for part in parts):
+            joined[f"{block}.attn.in_proj.{kind}"] = torch.cat(parts)
         else:
-            joined[f"{block}.attn.in_proj.{kind}"] = torch.cat([part for part in parts if part is not None])
+            joined[name] = tensor
     return joined
 
 
@@ -162,6 +163,11 @@ def _cp_mobile(weights: Weights) -> Weights:
         name = re.sub(r"(stem|path)\.(\d)\.(\d)\.", lambda m: f"{m[1]}.{3 * int(m[2]) + int(m[3])}.", name)
         renamed[name] = tensor
     return renamed
+
+
+def _transposed(tensor: Tensor) -> Tensor:
+    """A matrix the other way round; what is none stays, and is then of another shape than is wanted."""
+    return tensor.T if tensor.ndim == 2 else tensor
 
 
 def _without(weights: Weights, *prefixes: str) -> Weights:

@@ -54,6 +54,8 @@ def test_every_byte_turned_over_is_answers_or_an_error(tmp_path: Path) -> None:
         {"clips": np.arange(3), "logits_whole": np.ones(3)},
         {"clips": np.array(0), "logits_whole": np.array(0.0)},
         {"logits_whole": np.ones((3, 2))},
+        {"clips": np.arange(3), "logits_whole": np.full((3, 2), "one")},
+        {"clips": np.arange(3), "logits_whole": np.ones((3, 2), complex)},
     ],
 )
 def test_arrays_of_something_else_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -398,3 +398,26 @@ def test_numbers_that_are_none_are_refused() -> None:
     weights = state_of(network)
     weights["classify.bias"][1] = torch.nan
     assert faults(network, weights) == "file: expected finite numbers, got others in classify.bias"
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {f"vision_model.encoder.layers.0.self_attn.{letter}_proj.weight": torch.zeros(size, 4)
+         for letter, size in (("q", 4), ("k", 5), ("v", 4))},
+        {f"vision_model.encoder.layers.0.self_attn.{letter}_proj.bias": torch.tensor(0.0) for letter in "qkv"},
+        {"visual.proj": torch.zeros(3)},
+        {"visual.proj": torch.zeros(2, 3, 4)},
+    ],
+)  # fmt: skip
+def test_published_names_with_other_shapes_are_refused(weights: Weights) -> None:
+    assert "expected the 152 tensors of ClipVisual, got" in faults_on_meta(weights)
+
+
+def faults_on_meta(weights: Weights) -> str:
+    """What is said of weights that are not CLIP's tower."""
+    with torch.device("meta"):
+        tower = ClipVisual()
+    with pytest.raises(DataError) as raised:
+        fit_weights(tower, weights, "file")
+    return str(raised.value)
