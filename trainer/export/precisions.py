@@ -129,6 +129,8 @@ def measure_cost(
     frame = [entry.max_difference or 0.0 for entry in outputs if entry.output.startswith(f"{FRAME_GRAPH}/")]
     largest = np.abs(golden[FRAME_GRAPH].answers[FRAME_OUTPUT]).max() if FRAME_GRAPH in golden else 1.0
     answers = evaluate_bundle(bundle, material.store, clips, manifest.labels, precision=precision)
+    if not all(np.isfinite(logits).all() for logits in answers.logits.values()):
+        raise BackendError(f"{precision}: expected numbers on the windows to judge by, got NaN or infinity")
     probabilities = softmax(answers.logits["whole"], temperature)
     targets = material.targets[answers.clips]
     return Cost(

@@ -17,18 +17,21 @@ from ascstream import Classifier
 from engines.backends import load_engines
 from engines.bundle import open_bundle, verify
 from engines.check import check_parity, read_golden
-from engines.errors import BundleError
+from engines.errors import BackendError, BundleError
+from engines.manifest import GraphName
 from engines.ort import OrtEngine
 from trainer.clip_run import ClipRun, open_clip_run
 from trainer.config import load_config
+from trainer.data.memory import MemoryStore
 from trainer.data.prepare import prepare_corpus
 from trainer.data.settings import settings_for
 from trainer.errors import DataError, ExportError, RunError
 from trainer.evaluate.bundle import evaluate_bundle
 from trainer.evaluate.metrics import accuracy, log_loss, softmax
 from trainer.export.bundle import Exported, export_run
-from trainer.export.cases import Cases, open_material
+from trainer.export.cases import Cases, Material, open_material
 from trainer.export.graphs import check_answers
+from trainer.export.precisions import measure_cost
 from trainer.fit.checkpoint import load_checkpoint, save_checkpoint
 from trainer.fit.clips import fit_clips
 from trainer.fit.loop import load_trained
@@ -186,6 +189,21 @@ def test_a_precision_that_breaks_the_network_is_left_out_or_refused(root: Path, 
     with pytest.raises(ExportError, match=r"float16: expected .*; nothing was written: leave that --precision out"):
         export_run(loud, tmp_path / "other", root, precisions=("float16",))
     assert not (tmp_path / "other").exists()
+
+
+class Overflowing(MemoryStore):
+    """Sound of which a graph makes no numbers, as float16 may of some windows."""
+
+    def samples(self, clip: int, start: int, n_samples: int) -> np.ndarray:
+        return np.full_like(super().samples(clip, start, n_samples), np.nan)
+
+
+def test_numbers_are_wanted_on_every_window_that_is_judged(done: Exported) -> None:
+    store = Overflowing([np.zeros((1, 48_000), np.float32)], 24_000)
+    material = Material(store, np.zeros(1, np.int64), (0,), (0,), held_out=True)
+    made: dict[GraphName, bytes] = {"scene": done.bundle.read("scene.onnx")}
+    with pytest.raises(BackendError, match="float32: expected numbers on the windows to judge by, got NaN or infinity"):
+        measure_cost(done.bundle, "float32", made, material, 1.0, [0])
 
 
 def test_a_graph_that_answers_differently_is_refused(done: Exported) -> None:
