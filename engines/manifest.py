@@ -59,6 +59,7 @@ __all__ = [
     "VideoInput",
     "WaveformFeature",
     "WindowSpec",
+    "check_name",
     "graph_shapes",
     "input_shape",
     "is_plain_name",
@@ -213,7 +214,7 @@ class Manifest:
     """Parity demanded of every backend."""
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        check_name(self.name)
         _check_labels(self.labels, self.groups)
         _check_inputs(self.inputs, self.window)
         _check_graphs(self)
@@ -314,8 +315,12 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _check_name(name: str) -> None:
-    """A name is a folder's name on every system."""
+def check_name(name: str) -> None:
+    """See that a name is a folder's name on every system.
+
+    Raises:
+        ManifestError: It is not.
+    """
     if not name or name[0] == "." or not all(char.isascii() and (char.isalnum() or char in "-_.") for char in name):
         raise ManifestError(f"name: expected letters, digits, '-', '_' and '.', got {json.dumps(name)}")
 

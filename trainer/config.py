@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engines.errors import ManifestError
-from engines.manifest import AudioInput, SmoothingSpec, VideoInput, WindowSpec
+from engines.manifest import AudioInput, SmoothingSpec, VideoInput, WindowSpec, check_name
 from engines.schema import decode, encode, rule
 from trainer.errors import ConfigError
 from trainer.inputs import Inputs
@@ -335,6 +335,7 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
     """
     try:
         config = decode(Config, data)
+        check_name(config.name)
     except ManifestError as error:
         raise ConfigError(f"{where}: {error}") from None
     if (config.data.labels is None) == (config.data.prepared is None):

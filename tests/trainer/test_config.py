@@ -64,6 +64,7 @@ def test_a_fold_may_be_written_as_a_number(tmp_path: Path) -> None:
             'data.groups={in = ["park", "bus"], out = ["park"]}',
             "data.groups: expected 'park' in one group, got it in 'in' and 'out'",
         ),
+        ("name=../evil", "name: expected letters, digits, '-', '_' and '.', got \"../evil\""),
         ("train.epochs", "--set: expected KEY=VALUE, as in train.epochs=10, got 'train.epochs'"),
         ("name.first=3", "--set name.first=3: expected a table at 'name', got a value"),
     ],

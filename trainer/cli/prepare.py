@@ -71,6 +71,8 @@ def prepare(
         return
     if corpus is None or out is None or config is None:
         raise click.UsageError("expected CORPUS, OUT and --config CONFIG, or --verify OUT alone")
+    if corpus.resolve() in out.resolve().parents:
+        raise ConfigError(f"{out}: expected a folder outside of the corpus {corpus}, got one inside; choose another")
     from trainer.config import load_config
     from trainer.data.corpora import open_corpus
     from trainer.data.prepare import prepare_corpus

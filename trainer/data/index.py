@@ -18,6 +18,8 @@ SCHEMA = 1
 INDEX = "index.json"
 BLOCK = 512
 """Tar: a header is one block, and data fill whole ones."""
+_LONGEST_SECONDS = 10_000_000
+"""A third of a year: no clip is longer."""
 _ADVICE = "decode it again, into a new folder: trainer prepare CORPUS OUT --config CONFIG"
 
 
@@ -152,6 +154,8 @@ def clip_from_json(data: Mapping[str, Any]) -> PreparedClip:
         raise ValueError("frame_times: expected numbers")
     if not all(math.isfinite(number) and number >= 0 for number in numbers):
         raise ValueError("expected numbers of 0 or more, got less")
+    if data["seconds"] > _LONGEST_SECONDS:
+        raise ValueError(f"seconds: expected at most {_LONGEST_SECONDS:,}, got {data['seconds']:g}")
     return PreparedClip(**{**data, "frame_times": tuple(times), "frame_sizes": tuple(sizes)})
 
 

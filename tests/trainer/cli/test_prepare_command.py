@@ -82,6 +82,11 @@ def test_clips_that_are_left_out_are_named_with_the_reason(corpus: Path) -> None
     ("words", "code", "message"),
     [
         ((), 2, "trainer: expected CORPUS, OUT and --config CONFIG, or --verify OUT alone"),
+        (
+            ("clips", "clips/out", "--config", "small.toml"),
+            2,
+            "trainer: clips/out: expected a folder outside of the corpus clips, got one inside; choose another",
+        ),
         (("clips", "out"), 2, "trainer: expected CORPUS, OUT and --config CONFIG, or --verify OUT alone"),
         (("clips", "--verify", "out"), 2, "trainer: --verify: expected its folder alone, got clips as well"),
         (("clips", "out", "--config", "missing.toml"), 2, "missing.toml: expected a TOML file, got: No such file"),

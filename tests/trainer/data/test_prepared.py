@@ -154,6 +154,8 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda i: i["clips"][0].update(label="pork"), "clip clip-0: expected one of the labels, got 'pork'"),
         (lambda i: i["clips"][0].update(n_samples="5"), 'n_samples: expected another type, got "5"'),
         (lambda i: i["clips"][0].update(n_samples=True), "n_samples: expected another type, got true"),
+        (lambda i: i["clips"][0].update(seconds=1e300), "seconds: expected at most 10,000,000, got 1e+300"),
+        (lambda i: i["clips"][0].update(city="a\x1b[2Jb"), "city: expected printable text, got 'a\\x1b[2Jb'"),
         (lambda i: i["clips"][0].pop("key"), "expected the keys key, label"),
         (lambda i: i["clips"][0].update(frame_times=[0.0]), "frame_times: expected ascending times, one for each"),
         (lambda i: i["clips"][0]["frame_times"].reverse(), "frame_times: expected ascending times, one for each"),
