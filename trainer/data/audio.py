@@ -9,9 +9,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ascstream import SourceError, open_media
 from ascstream.records import AudioBlock
 from ascstream.sources.base import AudioWants, Wants
+from trainer.data.decoding import whole_items
 from trainer.errors import DataError
 
 Mono: TypeAlias = NDArray[np.float32]
@@ -19,25 +19,22 @@ Mono: TypeAlias = NDArray[np.float32]
 
 
 def decode(path: Path, sample_rate: int) -> Mono:
-    """Read a whole file as mono samples.
+    """Read a whole file as mono samples; sound that never came is zeros, as in a stream, what follows its end is not.
 
     Args:
         path: Anything FFmpeg reads.
         sample_rate: In Hz.
 
     Raises:
-        DataError: It cannot be decoded to its end, or has no sound.
+        DataError: A part of it cannot be decoded, or it has no sound.
     """
-    blocks: list[Mono] = []
-    try:
-        with open_media(path) as source:
-            items = source.items(Wants(AudioWants(sample_rate, 1), None))
-            blocks.extend(item.samples[0] for item in items if isinstance(item, AudioBlock) and not item.lost)
-    except SourceError as error:
-        raise DataError(f"{path}: expected a recording, got: {error}") from None
+    items = whole_items(path, Wants(AudioWants(sample_rate, 1), None))
+    blocks = [item for item in items if isinstance(item, AudioBlock)]
+    while blocks and blocks[-1].lost:
+        blocks.pop()
     if not blocks:
         raise DataError(f"{path}: expected a recording, got no sound")
-    return np.concatenate(blocks)
+    return np.concatenate([block.samples[0] for block in blocks])
 
 
 def decode_all(paths: Sequence[Path], sample_rate: int, at_least: int) -> list[Mono]:

@@ -59,7 +59,7 @@ def decode_clip(clip: Clip, settings: Settings) -> DecodedClip:
         readings = [(clip.audio, Wants(audio, None))] if audio else []
         readings += [(pictured, Wants(None, video))] if video else []
     for path, wants in readings:
-        for item in _items(path, wants):
+        for item in whole_items(path, wants):
             if isinstance(item, AudioBlock):
                 sound.add(item)
             elif isinstance(item, VideoFrame):
@@ -136,8 +136,12 @@ class _Frames:
         self.pictures.append(encode_picture(frame.image))
 
 
-def _items(path: Path, wants: Wants) -> Iterator[StreamItem]:
-    """What a file gives, as long as all of it can be decoded."""
+def whole_items(path: Path, wants: Wants) -> Iterator[StreamItem]:
+    """What a file gives, as long as all of it can be decoded.
+
+    Raises:
+        DataError: A part of it cannot.
+    """
     try:
         with open_media(path) as source:
             for item in source.items(wants):

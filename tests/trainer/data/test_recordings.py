@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import wave
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from support.bad_files import tone, write_clip
 from support.corpus import SCENES, scene_samples, write_corpus, write_list, write_wav
 
 from trainer.config import DataConfig
@@ -131,6 +134,27 @@ def test_decoding_gives_the_samples_of_the_file(tmp_path: Path) -> None:
     assert decoded.dtype == np.float32
     assert decoded.shape == samples.shape
     np.testing.assert_allclose(decoded, samples, atol=2 / 32767)
+
+
+def test_a_recording_with_a_broken_part_is_refused(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.m4a", samples=tone(8.0) * np.sin(np.arange(8 * 44_100) / 3e4).astype(np.float32))
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + b"\x55" * 3000 + data[len(data) // 2 + 3000 :])
+    with pytest.raises(DataError, match=r"a\.m4a: expected a whole recording, got: .*sound"):
+        decode(path, 44_100)
+
+
+def test_sound_that_never_came_is_zeros_as_in_a_stream(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=24_000, layout="mono")
+        for second in (0, 2):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 24_000), 8192, np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 24_000, second * 24_000, Fraction(1, 24_000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    decoded = decode(tmp_path / "a.mkv", 24_000)
+    assert decoded.size == pytest.approx(72_000, abs=48)
+    assert [decoded[at] for at in (12_000, 36_000, 60_000)] == [0.25, 0.0, 0.25]
 
 
 def test_what_cannot_be_decoded_is_named(tmp_path: Path) -> None:
