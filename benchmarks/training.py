@@ -1,12 +1,13 @@
 """What prepared clips are worth in training: windows a second from shards, and how long the network waits for them.
 
-    python benchmarks/training.py [--clips 12] [--rounds 3] [--epochs 3]
+    python benchmarks/training.py [--clips 12] [--rounds 3] [--epochs 3] [--frozen-windows 48]
 
 Clips are as the real corpus has them: 10 s, a 24-bit stereo WAV of 48 kHz, a 1280×720 H.264 picture. One way decodes
 each clip anew, with the decoder that `trainer prepare` and the runtime use, and takes all ten of its windows on the
 way; the other reads the same ten windows from shards, at random. Both give the same features, which is checked. The
 best round of each counts, in processor time, as other work on the machine disturbs that least. Then `slim_audio` is
-trained as configured, and the share of its epochs is printed in which it waited for data.
+trained as configured, and the share of its epochs is printed in which it waited for data. Last, the first step of
+`se_visual`, VGG16 frozen: an epoch whose frames are encoded as they come, and one whose frames were encoded before.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from trainer.data.prepared import open_prepared
 from trainer.data.settings import Settings, settings_for
 from trainer.data.tensors import StretchReader, TensorMaker
 from trainer.fit.clips import plan_clips
+from trainer.fit.encoding import FrameCache
 from trainer.fit.loop import fit_network
 from trainer.models.systems import find_system
 
@@ -140,12 +142,49 @@ def wait_share(config: Config, root: Path, epochs: int) -> None:
     )
 
 
+def encode_once(config: Config, root: Path, n_windows: int) -> None:
+    """The first step of a recipe with a frozen encoder, with frames and with embeddings."""
+    prepare_corpus(open_corpus(root / "corpus"), root / "frozen", settings_for(config.inputs))
+    steps = (replace(config.train.steps[0], epochs=2),)
+    train = replace(config.train, steps=steps, windows_per_epoch=n_windows, schedule="constant", select="last")
+    config = replace(
+        config,
+        data=replace(config.data, prepared="frozen"),
+        model=replace(config.model, weights={}),
+        train=replace(train, stop_epochs=None),
+    )
+    plan, seconds = plan_clips(config, root), {}
+    encoded = [0.0, 0.0]
+    for cached in (False, True):
+        once = replace(config, train=replace(config.train, cache_embeddings=cached))
+        folder = root / f"frozen-{cached}"
+        train = plan.numbers("train")
+        cache = FrameCache(once, plan.system, plan.prepared, plan.store, train, [], folder)
+
+        def begin(stage, network, cache=cache) -> None:
+            begun = time.perf_counter()
+            plan.data.use(cache.begin(stage, network, 1))
+            encoded[:] = len(cache.encoded or ()), time.perf_counter() - begun
+
+        fit_network(once, len(plan.labels), plan.data, folder, on_stage=begin)
+        with (folder / "log.csv").open() as file:
+            seconds[cached] = min(float(row["seconds"]) for row in csv.DictReader(file))
+    frames, took = encoded
+    ratio = seconds[False] / seconds[True]
+    print(
+        f"training se_visual, its encoder frozen: {seconds[False] / n_windows * 1000:.0f} ms a window with frames "
+        f"encoded as they come, {seconds[True] / n_windows * 1000:.1f} with frames encoded before: {ratio:.0f} × "
+        f"(goal ≥ 20); {frames:.0f} frames encoded beforehand in {took:.0f} s, {took / frames * 1000:.0f} ms each"
+    )
+
+
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--frozen-windows", type=int, default=48)
     options = parser.parse_args()
     print(f"load when it began: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     audio, audio_visual = (load_config(CONFIGS / f"{name}.toml") for name in ("slim_audio", "slim_av"))
@@ -155,6 +194,7 @@ def main() -> None:
         compare("slim_audio", audio, root, options.clips, options.rounds, 4)
         compare("slim_av", audio_visual, root, options.clips, options.rounds, 10)
         wait_share(audio, root, options.epochs)
+        encode_once(load_config(CONFIGS / "se_visual.toml"), root, options.frozen_windows)
 
 
 if __name__ == "__main__":

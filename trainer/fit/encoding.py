@@ -33,7 +33,6 @@ from trainer.data.prepared import Prepared, hash_of
 from trainer.data.store import ClipStore
 from trainer.errors import ConfigError
 from trainer.fit.stages import Stage
-from trainer.inputs import FRAMES
 from trainer.models.systems import System
 
 FOLDER = "embeddings"
@@ -133,7 +132,7 @@ class FrameCache:
     def _as_they_come(self, stage: Stage, video: VideoInput, frames: FrameList) -> int:
         """Frames that a stage would encode in all its epochs."""
         train = stage.config.train
-        seen = 0 if stage.answer == "audio" else stage.n_steps * train.batch_size * len(video.frame_times_seconds)
+        seen = stage.n_steps * train.batch_size * len(video.frame_times_seconds)
         return train.epochs * (seen + int(np.isin(frames.clips, self._validation).sum()))
 
     def _encode(self, encoder: nn.Module, frames: FrameList, video: VideoInput) -> EmbeddingStore:
@@ -175,11 +174,11 @@ def may_encode_once(stage: Stage, network: nn.Module, system: System) -> bool:
     """
     config = stage.config
     wanted = config.train.cache_embeddings
-    if wanted is False or not system.encodes_frames or FRAMES not in system.inputs:
+    if wanted is False or not system.encodes_frames or stage.answer == "audio":
         return False
     if not _are_left_alone(config) or config.train.distil is not None:
         return False
-    if config.augment.mixup > 0 and not wanted and stage.answer != "audio":
+    if config.augment.mixup > 0 and not wanted:
         return False
     encoder = network.get_submodule("encoder")
     if any(parameter.requires_grad for parameter in encoder.parameters()):

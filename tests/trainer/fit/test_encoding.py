@@ -183,3 +183,15 @@ def test_a_network_without_an_encoder_is_refused(root: Path) -> None:
     config = replace(config, video=None, model=ModelConfig("slim_audio"))
     with pytest.raises(ConfigError, match=r"expected a network that encodes frames for true, got slim_audio"):
         plan_clips(config, root)
+
+
+def test_a_stage_about_the_sound_alone_encodes_no_frames(root: Path) -> None:
+    config = config_of(root, *PLAIN)
+    step = StepConfig(parts=("scene.audio",), answer="audio")
+    config = replace(config, train=replace(config.train, steps=(step, replace(step, answer="fused"))))
+    network = build_network(config, 2)
+    may = []
+    for stage in stages_of(config, 1, validated=True):
+        stage.prepare(network)
+        may.append(may_encode_once(stage, network, find_system(config)))
+    assert may == [False, True]
