@@ -212,13 +212,15 @@ def remove_partials(folder: Path) -> None:
 def keys_of(clips: Sequence[Clip]) -> list[str]:
     """A name a clip for its members: its file's, made unique, letters and digits that any file system takes."""
     taken: set[str] = set()
+    last: dict[str, int] = {}
     keys = []
     for clip in clips:
         plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in clip.name)[:_LONGEST_KEY]
-        key, number = plain or "_", 1
+        key, number = plain or "_", last.get(plain.lower(), 1)
         while key.lower() in taken:
             number += 1
             key = f"{plain}_{number}"
+        last[plain.lower()] = number
         taken.add(key.lower())
         keys.append(key)
     return keys
