@@ -208,7 +208,7 @@ def test_values_of_cp_mobile_go_where_they_belong() -> None:
 
 
 @pytest.mark.data
-def test_the_published_cp_mobile_hears_a_street_in_a_street() -> None:
+def test_the_published_cp_mobile_hears_scenes_of_a_telephone() -> None:
     root = data_folder() / "weights"
     file = "cpmobile_tau22_cpjku_dcase23/epoch=149-step=81900.ckpt"
     config = load_config(CONFIGS / "cp_mobile.toml")
@@ -216,12 +216,12 @@ def test_the_published_cp_mobile_hears_a_street_in_a_street() -> None:
     network = build_network(config, 10, root).eval()
     assert sum(parameter.numel() for parameter in network.parameters()) == 126_952
     assert config.audio is not None
-    samples = recording("scenes_audio/moodist/busy-street.mp3", config.audio.sample_rate, 10)
-    windows = np.stack([audio_tensor(part, config.audio) for part in np.split(samples, 10, axis=1)])
-    with torch.no_grad():
-        logits = network(torch.from_numpy(windows))
-    assert logits.isfinite().all()
-    assert logits.mean(dim=0).argmax() == sorted(PLACES).index("street_traffic")
+    for name, scene in (("amberleigh", "park"), ("golden-gate", "street_traffic"), ("herald-sq-metro", "metro_station")):
+        samples = recording(f"scenes_audio/sounds_from_places/{name}.mp3", config.audio.sample_rate, 5)
+        windows = np.stack([audio_tensor(part, config.audio) for part in np.split(samples, 5, axis=1)])
+        with torch.no_grad():
+            probabilities = torch.softmax(network(torch.from_numpy(windows)).mean(dim=0), dim=0)
+        assert probabilities[sorted(PLACES).index(scene)] > 0.8, name
 
 
 @pytest.mark.slow
