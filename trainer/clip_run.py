@@ -138,11 +138,13 @@ def open_clip_run(folder: Path) -> ClipRun:
         known = json.loads((folder / CLIPS).read_text(encoding="utf-8"))
         clips = tuple(ClipEntry(**clip) for clip in known["clips"])
         run = ClipRun(folder, config, tuple(known["labels"]), clips, str(known["corpus"]), str(known["licence"]))
-        _ = run.targets
+        odd = sorted({str(clip.label) for clip in clips} - set(run.labels))
     except OSError as error:
         raise RunError(f"{folder}: expected a run, got: {error.strerror}; {_BEGIN}") from None
     except (ValueError, KeyError, TypeError, ConfigError) as error:
         raise RunError(f"{folder}: expected a run, got a broken one ({error}); {_BEGIN}") from None
+    if odd:
+        raise RunError(f"{folder / CLIPS}: expected scenes among its labels, got {odd[0]!r}; {_BEGIN}")
     return run
 
 

@@ -16,6 +16,7 @@ from trainer.files import UNREADABLE_ARRAYS, write_whole
 WHOLE = "whole"
 """The condition in which all of a network's modalities are there; the others name the one that is left."""
 _LOGITS = "logits_"
+_RESUME = "go on with: trainer fit CONFIG --resume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,15 @@ def load_answers(path: Path) -> Answers:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             logits = {name.removeprefix(_LOGITS): arrays[name] for name in arrays.files if name.startswith(_LOGITS)}
             answers = Answers(arrays["clips"], logits)
+    except FileNotFoundError:
+        raise RunError(f"{path}: expected the answers of a network, got none; {_RESUME}") from None
     except UNREADABLE_ARRAYS:
-        raise RunError(f"{path}: expected the answers of a network, got none; train it with: trainer fit") from None
+        raise RunError(
+            f"{path}: expected the answers of a network, got a broken file; delete it and {_RESUME}"
+        ) from None
     parts = answers.logits.values()
     if WHOLE not in answers.logits or any(
         part.dtype.kind != "f" or part.ndim != 2 or len(part) != answers.clips.size for part in parts
     ):
-        raise RunError(f"{path}: expected a row of logits a segment, got something else; train it with: trainer fit")
+        raise RunError(f"{path}: expected a row of logits a segment, got something else; delete it and {_RESUME}")
     return answers

@@ -26,9 +26,7 @@ def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_file_cut_short_is_refused(tmp_path: Path, n_bytes: int) -> None:
     save_answers(tmp_path / "a.npz", ANSWERS)
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:n_bytes])
-    with pytest.raises(
-        RunError, match=r"a\.npz: expected the answers of a network, got none; train it with: trainer fit"
-    ):
+    with pytest.raises(RunError, match=r"a\.npz: expected the answers of a network, got a broken file; delete it"):
         load_answers(tmp_path / "a.npz")
 
 
@@ -68,5 +66,5 @@ def test_a_single_array_a_folder_and_nothing_are_refused(tmp_path: Path) -> None
     np.save(tmp_path / "single.npy", np.ones(3))
     (tmp_path / "folder.npz").mkdir()
     for name in ("single.npy", "folder.npz", "nothing.npz"):
-        with pytest.raises(RunError, match=f"{name}: expected the answers of a network, got none"):
+        with pytest.raises(RunError, match=f"{name}: expected the answers of a network, got "):
             load_answers(tmp_path / name)

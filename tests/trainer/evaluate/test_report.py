@@ -200,7 +200,10 @@ def no_segments(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (drop_evaluation, "evaluation.npz: expected the answers of a network, got none; train it with: trainer fit"),
+        (
+            drop_evaluation,
+            "evaluation.npz: expected the answers of a network, got none; go on with: trainer fit",
+        ),
         (cut_calibration_short, "calibration.npz: expected the answers of a network"),
         (empty_validation, "validation.npz: expected the answers of a network"),
         (not_numbers, "evaluation.npz: expected numbers, got NaN or infinity in 1 of 160 segments"),
