@@ -14,9 +14,10 @@ from trainer.cli.prepare import prepare
 from trainer.cli.synth import synth
 
 _EPILOG = """\b
-Two commands from recordings to a bundle:
-  trainer fit configs/slim_audio.toml --data FOLDER
-  trainer export --data FOLDER
+From recordings to a bundle:
+  trainer prepare CORPUS FOLDER/tau --config configs/slim_av.toml
+  trainer fit configs/slim_av.toml --data FOLDER
+  trainer export runs/slim-av --data FOLDER --out bundles/slim-av
 
 \b
 Exit codes: 0 done · 1 run-time · 2 a configuration or argument · 3 recordings or a run · 4 a bundle, or a package that

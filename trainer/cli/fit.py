@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Over the file: --set train.epochs=10.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Over the file: --set train.epochs=10; no VALUE: left out.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder  [default: runs/NAME]")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--range-test", is_flag=True, help="Find a learning rate; train nothing.")
