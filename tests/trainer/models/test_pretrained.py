@@ -216,7 +216,11 @@ def test_the_published_cp_mobile_hears_scenes_of_a_telephone() -> None:
     network = build_network(config, 10, root).eval()
     assert sum(parameter.numel() for parameter in network.parameters()) == 126_952
     assert config.audio is not None
-    for name, scene in (("amberleigh", "park"), ("golden-gate", "street_traffic"), ("herald-sq-metro", "metro_station")):
+    for name, scene in (
+        ("amberleigh", "park"),
+        ("golden-gate", "street_traffic"),
+        ("herald-sq-metro", "metro_station"),
+    ):
         samples = recording(f"scenes_audio/sounds_from_places/{name}.mp3", config.audio.sample_rate, 5)
         windows = np.stack([audio_tensor(part, config.audio) for part in np.split(samples, 5, axis=1)])
         with torch.no_grad():
