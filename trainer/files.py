@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import zipfile
 import zlib
@@ -28,6 +30,8 @@ UNREADABLE_ARRAYS: tuple[type[Exception], ...] = (
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a file beside `path`, then rename it there; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     fresh = path.with_name(f".{path.name}.partial")
     try:
         with fresh.open("wb") as file:
