@@ -22,8 +22,9 @@ from trainer.models.systems import Deployed, System, deploy, run_network
 
 _TOLERANCE = 1e-5
 """Largest difference of a probability between a network and its graph."""
-_RELATIVE = 2e-6
-"""Largest difference of a logit or an embedding, by the largest of them: what float32 allows."""
+_RELATIVE = 4e-6
+"""Largest difference of a logit or an embedding, by the largest of them: in float32 the network and its graph may each be
+2e-6 away from the exact answer, more or less, where training left a normalisation with a large factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def check_answers(engine: Engine, golden: GoldenGraph) -> None:
     """Compare a float32 graph with its network in batches of 1, 2 and 5.
 
     Raises:
-        ExportError: A probability differs by more than 1e-5, or a number by more than 2e-6 of the largest.
+        ExportError: A probability differs by more than 1e-5, or a number by more than 4e-6 of the largest.
     """
     start = 0
     for size in BATCHES:

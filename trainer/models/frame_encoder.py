@@ -15,6 +15,9 @@ from trainer.models.slim_audio import Gate
 EMBEDDING = 160
 """Numbers that stand for a frame."""
 STEM_WIDTH = 16
+_EPSILON = 1e-3
+"""Added to a normalisation's variance, as in MobileNetV3: a channel that hardly varies is not blown up a hundredfold,
+which would magnify rounding, and float16's most."""
 
 
 class Stage(NamedTuple):
@@ -89,4 +92,4 @@ class FrameBlock(nn.Module):
 def _convolution(n_in: int, n_out: int, *, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
     """A convolution that keeps the size but for its stride, and its normalisation."""
     convolution = nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
-    return [convolution, nn.BatchNorm2d(n_out)]
+    return [convolution, nn.BatchNorm2d(n_out, eps=_EPSILON)]
