@@ -1,6 +1,6 @@
 """What prepared clips are worth in training: windows a second from shards, and how long the network waits for them.
 
-    python benchmarks/training.py [--clips 12] [--rounds 3] [--epochs 3] [--frozen-windows 48]
+    python benchmarks/training.py [--clips 12] [--rounds 3] [--epochs 3] [--frozen-windows 16]
 
 Clips are as the real corpus has them: 10 s, a 24-bit stereo WAV of 48 kHz, a 1280×720 H.264 picture. One way decodes
 each clip anew, with the decoder that `trainer prepare` and the runtime use, and takes all ten of its windows on the
@@ -151,7 +151,7 @@ def encode_once(config: Config, root: Path, n_windows: int) -> None:
         config,
         data=replace(config.data, prepared="frozen"),
         model=replace(config.model, weights={}),
-        train=replace(train, stop_epochs=None),
+        train=replace(train, stop_epochs=None, batch_size=min(train.batch_size, n_windows)),
     )
     plan, seconds = plan_clips(config, root), {}
     encoded = [0.0, 0.0]
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--frozen-windows", type=int, default=48)
+    parser.add_argument("--frozen-windows", type=int, default=16)
     options = parser.parse_args()
     print(f"load when it began: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     audio, audio_visual = (load_config(CONFIGS / f"{name}.toml") for name in ("slim_audio", "slim_av"))
