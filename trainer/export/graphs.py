@@ -23,8 +23,8 @@ from trainer.models.systems import Deployed, System, deploy, run_network
 _TOLERANCE = 1e-5
 """Largest difference of a probability between a network and its graph."""
 _RELATIVE = 4e-6
-"""Largest difference of a logit or an embedding, by the largest of them: in float32 the network and its graph may each be
-2e-6 away from the exact answer, more or less, where training left a normalisation with a large factor."""
+"""Largest difference of a logit or an embedding, by the largest of them: in float32 the network and its graph may each
+be 2e-6 away from the exact answer, more or less, where training left a normalisation with a large factor."""
 
 
 @dataclass(frozen=True, slots=True)
