@@ -20,6 +20,8 @@ BLOCK = 512
 """Tar: a header is one block, and data fill whole ones."""
 _LONGEST_SECONDS = 10_000_000
 """A third of a year: no clip is longer."""
+_PRINTABLE = ("key", "label", "city", "device")
+"""Texts that lists and bundles give; a location may be called after its file, whose name may be of any bytes."""
 _ADVICE = "decode it again, into a new folder: trainer prepare CORPUS OUT --config CONFIG"
 
 
@@ -142,7 +144,7 @@ def clip_from_json(data: Mapping[str, Any]) -> PreparedClip:
     for name, kind in _KINDS.items():
         if not isinstance(data[name], kind) or isinstance(data[name], bool):
             raise ValueError(f"{name}: expected another type, got {json.dumps(data[name])[:60]}")  # noqa: TRY004
-        if isinstance(data[name], str) and not data[name].isprintable():
+        if name in _PRINTABLE and not data[name].isprintable():
             raise ValueError(f"{name}: expected printable text, got {ascii(data[name])[:60]}")
     times, sizes = data["frame_times"], data["frame_sizes"]
     numbers = [data[name] for name in ("seconds", "shard", "offset", "n_samples", "n_clipped")]

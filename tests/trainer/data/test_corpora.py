@@ -132,7 +132,7 @@ def test_what_is_not_divided_is_divided_by_recording(tmp_path: Path, kind: str) 
         ),
         (HEAD, ["a.wav,park,one,1", "b.wav,tram,one,2"], "expected a split 'train', or two folds or more, got one"),
         (HEAD, ["a.wav,park,train,1", "b.wav,park,evaluate,2"], "expected at least two scenes"),
-        (HEAD, [], "expected at least two scenes with 1 recordings each, got no recordings"),
+        (HEAD, [], "expected at least two scenes with 1 recording each, got no recordings"),
     ],
 )
 def test_each_fault_of_a_list_is_one_error(tmp_path: Path, head: str, rows: list[str], message: str) -> None:
