@@ -8,23 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from support.bundles import LABELS
 
 from trainer.clip_run import ClipEntry, ClipRun, answers_path, start_clip_run
 from trainer.config import parse_config
 from trainer.evaluate.answers import Answers, save_answers
 
-LABELS = (
-    "airport",
-    "bus",
-    "metro",
-    "metro_station",
-    "park",
-    "public_square",
-    "shopping_mall",
-    "street_pedestrian",
-    "street_traffic",
-    "tram",
-)
 GROUPS = {
     "indoor": ["airport", "metro_station", "shopping_mall"],
     "outdoor": ["park", "public_square", "street_pedestrian", "street_traffic"],
