@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,16 +17,18 @@ from trainer.data.batch import Batch
 from trainer.errors import DataError
 from trainer.fit.distil import Lesson, Teacher, distillation
 from trainer.fit.distributed import Group
-from trainer.fit.norms import NormWarmup
+from trainer.fit.norms import measure_norms, trained_norms
 from trainer.fit.optim import Average, make_optimizer, set_rates
 from trainer.fit.schedules import rates
 from trainer.fit.stages import Stage
 from trainer.fit.trained import answer_with, load_weights
 from trainer.models.freezing import training_mode
-from trainer.models.systems import System, training_loss
+from trainer.models.systems import System, run_network, training_loss
 
 _IN_FLIGHT = 2
 """Steps that a GPU may have before it; more would only hold memory, and hide how long batches are waited for."""
+_NORM_WINDOWS = 1024
+"""Windows of an epoch's end that the averaged weights' normalisations are measured by."""
 
 
 class Passed(NamedTuple):
@@ -112,7 +115,6 @@ class StageTraining:
         self._group = group
         self._optimizer = make_optimizer(network, stage.config.train)
         self._module = group.spread(StageLoss(system, network, stage))
-        self._norms = NormWarmup(network)
         self.average = Average(network)
         self.best: dict[str, Tensor] | None = None
         """Weights of the lowest validation loss; None: they are not asked for, or there is none yet."""
@@ -133,25 +135,31 @@ class StageTraining:
         total = torch.zeros((), dtype=torch.float64, device=self._group.device)
         flying: deque[torch.cuda.Event] = deque()
         rate, n_batches = 0.0, 0
-        self._norms.begin()
+        last: deque[dict[str, Tensor]] = deque(maxlen=max(1, _NORM_WINDOWS // train.batch_size))
         for inputs, targets, lesson in feed:
             step = n_done * n_steps + n_batches
             rate = set_rates(self._optimizer, rates(train.schedule, step, train.epochs * n_steps), peak)
-            self._norms.step()
             loss = self._module(inputs, targets, lesson)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self._optimizer.step()
             self.average.follow(step, train.average_decay)
             total += loss.detach()
+            last.append(inputs)
             n_batches += 1
             _wait_for_older(flying, self._group.device)
-        self._norms.end()
         if n_batches == 0:
             raise DataError("expected a batch of training windows at least, got none; lower train.batch_size")
+        self._measure_norms(last)
         mean = self._group.mean(total / n_batches)
         seconds = time.perf_counter() - begun
         return Passed(mean, rate, seconds, feed.waited / seconds)
+
+    def _measure_norms(self, batches: Iterable[dict[str, Tensor]]) -> None:
+        """Fit the averaged weights' normalisations to those weights; in every process, as they may be synchronised."""
+        network, answer = self.average.network, self._stage.answer
+        passes = (partial(run_network, self._system, network, inputs, answer) for inputs in batches)
+        measure_norms(network, trained_norms(self._network), passes)
 
     def answer(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
         """What the averaged weights say of windows; the output that the stage is about stands for the fused one."""
