@@ -82,7 +82,15 @@ class StreamEvent:
     """How much time it concerns."""
 
 
-StreamItem: TypeAlias = AudioBlock | VideoFrame | EndOfVideo | StreamEvent
+@dataclass(frozen=True, slots=True)
+class VideoProgress:
+    """Nothing newer was seen up to a moment: windows need not wait for pictures before it. Live streams only."""
+
+    time: float
+    """Seconds since the stream began."""
+
+
+StreamItem: TypeAlias = AudioBlock | VideoFrame | VideoProgress | EndOfVideo | StreamEvent
 """What a source yields."""
 
 
@@ -160,3 +168,5 @@ class Prediction:
     """Time since the previous prediction's end; the window's length for the first. What this answer adds."""
     time: str | None = None
     """UTC time of `end`, ISO 8601; live streams only."""
+    lost: Mapping[str, float] = field(default_factory=dict)
+    """Seconds for which each device that does not deliver has been lost; live streams only."""

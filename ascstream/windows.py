@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ascstream.records import AudioBlock, EndOfVideo, Samples, VideoFrame, Window
+from ascstream.records import AudioBlock, EndOfVideo, Samples, VideoFrame, VideoProgress, Window
 from engines.manifest import Manifest, seconds_to_samples
 
 _STAMP_SECONDS = 1e-6
@@ -120,11 +120,15 @@ class FrameBuffer:
         if self._frames and frame.time < self._frames[-1].time:
             raise ValueError(f"frames out of order: {frame.time:g} s after {self._frames[-1].time:g} s")
         self._frames.append(frame)
-        self._settled = max(self._settled, frame.time, frame.until)
+        self.settle(max(frame.time, frame.until))
+
+    def settle(self, time: float) -> None:
+        """Say that no frame will come any more that is newest at a time before this."""
+        self._settled = max(self._settled, time)
 
     def finish(self) -> None:
         """Say that no frame will come any more."""
-        self._settled = float("inf")
+        self.settle(float("inf"))
 
     def newest_at(self, time: float) -> VideoFrame | None:
         """The newest frame stamped at or before `time`, unless it is too old."""
@@ -189,7 +193,7 @@ class Windower:
         """Time between two windows."""
         return self._step
 
-    def push(self, item: AudioBlock | VideoFrame | EndOfVideo) -> None:
+    def push(self, item: AudioBlock | VideoFrame | VideoProgress | EndOfVideo) -> None:
         """Take one item.
 
         Raises:
@@ -200,6 +204,8 @@ class Windower:
         elif self._frames is not None:
             if isinstance(item, VideoFrame):
                 self._frames.add(item)
+            elif isinstance(item, VideoProgress):
+                self._frames.settle(item.time)
             else:
                 self._frames.finish()
                 self._video_end = item.time

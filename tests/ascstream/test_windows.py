@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ascstream.records import AudioBlock, EndOfVideo, VideoFrame, Window
+from ascstream.records import AudioBlock, EndOfVideo, VideoFrame, VideoProgress, Window
 from ascstream.windows import FrameBuffer, SampleRing, Windower
 from engines.manifest import Manifest
 
@@ -251,6 +251,21 @@ def test_a_window_waits_for_its_picture_but_not_for_ever() -> None:
     (late,) = windower.ready()
     assert [frame and frame.index for frame in late.frames] == [1, None]
     assert windower.missed_frames_at == 2.0
+
+
+def test_a_camera_that_says_there_is_nothing_newer_is_not_waited_for() -> None:
+    windower = Windower(manifest(frame_times=(0.5,)), Fraction(1))
+    windower.push(picture(0.3))
+    windower.push(AudioBlock(0.0, np.zeros((1, 2 * RATE), np.float32), RATE))
+    assert [window.index for window in windower.ready()] == []
+    windower.push(VideoProgress(1.0))
+    (window,) = windower.ready()
+    assert [frame.time if frame else None for frame in window.frames][-1] == 0.3
+    windower.push(picture(1.5, until=1.6, index=1))  # and one that comes again is taken
+    windower.push(VideoProgress(2.0))
+    (window,) = windower.ready()
+    assert [frame.time if frame else None for frame in window.frames][-1] == 1.5
+    assert windower.missed_frames_at is None
 
 
 def test_memory_stays_bounded_while_the_picture_stalls() -> None:
