@@ -7,9 +7,10 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ascstream.intervals import Interval, IntervalMerger
+from ascstream.live.health import Device, DeviceHealth, Health
 from ascstream.records import Prediction, StreamEvent
 
 _KEPT_TIMINGS = 16_384
@@ -70,6 +71,14 @@ class StreamSummary:
     """From the moment a window was complete to its prediction."""
     complete: bool
     """Whether the stream was read to its end."""
+    n_dropped_windows: int = 0
+    """Windows that were never judged, because newer ones were there; live streams only."""
+    n_losses: int = 0
+    """Times a device was lost; live streams only."""
+    devices: tuple[DeviceHealth, ...] = ()
+    """The devices as they were last; live streams only."""
+    device_lost_seconds: Mapping[Device, float] = field(default_factory=dict)
+    """How long each device that was ever lost did not deliver, in all; live streams only."""
 
 
 class _Timings:
@@ -98,10 +107,34 @@ class _Timings:
         return Percentiles(at(0.50), at(0.95), at(0.99), len(ordered))
 
 
+class _Losses:
+    """How long one device did not deliver."""
+
+    def __init__(self) -> None:
+        self._over_seconds = 0.0
+        self._lost_since: float | None = None
+
+    def note(self, device: DeviceHealth) -> None:
+        if self._lost_since is not None and device.lost_since != self._lost_since:
+            back = device.since if device.lost_since is None else device.lost_since  # lost anew: it was back between
+            self._over_seconds += max(0.0, back - self._lost_since)
+        self._lost_since = device.lost_since
+
+    def total(self, now: float) -> float:
+        running = 0.0 if self._lost_since is None else max(0.0, now - self._lost_since)
+        return self._over_seconds + running
+
+
 class StreamStats:
     """Counts while a stream runs; `summary` may be asked at any time."""
 
     def __init__(self, source: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin to count.
+
+        Args:
+            source: Where the stream comes from.
+            clock: Seconds; for a live stream the clock its devices are stamped by.
+        """
         self._source = source
         self._clock = clock
         self._begun = clock()
@@ -117,6 +150,9 @@ class StreamStats:
         self._lost_seconds = 0.0
         self._dropped_tail_seconds = 0.0
         self._complete = False
+        self._n_dropped_windows = 0
+        self._devices: tuple[DeviceHealth, ...] = ()
+        self._losses: dict[Device, _Losses] = {}
 
     def add(self, prediction: Prediction) -> None:
         """Count one prediction."""
@@ -149,6 +185,16 @@ class StreamStats:
         """Count the end of a stream that was too short for a window."""
         self._dropped_tail_seconds += seconds
 
+    def dropped(self, n: int) -> None:
+        """Count windows that were never judged."""
+        self._n_dropped_windows += n
+
+    def health(self, health: Health) -> None:
+        """Take note of how the devices are; as often as there is something new."""
+        self._devices = health.devices
+        for device in health.devices:
+            self._losses.setdefault(device.device, _Losses()).note(device)
+
     def finish(self) -> None:
         """Say that the stream was read to its end."""
         self._complete = True
@@ -178,7 +224,17 @@ class StreamStats:
             realtime_factor=wall / covered if covered > 0 else 0.0,
             latency=self._latency.percentiles(),
             complete=self._complete,
+            n_dropped_windows=self._n_dropped_windows,
+            n_losses=sum(device.n_losses for device in self._devices),
+            devices=self._devices,
+            device_lost_seconds=self._device_lost_seconds(),
         )
+
+    def _device_lost_seconds(self) -> dict[Device, float]:
+        """How long each device was lost so far, where it ever was."""
+        now = self._clock()
+        totals = {device: losses.total(now) for device, losses in self._losses.items()}
+        return {device: seconds for device, seconds in totals.items() if seconds > 0}
 
 
 def _shares(seconds: Mapping[str, float], total: float) -> dict[str, float]:
