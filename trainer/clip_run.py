@@ -12,17 +12,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config import MACHINE_KEYS, Config, config_to_json, parse_config
-from trainer.data.clips import EVALUATE, VALIDATION, first_few
+from engines.schema import encode
+from trainer.config import Config, parse_config
+from trainer.data.clips import EVALUATE, VALIDATION, place_name
 from trainer.data.divide import CALIBRATION as CALIBRATION
 from trainer.errors import ConfigError, RunError
 from trainer.evaluate.answers import Answers, load_answers
-from trainer.run import CONFIG, write_text
+from trainer.run import CONFIG
+from trainer.run_folder import start_folder
 
 CLIPS = "clips.json"
 NETWORK = "network"
@@ -50,6 +51,11 @@ class ClipEntry:
     """"train", "validation", "calibration" or "evaluate"."""
     seconds: float
     """Length."""
+
+    @property
+    def place(self) -> str:
+        """What no two splits may share; see `place_name`."""
+        return place_name(self.city, self.location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +124,7 @@ def start_clip_run(
         RunError: There is one of another configuration or of other clips; the message says what differs.
     """
     known = {"corpus": corpus, "licence": licence, "labels": list(labels), "clips": [asdict(clip) for clip in clips]}
-    text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
-    for name, content in ((CONFIG, config_to_json(config)), (CLIPS, text)):
-        check_same(folder / name, content)
-    for name, content in ((CONFIG, config_to_json(config)), (CLIPS, text)):
-        if not (folder / name).exists():
-            write_text(folder / name, content)
+    start_folder(folder, {CONFIG: encode(config), CLIPS: known})
     return open_clip_run(folder)
 
 
@@ -146,52 +147,3 @@ def open_clip_run(folder: Path) -> ClipRun:
     if odd:
         raise RunError(f"{folder / CLIPS}: expected scenes among its labels, got {odd[0]!r}; {_BEGIN}")
     return run
-
-
-def check_same(path: Path, content: str) -> None:
-    """Refuse to go on with a run of something else.
-
-    Args:
-        path: A JSON file of the run; nothing is said where there is none.
-        content: What it has to say.
-
-    Raises:
-        RunError: It says something else; the message names the keys that differ.
-    """
-    if not path.exists():
-        return
-    try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: expected JSON, got something else ({error}); choose a new folder with --out") from None
-    different = _differences(there, json.loads(content))
-    if different:
-        raise RunError(
-            f"{path}: expected the same as now to go on, got another: {first_few(different)}; "
-            "choose a new folder with --out"
-        )
-
-
-def _differences(there: Any, now: Any, key: str = "") -> list[str]:
-    """Every key whose value differs, with both; the machine's keys are not looked at."""
-    if key in MACHINE_KEYS:
-        return []
-    if isinstance(there, dict) and isinstance(now, dict):
-        names = [*now, *(name for name in there if name not in now)]
-        return [
-            line
-            for name in names
-            for line in _differences(there.get(name), now.get(name), f"{key}.{name}" if key else str(name))
-        ]
-    if isinstance(there, list) and isinstance(now, list) and any(isinstance(item, dict) for item in now):
-        if len(there) != len(now):
-            return [f"{len(there):,} {key} there, {len(now):,} now"]
-        pairs = enumerate(zip(there, now, strict=True))
-        return [line for index, (old, new) in pairs for line in _differences(old, new, f"{key}[{index}]")]
-    return [] if there == now else [f"{key} is {_shown(there)} there, {_shown(now)} now"]
-
-
-def _shown(value: Any) -> str:
-    """A value, cut short."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any, Literal
 
 from engines.errors import ManifestError
 from engines.manifest import AudioInput, SmoothingSpec, VideoInput, WindowSpec, check_name
-from engines.schema import decode, encode, rule
+from engines.schema import decode, rule
 from trainer.errors import ConfigError
 from trainer.inputs import Inputs
 
@@ -362,11 +361,6 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
     if not rates and config.video is None:
         raise ConfigError(f"{where}: expected a table [audio], [waveform] or [video], got none: a network takes inputs")
     return config
-
-
-def config_to_json(config: Config) -> str:
-    """A configuration as JSON that `parse_config` reads."""
-    return json.dumps(encode(config), indent=2, ensure_ascii=False) + "\n"
 
 
 def _set(data: dict[str, Any], setting: str) -> None:

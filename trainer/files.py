@@ -39,3 +39,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write_whole(path, lambda file: file.write(text.encode()))

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config import Config, config_to_json, parse_config
+from engines.schema import encode
+from trainer.config import Config, parse_config
 from trainer.data.recordings import Corpus, Recording
 from trainer.data.splits import Split
 from trainer.errors import RunError
 from trainer.files import UNREADABLE_ARRAYS, write_whole
+from trainer.run_folder import start_folder
 
 CONFIG, RECORDINGS, REPORT = "config.json", "recordings.json", "report.json"
 PREDICTIONS, BASELINE = "predictions.npz", "baseline.npz"
@@ -121,12 +123,7 @@ def start_run(folder: Path, config: Config, corpus: Corpus, lengths: Sequence[fl
         "recordings": [asdict(_entry(item, seconds)) for item, seconds in zip(recordings, lengths, strict=True)],
         "splits": [{"name": split.name, "train": list(split.train), "test": list(split.test)} for split in splits],
     }
-    text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
-    for name, content in ((CONFIG, config_to_json(config)), (RECORDINGS, text)):
-        path = folder / name
-        if path.exists() and path.read_text(encoding="utf-8") != content:
-            raise RunError(f"{path}: expected the same as now to go on, got another; choose a new folder with --out")
-        write_text(path, content)
+    start_folder(folder, {CONFIG: encode(config), RECORDINGS: known})
     return open_run(folder)
 
 
@@ -163,11 +160,6 @@ def newest_run(root: Path) -> Path:
 def save_predictions(path: Path, predictions: Predictions) -> None:
     """Write what `Run.predictions` reads."""
     write_whole(path, lambda file: np.savez(file, logits=predictions.logits, recordings=predictions.recordings))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def _entry(item: Recording, seconds: float) -> Entry:

@@ -9,7 +9,8 @@ import pytest
 from support.corpus import CONFIG, write_config
 
 from engines.manifest import LogMelFeature
-from trainer.config import TrainConfig, config_to_json, load_config, parse_config
+from engines.schema import encode
+from trainer.config import TrainConfig, load_config, parse_config
 from trainer.errors import ConfigError
 
 
@@ -24,7 +25,7 @@ def test_the_shipped_configuration_reads() -> None:
 
 def test_a_configuration_survives_json(tmp_path: Path) -> None:
     config = load_config(write_config(tmp_path / "toy.toml"))
-    assert parse_config(json.loads(config_to_json(config))) == config
+    assert parse_config(json.loads(json.dumps(encode(config)))) == config
 
 
 def test_settings_go_over_the_file(tmp_path: Path) -> None:

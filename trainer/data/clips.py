@@ -18,6 +18,11 @@ _SHOWN = 3
 """Items a message names before it counts the rest."""
 
 
+def place_name(city: str, location: str) -> str:
+    """City and location as one name, unique in a corpus: what a network may know, or must not."""
+    return f"{city}-{location}" if city else location
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One labelled recording."""
@@ -41,8 +46,8 @@ class Clip:
 
     @property
     def place(self) -> str:
-        """City and location as one name, unique in a corpus."""
-        return f"{self.city}-{self.location}" if self.city else self.location
+        """What no two splits may share; see `place_name`."""
+        return place_name(self.city, self.location)
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from engines.errors import ManifestError
 from engines.schema import decode, encode, rule
+from trainer.data.clips import place_name
 from trainer.data.settings import Settings
 from trainer.errors import DataError
 
@@ -60,8 +61,8 @@ class PreparedClip:
 
     @property
     def place(self) -> str:
-        """City and location as one name, unique in a corpus."""
-        return f"{self.city}-{self.location}" if self.city else self.location
+        """What no two splits may share; see `place_name`."""
+        return place_name(self.city, self.location)
 
 
 @dataclass(frozen=True, slots=True)

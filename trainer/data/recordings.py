@@ -115,7 +115,7 @@ def _read_csv(path: Path) -> list[Recording]:
             f"{path}: expected a list of recordings, got: {error.strerror}; name the data folder with --data FOLDER"
         ) from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: expected a CSV file, got something else: {error}") from None
+        raise DataError(f"{path}: expected a CSV file in UTF-8, got something else: {error}") from None
     for column in (_FILE, _LABEL):
         if column not in columns:
             raise DataError(f"{path}: expected a column {column!r}, got {', '.join(columns) or 'an empty file'}")

@@ -12,7 +12,7 @@ from trainer.data.clips import EVALUATE
 from trainer.data.prepared import Prepared, open_prepared
 from trainer.errors import DataError
 from trainer.evaluate.bundle import bundle_inputs, evaluate_bundle
-from trainer.evaluate.protocol import Segments, gather_segments, place
+from trainer.evaluate.protocol import Segments, gather_segments
 from trainer.evaluate.report import bundle_report, run_report
 
 
@@ -38,7 +38,7 @@ def evaluate_run_on(run: ClipRun, folder: Path) -> tuple[dict[str, Any], Segment
 
     prepared = _open(folder, run.labels)
     trained = load_trained(run.network, len(run.labels), run.config)
-    used = {place(clip) for clip in run.clips if clip.split != EVALUATE} if prepared.name == run.corpus else set()
+    used = {clip.place for clip in run.clips if clip.split != EVALUATE} if prepared.name == run.corpus else set()
     clips = [number for number in clips_to_judge(prepared) if prepared.clips[number].place not in used]
     if not clips:
         raise DataError(

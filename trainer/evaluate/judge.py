@@ -20,7 +20,6 @@ from trainer.evaluate.protocol import (
     condition_figures,
     fit_temperatures,
     group_accuracy,
-    place,
     score,
 )
 from trainer.evaluate.thresholds import choose_thresholds, measure_thresholds, smooth_clips
@@ -99,7 +98,7 @@ def _breakdowns(judge: Judge, segments: Segments, probabilities: Vector) -> dict
     """Figures by scene, city, location and device; empty where the corpus does not say."""
     scenes: dict[str, set[str]] = {}
     for index in set(segments.clips.tolist()):
-        scenes.setdefault(place(segments.entries[index]), set()).add(segments.entries[index].label)
+        scenes.setdefault(segments.entries[index].place, set()).add(segments.entries[index].label)
     by_location = breakdown(segments, probabilities, "place")
     tables = {
         "by_class": breakdown(segments, probabilities, "label", judge.labels),

@@ -64,15 +64,10 @@ class Segments:
 
     def names(self, of: str) -> tuple[Integers, list[str]]:
         """[n_segments] number of each one's "label", "city", "place" or "device", and these by number."""
-        column = [place(entry) if of == "place" else str(getattr(entry, of)) for entry in self.entries]
+        column = [str(getattr(entry, of)) for entry in self.entries]
         names = sorted({column[index] for index in np.unique(self.clips)})
         number = {name: index for index, name in enumerate(names)}
         return np.array([number.get(name, -1) for name in column], np.int64)[self.clips], names
-
-
-def place(entry: ClipEntry) -> str:
-    """City and location as one name, unique in a corpus: what a network may know, or must not."""
-    return f"{entry.city}-{entry.location}" if entry.city else entry.location
 
 
 def gather_segments(

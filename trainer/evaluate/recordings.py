@@ -29,7 +29,8 @@ from trainer.evaluate.metrics import (
     softmax,
 )
 from trainer.evaluate.thresholds import best_groups, choose_thresholds, smooth_clips
-from trainer.run import BASELINE, FINAL, PREDICTIONS, REPORT, Run, write_text
+from trainer.files import write_text
+from trainer.run import BASELINE, FINAL, PREDICTIONS, REPORT, Run
 
 _TIME_CONSTANTS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Of the runtime's filter, in seconds, to compare."""

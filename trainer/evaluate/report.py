@@ -23,8 +23,8 @@ from trainer.evaluate.answers import WHOLE, Answers
 from trainer.evaluate.judge import Judge, judge_of_bundle, judge_of_run, judge_segments
 from trainer.evaluate.metrics import log_loss, softmax
 from trainer.evaluate.protocol import OUTPUT_OF, Segments, gather_segments, score
-from trainer.files import write_whole
-from trainer.run import REPORT, write_text
+from trainer.files import write_text, write_whole
+from trainer.run import REPORT
 
 FIGURES, CONFUSION, RELIABILITY = "figures.md", "confusion.png", "reliability.png"
 _FEWEST_CLIPS = 20

@@ -21,7 +21,7 @@ from trainer.errors import DataError
 from trainer.evaluate.answers import WHOLE
 from trainer.evaluate.metrics import Vector, softmax
 from trainer.evaluate.protocol import OUTPUT_OF, Segments
-from trainer.run import write_text
+from trainer.files import write_text
 
 FILENAME, LABEL = "filename", "scene_label"
 _SUM_TOLERANCE = 1e-6

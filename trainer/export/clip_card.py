@@ -10,7 +10,6 @@ from engines.manifest import AudioInput, GammatoneFeature, LogMelFeature, Precis
 from trainer.clip_run import ClipRun
 from trainer.data.clips import EVALUATE, TRAIN, VALIDATION
 from trainer.data.divide import CALIBRATION
-from trainer.evaluate.protocol import place
 from trainer.evaluate.tables import Table, card_tables, loss, percent, table_to_markdown
 from trainer.export.precision_table import precision_table
 from trainer.export.precisions import Cost
@@ -98,7 +97,7 @@ def _data(run: ClipRun, report: Mapping[str, Any]) -> str:
                 (
                     f"{split}: {_use(run, report, split)}",
                     f"{len(clips):,}",
-                    f"{len({place(clip) for clip in clips}):,}",
+                    f"{len({clip.place for clip in clips}):,}",
                     f"{seconds / 3600:.2f}" if seconds >= 360 else f"{seconds / 3600:.3f}",
                     ", ".join(cities) or "–",
                 )

@@ -46,7 +46,12 @@ def draw_curves(path: Path, history: Sequence[Epoch], best: int | None = None) -
     if best is not None:
         losses.axvline(best, color=_VALIDATION, linewidth=0.8, linestyle=":")
         losses.annotate(
-            f"kept: {best}", (best, 0.02), xycoords=("data", "axes fraction"), color=_VALIDATION, fontsize=8
+            f" kept: {best} ",
+            (best, 0.02),
+            xycoords=("data", "axes fraction"),
+            ha="left" if best <= (epochs[0] + epochs[-1]) / 2 else "right",
+            color=_VALIDATION,
+            fontsize=8,
         )
     _line(rates, epochs, [epoch.learning_rate for epoch in history], _QUIET, "")
     _mark_stages(losses, rates, history)
