@@ -43,6 +43,8 @@ class Microphone:
     """Its own rate in Hz."""
     default: bool
     """Whether the system records from it where nobody chooses."""
+    stable_id: str | None = None
+    """A name that stays when cards are numbered anew: "alsa:usb-046d:0825-SERIAL,0"; None where `name` is the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,10 @@ class Camera:
     """Where it is plugged in."""
     stable_path: str | None
     """A name that stays when others are plugged in: "/dev/v4l/by-id/…"."""
+    format: str = "v4l2"
+    """FFmpeg's input format for `path`: "v4l2", "avfoundation" or "dshow"."""
+    unreadable: str | None = None
+    """Why FFmpeg cannot read it, and what to do; None where it can."""
 
 
 @dataclass(frozen=True, slots=True)

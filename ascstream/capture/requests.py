@@ -19,6 +19,8 @@ class MicrophoneRequest:
     """PortAudio's name of its host API: the same card has a name in several; None: the first that has the name."""
     portaudio_index: int | None = None
     """PortAudio's own number, where the user gave one ("pa:4"); wins over the name."""
+    stable_id: str | None = None
+    """`ascstream.devices.Microphone.stable_id`: finds the card again under another number; wins over the name."""
     channels: tuple[int, ...] = ()
     """Channels to take, counted from 1; (): one of one, and the first two of more."""
 
