@@ -241,7 +241,7 @@ def _made(run: Run) -> str:
 recordings alike; AdamW, peak rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, label smoothing \
 {train.label_smoothing:g}, averaged weights; seed {run.config.seed}. In training, each window by chance: \
 {"; ".join(steps)}. The recipe was chosen by folds of the same recordings: the figures above are a little kind to \
-it.
+it. The command, where nothing was set beside the file (`--set`):
 
     trainer fit configs/{run.config.name.replace("-", "_")}.toml --data FOLDER && trainer export --data FOLDER"""
 

@@ -200,6 +200,8 @@ def _made(run: ClipRun, trained: Trained) -> str:
 
 {lines}
 
+The command, where nothing was set beside the file (`--set`); what is listed here counts:
+
     trainer fit {name} --data FOLDER && trainer export --data FOLDER"""
 
 
