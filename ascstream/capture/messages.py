@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
@@ -117,7 +117,7 @@ def pack(message: Message) -> bytes:
     return _MAGIC + _LENGTHS.pack(len(head), len(payload)) + head + payload
 
 
-def read(file: BinaryIO) -> Message | None:
+def read(file: IO[bytes]) -> Message | None:
     """The next message; None where the child is gone, also in the middle of one.
 
     Args:
