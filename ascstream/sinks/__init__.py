@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ascstream.errors import UsageError
+from ascstream.live.clock import Clock
 from ascstream.sinks.base import Sink
 from ascstream.sinks.group import SinkGroup
 from ascstream.sinks.output import STANDARD_OUTPUT, STEM, check_place, path_for, same_stem, several_inputs
@@ -61,14 +62,29 @@ def open_sink(
     *,
     inputs: Sequence[str] = (),
     quiet: bool = False,
+    live: bool = False,
+    rotate_seconds: float | None = None,
+    top: int | None = None,
+    min_score: float | None = None,
+    about: str = "",
+    clock: Clock | None = None,
 ) -> Sink:
-    """Make the sink for a target. Nothing is created yet: a file appears when its results are whole.
+    """Make the sink for a target. Nothing is created yet.
+
+    A file appears when its results are whole; that of a live stream grows line by line from `begin` on.
 
     Args:
         target: A path, in which `{stem}` is replaced for each input, or "-" for standard output.
         format: One of `formats()`; None: by the extension, and for "-" the live view on a terminal, else lines.
         inputs: What will be classified, as far as it is known: mistakes show before anything is decoded.
         quiet: Whether lines come without the events on standard error.
+        live: Whether the stream does not end by itself: files are continued and appended to, never renamed into place.
+        rotate_seconds: With `live`: a file is renamed by the UTC time at which its period began, and a new one begun,
+            at each full multiple of this; None: never. Standard output is not rotated.
+        top: How many of the best scenes are told; None: all, in a line the answer only.
+        min_score: Scenes less probable than this are not told; None: all are.
+        about: What runs, for the live view: bundle, engine, precision.
+        clock: Tells the time; a test may have its own.
 
     Raises:
         UsageError: The format is not known, or does not go with the target or the inputs.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ascstream.records import Prediction, StreamEvent
+from ascstream.live.health import Health
+from ascstream.records import Image, Prediction, StreamEvent
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
@@ -12,8 +13,8 @@ from ascstream.stats import StreamStats, StreamSummary
 class Sink(Protocol):
     """Takes the predictions of one or several inputs, one input after the other.
 
-    `begin`, then any number of `emit` and `event`, then `end`, for each input; `close` once. Every method may raise
-    `OutputError` (full disk, no permission); what was written before stays.
+    `begin`, then any number of `emit`, `event`, `tick` and `reopen`, then `end`, for each input; `close` once. Every
+    method may raise `OutputError` (full disk, no permission); what was written before stays.
     """
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:
@@ -27,6 +28,19 @@ class Sink(Protocol):
     def event(self, event: StreamEvent) -> None:
         """Take one event."""
         ...
+
+    def tick(self, health: Health, picture: Image | None = None) -> None:
+        """Time passes in a live stream: called about five times a second, predictions or not.
+
+        Args:
+            health: How the devices are.
+            picture: The newest frame, [height, width, 3]; None where there is none. It is shown, never stored.
+        """
+        return
+
+    def reopen(self) -> None:
+        """Close the file, which somebody may have moved away, and go on in one of the same name."""
+        return
 
     def end(self, summary: StreamSummary, error: str | None) -> None:
         """The input is over; `error` says why it broke off, None where it did not."""

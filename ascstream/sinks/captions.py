@@ -11,12 +11,13 @@ from html import escape
 
 from ascstream.intervals import Interval, IntervalMerger
 from ascstream.records import Prediction, StreamEvent
+from ascstream.sinks.base import Sink
 from ascstream.sinks.output import Destination, printable
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 
-class CaptionSink:
+class CaptionSink(Sink):
     """Writes one cue an interval; a file describes one input."""
 
     def __init__(self, target: str, format: str) -> None:  # noqa: A002 - the command line's word

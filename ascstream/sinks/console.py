@@ -6,6 +6,7 @@ import sys
 from typing import TextIO
 
 from ascstream.records import Prediction, StreamEvent
+from ascstream.sinks.base import Sink
 from ascstream.sinks.output import Destination, printable
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
@@ -14,7 +15,7 @@ _GROUP_WIDTH = 14
 """Columns a label gets at least: "transportation", so that groups do not break the column."""
 
 
-class LinesSink:
+class LinesSink(Sink):
     """Writes `   12.0 s  street_traffic   87 %  degraded (no picture)`; events go to standard error."""
 
     def __init__(

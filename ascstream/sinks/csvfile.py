@@ -8,12 +8,13 @@ import math
 from collections.abc import Sequence
 
 from ascstream.records import Prediction, StreamEvent
+from ascstream.sinks.base import Sink
 from ascstream.sinks.output import Destination
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 
-class CsvSink:
+class CsvSink(Sink):
     """Writes a row a prediction, UTF-8, with one header; several inputs follow each other and differ in `source`."""
 
     def __init__(self, target: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ascstream.errors import OutputError
-from ascstream.records import Prediction, StreamEvent
+from ascstream.live.health import Health
+from ascstream.records import Image, Prediction, StreamEvent
 from ascstream.sinks.base import Sink
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 
-class SinkGroup:
+class SinkGroup(Sink):
     """Serves every sink before it raises what one of them raised; that one is closed and left out from then on.
 
     A reader of standard output that went away (`BrokenPipeError`) is an error only where no other sink is left: files
@@ -32,6 +33,14 @@ class SinkGroup:
     def event(self, event: StreamEvent) -> None:
         """Take one event."""
         self._each(lambda sink: sink.event(event))
+
+    def tick(self, health: Health, picture: Image | None = None) -> None:
+        """Time passes in a live stream."""
+        self._each(lambda sink: sink.tick(health, picture))
+
+    def reopen(self) -> None:
+        """Go on in files of the same names."""
+        self._each(lambda sink: sink.reopen())
 
     def end(self, summary: StreamSummary, error: str | None) -> None:
         """The input is over."""

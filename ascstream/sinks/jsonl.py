@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ascstream.records import Prediction, StreamEvent
+from ascstream.sinks.base import Sink
 from ascstream.sinks.output import Destination
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
@@ -18,7 +19,7 @@ _DECIMALS = 6
 """Seconds to the microsecond, probabilities to a millionth."""
 
 
-class JsonlSink:
+class JsonlSink(Sink):
     """Writes a line for each prediction, event and summary; several inputs follow each other and differ in `source`."""
 
     def __init__(self, target: str) -> None:

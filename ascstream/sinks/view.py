@@ -15,6 +15,7 @@ from rich.terminal_theme import TerminalTheme
 
 from ascstream.errors import OutputError
 from ascstream.records import Prediction, StreamEvent
+from ascstream.sinks.base import Sink
 from ascstream.sinks.drawing import Legend
 from ascstream.sinks.picture import Canvas, Picture
 from ascstream.sinks.summary import render_summary
@@ -50,7 +51,7 @@ _THEME = TerminalTheme(
 """The sixteen colours of a picture for a page, on a dark ground."""
 
 
-class ViewSink:
+class ViewSink(Sink):
     """Draws on a terminal while predictions come, and leaves the summary there at the end of each input."""
 
     def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
