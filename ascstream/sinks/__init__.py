@@ -11,7 +11,9 @@ from ascstream.errors import UsageError
 from ascstream.live.clock import Clock
 from ascstream.sinks.base import Sink
 from ascstream.sinks.group import SinkGroup
+from ascstream.sinks.growing import Growth
 from ascstream.sinks.output import STANDARD_OUTPUT, STEM, check_place, path_for, same_stem, several_inputs
+from ascstream.sinks.selection import Selection
 
 __all__ = ["Sink", "SinkGroup", "check_targets", "format_of", "formats", "open_sink"]
 
@@ -87,7 +89,8 @@ def open_sink(
         clock: Tells the time; a test may have its own.
 
     Raises:
-        UsageError: The format is not known, or does not go with the target or the inputs.
+        UsageError: The format is not known, or does not go with the target or the inputs; `rotate_seconds`, `top` or
+            `min_score` cannot be.
         OutputError: The folder is missing or not writable.
     """
     name = format_of(target, format)
@@ -95,25 +98,28 @@ def open_sink(
         _check_paths(target, name, inputs)
     elif name in _CAPTIONS and len(inputs) > 1:
         raise several_inputs(target)
+    clock = Clock() if clock is None else clock
+    growth = Growth(clock, rotate_seconds, continued=name not in _CAPTIONS) if live else None
+    selection = Selection(top, min_score)
     if name == "jsonl":
         from ascstream.sinks.jsonl import JsonlSink
 
-        return JsonlSink(target)
+        return JsonlSink(target, growth=growth, selection=selection, clock=clock)
     if name == "csv":
         from ascstream.sinks.csvfile import CsvSink
 
-        return CsvSink(target)
+        return CsvSink(target, growth=growth, selection=selection)
     if name in _CAPTIONS:
         from ascstream.sinks.captions import CaptionSink
 
-        return CaptionSink(target, name)
+        return CaptionSink(target, name, growth=growth)
     if name == "view":
         from ascstream.sinks.view import ViewSink
 
-        return ViewSink()
+        return ViewSink(selection=selection, about=about)
     from ascstream.sinks.console import LinesSink
 
-    return LinesSink(target, headings=len(inputs) > 1, quiet=quiet)
+    return LinesSink(target, headings=len(inputs) > 1, quiet=quiet, growth=growth, selection=selection, clock=clock)
 
 
 def check_targets(targets: Sequence[str], inputs: Sequence[str]) -> None:

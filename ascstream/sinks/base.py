@@ -29,7 +29,7 @@ class Sink(Protocol):
         """Take one event."""
         ...
 
-    def tick(self, health: Health, picture: Image | None = None) -> None:
+    def tick(self, health: Health, picture: Image | None = None) -> None:  # noqa: ARG002 - by default nothing
         """Time passes in a live stream: called about five times a second, predictions or not.
 
         Args:

@@ -12,6 +12,7 @@ from html import escape
 from ascstream.intervals import Interval, IntervalMerger
 from ascstream.records import Prediction, StreamEvent
 from ascstream.sinks.base import Sink
+from ascstream.sinks.growing import Growth
 from ascstream.sinks.output import Destination, printable
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
@@ -20,16 +21,18 @@ from ascstream.stats import StreamStats, StreamSummary
 class CaptionSink(Sink):
     """Writes one cue an interval; a file describes one input."""
 
-    def __init__(self, target: str, format: str) -> None:  # noqa: A002 - the command line's word
+    def __init__(self, target: str, format: str, *, growth: Growth | None = None) -> None:  # noqa: A002
         """Prepare the sink.
 
         Args:
             target: A path, with `{stem}` in it where there are several inputs, or "-".
             format: "vtt", "srt" or "audacity".
+            growth: How the file of a live stream grows; cues are written when their interval has ended. A file of an
+                earlier run is set aside, since its times began at another moment.
         """
         self._cue = _CUES[format]
         self._header = "WEBVTT\n\n" if format == "vtt" else ""
-        self._destination = Destination(target, one_input_a_file=True)
+        self._destination = Destination(target, one_input_a_file=True, growth=growth)
         self._merger = IntervalMerger()
         self._n_cues = 0
 
@@ -43,7 +46,7 @@ class CaptionSink(Sink):
         self._merger = IntervalMerger()
         self._n_cues = 0
         if self._header:
-            self._destination.write(self._header, keep=False)
+            self._destination.write("", header=self._header, keep=False)
 
     def emit(self, prediction: Prediction) -> None:
         """Take a prediction; write the interval it closes."""
@@ -51,6 +54,10 @@ class CaptionSink(Sink):
 
     def event(self, event: StreamEvent) -> None:
         """Events have no cue."""
+
+    def reopen(self) -> None:
+        """Go on in a file of the same name."""
+        self._destination.reopen()
 
     def end(self, summary: StreamSummary, error: str | None) -> None:  # noqa: ARG002 - a summary has no cue
         """Write the last interval."""
@@ -67,9 +74,11 @@ class CaptionSink(Sink):
     def _write(self, interval: Interval | None) -> None:
         if interval is None:
             return
+        if self._destination.fresh:  # the first, or a file was rotated
+            self._n_cues = 0
         text = self._cue(interval, self._n_cues + 1)
         if text:
-            self._destination.write(text)
+            self._destination.write(text, header=self._header)
             self._n_cues += 1
 
 

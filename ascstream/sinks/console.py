@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
 from typing import TextIO
 
+from ascstream.live.clock import Clock
 from ascstream.records import Prediction, StreamEvent
 from ascstream.sinks.base import Sink
+from ascstream.sinks.growing import Growth
 from ascstream.sinks.output import Destination, printable
+from ascstream.sinks.selection import Selection
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 _GROUP_WIDTH = 14
 """Columns a label gets at least: "transportation", so that groups do not break the column."""
+_NONE: Mapping[str, float] = MappingProxyType({})
 
 
 class LinesSink(Sink):
-    """Writes `   12.0 s  street_traffic   87 %  degraded (no picture)`; events go to standard error."""
+    """Writes `   12.0 s  street_traffic   87 %  degraded (no picture)`; events go to standard error.
+
+    Of a live stream the line begins with the time of day: `15:04:05  park   87 %  degraded (camera lost 12 s)`.
+    """
 
     def __init__(
-        self, target: str = "-", *, headings: bool = False, quiet: bool = False, notes: TextIO | None = None
+        self,
+        target: str = "-",
+        *,
+        headings: bool = False,
+        quiet: bool = False,
+        notes: TextIO | None = None,
+        growth: Growth | None = None,
+        selection: Selection | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Prepare the sink.
 
@@ -28,18 +46,24 @@ class LinesSink(Sink):
             headings: Whether the name of each input is written above its lines.
             quiet: Whether events are left out.
             notes: Where events go; standard error by default.
+            growth: How the file of a live stream grows.
+            selection: Which scenes are told besides the answer; None: none.
+            clock: Tells the time of day.
         """
-        self._destination = Destination(target)
+        self._destination = Destination(target, growth=growth)
         self._headings = headings
         self._quiet = quiet
         self._notes = notes
+        self._selection = None if selection is None or selection.everything else selection
+        self._clock = Clock() if clock is None else clock
         self._decimals = 1
         self._n_inputs = 0
         self._source = ""
+        self._live = False
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:  # noqa: ARG002 - a line needs no running totals
         """A new input starts."""
-        self._source = printable(info.name)
+        self._source, self._live = printable(info.name), info.live
         self._destination.begin(info.name)
         if self._headings:
             gap = "\n" if self._n_inputs else ""
@@ -49,15 +73,21 @@ class LinesSink(Sink):
     def emit(self, prediction: Prediction) -> None:
         """Write a prediction."""
         self._decimals = max(self._decimals, _decimals(prediction.end))
-        self._destination.write(to_line(prediction, self._decimals))
+        others = {} if self._selection is None else self._selection.scores(prediction)
+        self._destination.write(to_line(prediction, self._decimals, others))
 
     def event(self, event: StreamEvent) -> None:
         """Tell of an event."""
         if self._quiet:
             return
         notes = sys.stderr if self._notes is None else self._notes
-        notes.write(f"{self._source}: {event.time:.1f} s: {printable(event.message)}\n")
+        when = f"{self._clock.utc().astimezone():%H:%M:%S}" if self._live else f"{self._source}: {event.time:.1f} s"
+        notes.write(f"{when}: {printable(event.message)}\n")
         notes.flush()
+
+    def reopen(self) -> None:
+        """Go on in a file of the same name."""
+        self._destination.reopen()
 
     def end(self, summary: StreamSummary, error: str | None) -> None:  # noqa: ARG002 - summaries go to standard error
         """The input is over."""
@@ -68,19 +98,40 @@ class LinesSink(Sink):
         self._destination.close()
 
 
-def to_line(prediction: Prediction, decimals: int = 1) -> str:
-    """A prediction as a line for people, newline included."""
+def to_line(prediction: Prediction, decimals: int = 1, others: Mapping[str, float] = _NONE) -> str:
+    """A prediction as a line for people, newline included.
+
+    Args:
+        prediction: The answer.
+        decimals: Of the time, where it is none of day.
+        others: Scenes to tell besides the answer.
+    """
     widest = max((len(label) for label in prediction.scores), default=0)
     width = max(widest, _GROUP_WIDTH, len(prediction.label))
-    parts = [f"{prediction.end:{8 + decimals - 1}.{decimals}f} s", f"{printable(prediction.label):<{width}}"]
+    when = f"{prediction.end:{8 + decimals - 1}.{decimals}f} s" if prediction.time is None else _of_day(prediction)
+    parts = [when, f"{printable(prediction.label):<{width}}"]
     if prediction.level == "unknown":
         parts.append(f"        {describe_unknown(prediction)}")
     else:
         parts.append(f"{100 * prediction.score:4.0f} %")
+    ranked = sorted((label for label in others if label != prediction.label), key=lambda label: -others[label])
+    if ranked:
+        parts.append(", ".join(f"{printable(label)} {100 * others[label]:.0f} %" for label in ranked))
     missing = describe_degraded(prediction)
     if missing:
         parts.append(f"degraded ({missing})")
     return "  ".join(parts).rstrip() + "\n"
+
+
+def _of_day(prediction: Prediction) -> str:
+    """Local time of a live prediction: `15:04:05`, with tenths where they come faster than that."""
+    text = prediction.time or ""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
+    except ValueError:
+        return printable(text)
+    tenths = f".{moment.microsecond // 100_000}" if prediction.step_seconds < 1 else ""
+    return f"{moment:%H:%M:%S}{tenths}"
 
 
 def describe_unknown(prediction: Prediction) -> str:
@@ -93,11 +144,12 @@ def describe_unknown(prediction: Prediction) -> str:
 
 
 def describe_degraded(prediction: Prediction) -> str:
-    """What the window lacked: `0.40 s lost`, `no picture`; empty where it lacked nothing."""
+    """What the window lacked: `0.40 s lost`, `no picture`, `camera lost 12 s`; empty where it lacked nothing."""
     if not prediction.degraded:
         return ""
-    parts = []
-    if prediction.lost_seconds > 0:
+    parts = [f"{device} lost {lost_for(seconds)}" for device, seconds in prediction.lost.items()]
+    deaf = "microphone" in prediction.lost or "source" in prediction.lost
+    if prediction.lost_seconds > 0 and not deaf:
         parts.append(f"{prediction.lost_seconds:.2f} s lost")
     if prediction.padded_seconds > 0:
         parts.append(f"{prediction.padded_seconds:.2f} s padded")
@@ -105,6 +157,15 @@ def describe_degraded(prediction: Prediction) -> str:
         lacks = {"audio": "no picture", "video": "no sound"}
         parts.append(lacks.get("+".join(prediction.modalities), "nothing heard or seen"))
     return ", ".join(parts)
+
+
+def lost_for(seconds: float) -> str:
+    """How long for people: `12 s`, `2:05`, `1:02:03`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 def _decimals(seconds: float) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ascstream.records import Prediction, StreamEvent
 from ascstream.sinks.base import Sink
+from ascstream.sinks.growing import Growth
 from ascstream.sinks.output import Destination
+from ascstream.sinks.selection import Selection
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
@@ -17,25 +19,37 @@ from ascstream.stats import StreamStats, StreamSummary
 class CsvSink(Sink):
     """Writes a row a prediction, UTF-8, with one header; several inputs follow each other and differ in `source`."""
 
-    def __init__(self, target: str) -> None:
-        self._destination = Destination(target)
+    def __init__(self, target: str, *, growth: Growth | None = None, selection: Selection | None = None) -> None:
+        """Prepare the sink.
+
+        Args:
+            target: A path, or "-" for standard output.
+            growth: How the file of a live stream grows; it is continued where its header is the same.
+            selection: Which scores are told; the cells of the others are empty.
+        """
+        self._destination = Destination(target, growth=growth)
+        self._selection = Selection() if selection is None else selection
         self._labels: tuple[str, ...] | None = None
+        self._header = ""
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:  # noqa: ARG002 - a row needs no running totals
         """A new input starts."""
-        if self._destination.begin(info.name):
-            self._labels = None
+        self._destination.begin(info.name)
 
     def emit(self, prediction: Prediction) -> None:
         """Write a row, and the header before the first."""
-        text = ""
-        if self._labels is None:
+        if self._labels is None or self._destination.fresh:
             self._labels = tuple(sorted(prediction.scores))
-            text = _line(columns(self._labels))
-        self._destination.write(text + _line(row(prediction, self._labels)))
+            self._header = _line(columns(self._labels))
+        told = self._selection.scores(prediction)
+        self._destination.write(_line(row(prediction, self._labels, told)), header=self._header)
 
     def event(self, event: StreamEvent) -> None:
         """Events have no row."""
+
+    def reopen(self) -> None:
+        """Go on in a file of the same name."""
+        self._destination.reopen()
 
     def end(self, summary: StreamSummary, error: str | None) -> None:  # noqa: ARG002 - a summary has no row
         """The input is over."""
@@ -57,8 +71,15 @@ def columns(labels: Sequence[str]) -> list[str]:
     return [*fixed, "lost_seconds", "padded_seconds", "latency_seconds", *(f"score_{label}" for label in labels)]
 
 
-def row(prediction: Prediction, labels: Sequence[str]) -> list[str]:
-    """A prediction as the cells of its row; what is absent or not finite is an empty cell."""
+def row(prediction: Prediction, labels: Sequence[str], scores: Mapping[str, float] | None = None) -> list[str]:
+    """A prediction as the cells of its row; what is absent or not finite is an empty cell.
+
+    Args:
+        prediction: The answer.
+        labels: The columns of scores.
+        scores: Those that are told; None: all.
+    """
+    scores = prediction.scores if scores is None else scores
     return [
         prediction.source,
         prediction.time or "",
@@ -73,7 +94,7 @@ def row(prediction: Prediction, labels: Sequence[str]) -> list[str]:
         _number(prediction.lost_seconds),
         _number(prediction.padded_seconds),
         _number(prediction.latency_seconds),
-        *(_number(prediction.scores.get(label, math.nan)) for label in labels),
+        *(_number(scores.get(label, math.nan)) for label in labels),
     ]
 
 

@@ -1,61 +1,132 @@
-"""JSON Lines: every window, event and summary as one object a line. The schema is at `prediction_record`."""
+"""JSON Lines: every window, event and summary as one object a line, for live streams the devices' health too.
+
+The schema: each object has `schema` (1), `type` and `source`. The other keys are at `prediction_record`, `event_record`,
+`health_record`, `device_record` and `summary_record`. Seconds are rounded to the microsecond, probabilities to a
+millionth; a number that is not finite or not known is null.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
-from ascstream.records import Prediction, StreamEvent
+from ascstream.live.clock import Clock
+from ascstream.live.health import DeviceHealth, Health
+from ascstream.records import Image, Prediction, StreamEvent
 from ascstream.sinks.base import Sink
+from ascstream.sinks.growing import Growth
 from ascstream.sinks.output import Destination
+from ascstream.sinks.selection import Selection
 from ascstream.sources.base import SourceInfo
-from ascstream.stats import StreamStats, StreamSummary
+from ascstream.stats import Percentiles, StreamStats, StreamSummary
 
 SCHEMA_VERSION = 1
 """Version of the records, first in each of them; raised when a key changes its meaning or goes."""
+_HEALTH_SECONDS = 60.0
+"""Time between two lines of health."""
 _DECIMALS = 6
 """Seconds to the microsecond, probabilities to a millionth."""
 
 
 class JsonlSink(Sink):
-    """Writes a line for each prediction, event and summary; several inputs follow each other and differ in `source`."""
+    """Writes a line for each prediction, event and summary; several inputs follow each other and differ in `source`.
 
-    def __init__(self, target: str) -> None:
-        self._destination = Destination(target)
-        self._source = ""
+    Of a live stream also how its devices are, every minute and at the end.
+    """
 
-    def begin(self, info: SourceInfo, stats: StreamStats) -> None:  # noqa: ARG002 - a line needs no running totals
+    def __init__(
+        self,
+        target: str,
+        *,
+        growth: Growth | None = None,
+        selection: Selection | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Prepare the sink.
+
+        Args:
+            target: A path, or "-" for standard output.
+            growth: How the file of a live stream grows.
+            selection: Which scores are told.
+            clock: Tells when an event came, and when a minute is over.
+        """
+        self._destination = Destination(target, growth=growth)
+        self._selection = Selection() if selection is None else selection
+        self._clock = Clock() if clock is None else clock
+        self._info: SourceInfo | None = None
+        self._stats: StreamStats | None = None
+        self._health: Health | None = None
+        self._health_due = math.inf
+
+    def begin(self, info: SourceInfo, stats: StreamStats) -> None:
         """A new input starts."""
-        self._source = info.name
+        self._info, self._stats, self._health = info, stats, None
+        self._health_due = self._clock.monotonic() + _HEALTH_SECONDS
         self._destination.begin(info.name)
 
     def emit(self, prediction: Prediction) -> None:
         """Write a prediction."""
-        self._destination.write(to_line(prediction_record(prediction)))
+        self._destination.write(to_line(prediction_record(prediction, self._selection)))
 
     def event(self, event: StreamEvent) -> None:
         """Write an event."""
-        self._destination.write(to_line(event_record(self._source, event)), keep=False)
+        info = self._info
+        when = utc_text(self._clock.utc()) if info is not None and info.live else None
+        record = event_record("" if info is None else info.name, event, when)
+        self._destination.write(to_line(record), keep=False)
+
+    def tick(self, health: Health, picture: Image | None = None) -> None:  # noqa: ARG002 - pictures are not stored
+        """Write how the devices are, once a minute."""
+        self._health = health
+        if self._clock.monotonic() >= self._health_due:
+            self._health_due = self._clock.monotonic() + _HEALTH_SECONDS
+            self._write_health(health)
+
+    def reopen(self) -> None:
+        """Go on in a file of the same name."""
+        self._destination.reopen()
 
     def end(self, summary: StreamSummary, error: str | None) -> None:
-        """Write the summary."""
-        self._destination.write(to_line(summary_record(summary, error)), keep=summary.n_windows > 0 or error is None)
+        """Write how the devices were, and the summary."""
+        if self._health is not None:
+            self._write_health(self._health)
+            self._health = None
+        record = summary_record(summary, error, self._clock.monotonic())
+        self._destination.write(to_line(record), keep=summary.n_windows > 0 or error is None)
         self._destination.end()
 
     def close(self) -> None:
         """Place the file."""
         self._destination.close()
 
+    def _write_health(self, health: Health) -> None:
+        if self._info is None or self._stats is None:
+            raise RuntimeError("tick before begin")
+        when = utc_text(self._clock.utc())
+        latency = self._stats.summary().latency
+        record = health_record(self._info.name, health, latency, when, self._clock.monotonic())
+        self._destination.write(to_line(record), keep=False)
 
-def prediction_record(prediction: Prediction) -> dict[str, Any]:
+
+def prediction_record(prediction: Prediction, selection: Selection | None = None) -> dict[str, Any]:
     """A prediction as the object of its line.
 
-    `start` and `end` are seconds since the stream began, `time` the UTC time of `end` (live streams only), `scores`
-    smoothed and `raw_scores` the window's own; numbers that are not finite become null.
+    `time` (live streams only) is the UTC time of `end`; `start` and `end` are seconds since the stream began; `label`
+    is a scene, a group of scenes or "unknown", as `level` says, `reason` why it is unknown, null otherwise; `score` the
+    probability of `label`. `scores` are smoothed, `raw_scores` the window's own: every scene, or those `selection`
+    leaves. `modalities` is what they rest on, `degraded` whether something was missing, `lost_seconds` and
+    `padded_seconds` how much sound never came. `lost` (only where a device of a live stream is lost) says for how many
+    seconds which has been. `latency_seconds` is how long after its end the window was answered.
     """
     time = {} if prediction.time is None else {"time": prediction.time}
+    lost = {"lost": _numbers(prediction.lost)} if prediction.lost else {}
+    scores, raw = prediction.scores, prediction.raw_scores
+    if selection is not None and not selection.everything:
+        scores = selection.scores(prediction)
+        raw = {label: score for label, score in raw.items() if label in scores}
     return {
         "schema": SCHEMA_VERSION,
         "type": "prediction",
@@ -67,22 +138,28 @@ def prediction_record(prediction: Prediction) -> dict[str, Any]:
         "level": prediction.level,
         "reason": prediction.reason,
         "score": _number(prediction.score),
-        "scores": _numbers(prediction.scores),
-        "raw_scores": _numbers(prediction.raw_scores),
+        "scores": _numbers(scores),
+        "raw_scores": _numbers(raw),
         "modalities": list(prediction.modalities),
         "degraded": bool(prediction.degraded),
         "lost_seconds": _number(prediction.lost_seconds),
         "padded_seconds": _number(prediction.padded_seconds),
+        **lost,
         "latency_seconds": _number(prediction.latency_seconds),
     }
 
 
-def event_record(source: str, event: StreamEvent) -> dict[str, Any]:
-    """An event as the object of its line; `start` is when it happened, `seconds` how much time it concerns."""
+def event_record(source: str, event: StreamEvent, time: str | None = None) -> dict[str, Any]:
+    """An event as the object of its line.
+
+    `time` (live streams only) is when it was told, UTC; `start` when it happened, in seconds since the stream began;
+    `kind` a word, `message` a sentence, `seconds` how much time it concerns.
+    """
     return {
         "schema": SCHEMA_VERSION,
         "type": "event",
         "source": source,
+        **({} if time is None else {"time": time}),
         "start": _number(event.time),
         "kind": event.kind,
         "message": event.message,
@@ -90,9 +167,87 @@ def event_record(source: str, event: StreamEvent) -> dict[str, Any]:
     }
 
 
-def summary_record(summary: StreamSummary, error: str | None) -> dict[str, Any]:
-    """A summary as the object of its line; `error` is null where the input was read to its end."""
-    latency = summary.latency
+def health_record(source: str, health: Health, latency: Percentiles, time: str, now: float) -> dict[str, Any]:
+    """How a live stream is, as the object of its line.
+
+    `time` is UTC; `devices` is what was asked for, see `device_record`; `n_dropped_windows` counts the windows that
+    were never judged, `n_waiting_windows` those that wait; `engine_problem` is null while the engine answers;
+    `offset_seconds` is how much later pictures are than sound where one source has both, else null; `latency_seconds`
+    has percentiles over the newest windows, `n` of them.
+
+    Args:
+        source: The stream's name.
+        health: What is told.
+        latency: Of the answers so far.
+        time: Now, UTC.
+        now: The same moment, `Clock.monotonic`.
+    """
+    return {
+        "schema": SCHEMA_VERSION,
+        "type": "health",
+        "source": source,
+        "time": time,
+        "devices": [device_record(device, now) for device in health.devices],
+        "n_dropped_windows": health.n_dropped_windows,
+        "n_waiting_windows": health.n_waiting_windows,
+        "engine_problem": health.engine_problem,
+        "offset_seconds": _number(health.offset_seconds),
+        "latency_seconds": _percentiles(latency),
+    }
+
+
+def device_record(device: DeviceHealth, now: float) -> dict[str, Any]:
+    """A device as an object within `devices`.
+
+    `device` is microphone, camera or source (both); `name` and `details` are for people; `state` is opening, running or
+    waiting, since `seconds`; `lost_seconds` is how long it has not delivered, null while it does; `problem` what was
+    last wrong; `n_losses` how often it was lost; `drift_ppm` how much faster its clock goes than the machine's, in
+    millionths; `level_dbfs` the level of the newest sound; `frame_rate` pictures a second; `delay_seconds` from the air
+    or the light to the process.
+
+    Args:
+        device: What is told.
+        now: The moment, `Clock.monotonic`.
+    """
+    return {
+        "device": device.device,
+        "name": device.name,
+        "state": device.state,
+        "seconds": _number(max(now - device.since, 0.0)),
+        "lost_seconds": None if device.lost_since is None else _number(max(now - device.lost_since, 0.0)),
+        "problem": device.problem,
+        "n_losses": device.n_losses,
+        "details": device.details,
+        "drift_ppm": _number(device.drift_ppm),
+        "level_dbfs": _number(device.level_dbfs),
+        "frame_rate": _number(device.frame_rate),
+        "delay_seconds": _number(device.delay_seconds),
+    }
+
+
+def summary_record(summary: StreamSummary, error: str | None, now: float | None = None) -> dict[str, Any]:
+    """A summary as the object of its line.
+
+    `start` is the first window's, `seconds` how much was classified; `complete` says whether the input was read to its
+    end, `error` why not, else null; `shares` has each answer's part of the time, `unknown_reasons` each reason's;
+    `n_…` count windows, `lost_seconds` and `dropped_tail_seconds` are sound that never came and a tail too short;
+    `realtime_factor` is `wall_seconds` by stream time, `latency_seconds` as in `health_record`. Live streams only:
+    `n_dropped_windows` were never judged, `n_losses` counts losses of a device, `device_lost_seconds` has how long each
+    was lost in all, `devices` how they were last, see `device_record`.
+
+    Args:
+        summary: What is told.
+        error: Why it broke off; None where it did not.
+        now: The moment, `Clock.monotonic`; live streams only.
+    """
+    live: dict[str, Any] = {}
+    if summary.devices and now is not None:
+        live = {
+            "n_dropped_windows": summary.n_dropped_windows,
+            "n_losses": summary.n_losses,
+            "device_lost_seconds": _numbers({str(name): lost for name, lost in summary.device_lost_seconds.items()}),
+            "devices": [device_record(device, now) for device in summary.devices],
+        }
     return {
         "schema": SCHEMA_VERSION,
         "type": "summary",
@@ -111,13 +266,19 @@ def summary_record(summary: StreamSummary, error: str | None) -> dict[str, Any]:
         "dropped_tail_seconds": _number(summary.dropped_tail_seconds),
         "wall_seconds": _number(summary.wall_seconds),
         "realtime_factor": _number(summary.realtime_factor),
-        "latency_seconds": {
-            "p50": _number(latency.p50),
-            "p95": _number(latency.p95),
-            "p99": _number(latency.p99),
-            "n": latency.n,
-        },
+        "latency_seconds": _percentiles(summary.latency),
+        **live,
     }
+
+
+def utc_text(moment: datetime) -> str:
+    """`2026-11-21T15:04:05.123Z`, as in `Prediction.time`."""
+    text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _percentiles(latency: Percentiles) -> dict[str, Any]:
+    return {"p50": _number(latency.p50), "p95": _number(latency.p95), "p99": _number(latency.p99), "n": latency.n}
 
 
 def to_line(record: Mapping[str, Any]) -> str:
@@ -125,9 +286,9 @@ def to_line(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | None) -> float | None:
     """Rounded, and null where there is no such number."""
-    return round(float(value), _DECIMALS) if math.isfinite(value) else None
+    return round(float(value), _DECIMALS) if value is not None and math.isfinite(value) else None
 
 
 def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -1,4 +1,7 @@
-"""Where the text of a sink goes: standard output, or a file that is written beside its place and renamed into it."""
+"""Where the text of a sink goes: standard output, or a file that is written beside its place and renamed into it.
+
+A file of a live stream is in `growing.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from unicodedata import category
 from urllib.parse import urlsplit
 
 from ascstream.errors import OutputError, UsageError
+from ascstream.sinks.growing import GrowingFile, Growth
 
 STANDARD_OUTPUT = "-"
 """The target that means standard output."""
@@ -72,14 +76,18 @@ class StandardOutput:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
+        self.fresh = True
+        """Whether nothing was written yet."""
 
-    def write(self, text: str) -> None:
-        """Write whole lines, in UTF-8 whatever the locale says.
+    def write(self, text: str, header: str = "") -> None:
+        """Write whole lines, in UTF-8 whatever the locale says; the header before the first.
 
         Raises:
             BrokenPipeError: Nobody reads any more.
             OutputError: It cannot be written: a redirection to a full disk.
         """
+        if self.fresh:
+            text, self.fresh = header + text, False
         try:
             buffer = getattr(self._stream, "buffer", None)
             if buffer is None:
@@ -115,8 +123,13 @@ class FileOutput:
         self._kept = False
         self._failure: OSError | None = None
 
-    def write(self, text: str) -> None:
-        """Write a record: all of it, or, on an error, nothing of it.
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing was written yet."""
+        return not self._good
+
+    def write(self, text: str, header: str = "") -> None:
+        """Write a record: all of it, or, on an error, nothing of it; the header before the first.
 
         Raises:
             BrokenPipeError: The path is a named pipe that nobody reads any more.
@@ -124,7 +137,7 @@ class FileOutput:
         """
         if self._failure is not None:
             raise self._error(self._failure)
-        data = text.encode("utf-8", "replace")
+        data = ((header if self.fresh else "") + text).encode("utf-8", "replace")
         try:
             descriptor = self._open() if self._descriptor is None else self._descriptor
             if self._temporary is not None:  # a signal may have come between an earlier write and its count
@@ -187,50 +200,70 @@ class FileOutput:
 class Destination:
     """The outputs of one sink: one for all inputs, or one an input where the target holds `{stem}`."""
 
-    def __init__(self, target: str, *, one_input_a_file: bool = False) -> None:
+    def __init__(self, target: str, *, one_input_a_file: bool = False, growth: Growth | None = None) -> None:
+        """Prepare it.
+
+        Args:
+            target: A path, with or without `{stem}`, or "-".
+            one_input_a_file: Whether an output can describe one input only.
+            growth: How files of a live stream grow; None: they appear when they are whole.
+        """
         self._target = target
         self._one_input_a_file = one_input_a_file
-        self._output: StandardOutput | FileOutput | None = None
+        self._growth = growth
+        self._output: StandardOutput | FileOutput | GrowingFile | None = None
         self._used: dict[Path, str] = {}
         self._n_inputs = 0
 
-    def begin(self, source: str) -> bool:
+    def begin(self, source: str) -> None:
         """Turn to the output for the next input.
-
-        Returns:
-            Whether it is a new one, which still needs its header.
 
         Raises:
             UsageError: The input's results would go into the file of an earlier one, where that cannot be.
+            OutputError: A file of a live stream cannot be opened.
         """
         self._n_inputs += 1
         each = STEM in self._target
         if self._one_input_a_file and not each and self._n_inputs > 1:
             raise several_inputs(self._target)
         if self._output is not None and not each:
-            return False
+            return
         if self._target == STANDARD_OUTPUT:
             self._output = StandardOutput()
-            return True
+            return
         path = path_for(self._target, source)
         if path in self._used:
             raise same_stem(path, self._used[path], source)
         self._used[path] = source
-        self._output = FileOutput(path)
-        return True
+        self._output = FileOutput(path) if self._growth is None else GrowingFile(path, self._growth)
 
-    def write(self, text: str, *, keep: bool = True) -> None:
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing is in the output yet that the next record goes to."""
+        return self._output is not None and self._output.fresh
+
+    def write(self, text: str, *, header: str = "", keep: bool = True) -> None:
         """Write whole records.
 
         Args:
             text: What to write.
+            header: What stands before the first record of an output.
             keep: Whether it is a result: a file with nothing but headers and remarks is not placed.
+
+        Raises:
+            BrokenPipeError: Nobody reads any more.
+            OutputError: It cannot be written, or a file to continue begins with another header.
         """
         if self._output is None:
             raise RuntimeError("write before begin")
         if keep:
             self._output.keep()
-        self._output.write(text)
+        self._output.write(text, header)
+
+    def reopen(self) -> None:
+        """Go on in a new file where somebody moved that of a live stream away."""
+        if isinstance(self._output, GrowingFile):
+            self._output.reopen()
 
     def end(self) -> None:
         """The input is over: a file of its own is placed."""

@@ -18,6 +18,7 @@ from ascstream.records import Prediction, StreamEvent
 from ascstream.sinks.base import Sink
 from ascstream.sinks.drawing import Legend
 from ascstream.sinks.picture import Canvas, Picture
+from ascstream.sinks.selection import Selection
 from ascstream.sinks.summary import render_summary
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
@@ -54,9 +55,18 @@ _THEME = TerminalTheme(
 class ViewSink(Sink):
     """Draws on a terminal while predictions come, and leaves the summary there at the end of each input."""
 
-    def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        selection: Selection | None = None,
+        about: str = "",
+    ) -> None:
         self._console = Console(file=sys.stdout, highlight=False) if console is None else console
         self._clock = clock
+        self._selection = Selection() if selection is None else selection
+        self._about = about
         self._legend = Legend()
         self._picture: Picture | None = None
         self._live: Live | None = None
