@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from support.commands import ascstream
 
-from ascstream.devices import list_cameras, parse_capability
+from ascstream.devices import list_cameras
+from ascstream.devices.v4l2 import parse_capability
 
 ALSA = Path("/usr/share/alsa/alsa.conf")
 CAPTURE, CAPTURE_MPLANE, META, OUTPUT, DEVICE_CAPS = 0x1, 0x1000, 0x0080_0000, 0x2, 0x8000_0000

@@ -1,0 +1,143 @@
+"""Which microphones PortAudio can record from, and which of them a request means."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ascstream.devices.alsa import card_ids, stable_id, without_number
+from ascstream.devices.records import DeviceList, Microphone
+
+if TYPE_CHECKING:
+    from ascstream.capture.requests import MicrophoneRequest
+
+
+def list_microphones(timeout_seconds: float = 10.0) -> DeviceList:
+    """What PortAudio can record from.
+
+    PortAudio is asked in a process of its own: what ALSA and JACK print stays off the screen, the list is never an old
+    one, and a sound system that hangs or makes PortAudio abort costs a sentence, not the program.
+
+    Args:
+        timeout_seconds: How long it may take.
+    """
+    answer = _ask(timeout_seconds)
+    if answer.get("error"):
+        return DeviceList(advice=(f"no microphones: {answer['error']}",))
+    found = tuple(Microphone(index, **entry) for index, entry in enumerate(answer["microphones"]))
+    return DeviceList(found, (), () if found else (no_microphone(),), answer["portaudio"])
+
+
+def find_microphone(request: MicrophoneRequest, microphones: Sequence[Microphone]) -> Microphone | None:
+    """The microphone that a request means, among those of this moment; None where it is not there.
+
+    PortAudio's own number is taken as it is. A stable id finds the card under another number and another name; without
+    one, a name finds it if it is equal but for the card's number, which ALSA's names end with.
+    """
+    if request.portaudio_index is not None:
+        return next((mic for mic in microphones if mic.portaudio_index == request.portaudio_index), None)
+    if request.stable_id is not None:
+        return next((mic for mic in microphones if mic.stable_id == request.stable_id), None)
+    if request.name is None:
+        return next((mic for mic in microphones if mic.default), None)
+    mine = [mic for mic in microphones if request.host_api in (None, mic.host_api)]
+    plain, folded = without_number(request.name), request.name.casefold()
+    for matches in (
+        [mic for mic in mine if mic.name == request.name],
+        [mic for mic in mine if without_number(mic.name) == plain],
+        [mic for mic in mine if folded in mic.name.casefold()],
+    ):
+        if matches:
+            return matches[0]
+    return None
+
+
+def ask_here() -> dict[str, Any]:
+    """What PortAudio says, asked in this process; "error" says in words why it does not."""
+    try:
+        import sounddevice
+
+        devices, apis = sounddevice.query_devices(), sounddevice.query_hostapis()
+        default = int(sounddevice.default.device["input"])
+    except ImportError as error:
+        return {"error": f"{error}; type: pip install sounddevice"}
+    except Exception as error:  # noqa: BLE001  OSError without the library, PortAudioError where it does not start
+        if "PortAudio library not found" in str(error):
+            return {"error": f"PortAudio is missing; type: {install_portaudio(sys.platform)}"}
+        return {"error": f"PortAudio did not start ({error}); is the sound system running?"}
+    ids = card_ids() if sys.platform.startswith("linux") else {}
+    microphones = []
+    for number, device in enumerate(devices):
+        if device["max_input_channels"] > 0:
+            api = str(apis[device["hostapi"]]["name"])
+            microphones.append(
+                {
+                    "portaudio_index": number,
+                    "name": str(device["name"]),
+                    "host_api": api,
+                    "n_channels": int(device["max_input_channels"]),
+                    "sample_rate": round(device["default_samplerate"]),
+                    "default": number == default,
+                    "stable_id": stable_id(str(device["name"]), ids) if api == "ALSA" else None,
+                }
+            )
+    return {"portaudio": sounddevice.get_portaudio_version()[1].split(",")[0], "microphones": microphones}
+
+
+def install_portaudio(platform: str) -> str:
+    """What to type where PortAudio is missing.
+
+    Args:
+        platform: As `sys.platform`.
+    """
+    if platform.startswith("linux"):
+        return "sudo apt-get install libportaudio2"
+    return "pip install --force-reinstall sounddevice"  # its wheels bring it for macOS and Windows
+
+
+def no_microphone(platform: str = sys.platform, root: Path = Path("/")) -> str:
+    """What to check where PortAudio works and lists nothing.
+
+    Args:
+        platform: As `sys.platform`.
+        root: Where /dev is.
+    """
+    if platform == "darwin":
+        return (
+            "no microphone: macOS gives this terminal none; plug one in, or switch it on under "
+            "System Settings > Privacy & Security > Microphone"
+        )
+    if platform == "win32":
+        return (
+            "no microphone: Windows gives desktop programs none; plug one in, or switch it on under "
+            "Settings > Privacy & security > Microphone"
+        )
+    if not (root / "dev/snd").exists():
+        return (
+            "no microphone: the system has no sound device (/dev/snd is missing); is one plugged in (arecord -l), "
+            "and passed into the container (--device /dev/snd)?"
+        )
+    return (
+        "no microphone: PortAudio lists no device that records; see arecord -l, and type: "
+        "sudo usermod -aG audio $USER, then log in again, if it lists one"
+    )
+
+
+def _ask(timeout_seconds: float) -> dict[str, Any]:
+    """The answer of `ask_here`, from another process; "error" says in words why there is none."""
+    words = [sys.executable, "-m", "ascstream.devices"]
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_seconds, check=False
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return {"error": f"PortAudio did not answer within {timeout_seconds:g} s; does the sound system hang?"}
+    except ValueError:
+        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return {"error": f"PortAudio broke off ({last or done.returncode}); is the sound system configured?"}
+    return answer
