@@ -2,11 +2,216 @@
 
 from __future__ import annotations
 
-from ascstream.capture.child import Outbox
-from ascstream.capture.messages import Failed
+import itertools
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ascstream.capture.child import Outbox, watch_stdin
+from ascstream.capture.finding import Found, NoMicrophoneError, find
+from ascstream.capture.messages import Failed, Note, Opened, Sound
 from ascstream.capture.requests import MicrophoneRequest
+
+_BLOCK_SECONDS = 0.02
+_BUFFER_SECONDS = 0.06
+"""What the driver keeps for us while this process does not run; costs no latency, which a block decides."""
+_MOST_BLOCKS = 100
+_OTHER_RATES = (48_000, 44_100, 16_000)
+_MOST_DELAY_SECONDS = 10.0
+_MOST_ARRAY_CHANNELS = 31
+"""More are no microphones: sound servers offer 32, or 128, whatever is plugged in."""
+_BAD_RATE, _BAD_CHANNELS, _BAD_DEVICE, _UNAVAILABLE = -9997, -9998, -9996, -9985
+
+
+class _Block(NamedTuple):
+    """What a callback delivers."""
+
+    called: float
+    """Moment of the callback."""
+    delay_seconds: float
+    """From the air to the callback, for the first sample, as PortAudio says; may be nonsense."""
+    overflow: bool
+    """Whether samples before it were lost."""
+    data: bytes
+    """[n_samples, n_channels] float32, all channels that are open."""
 
 
 def record(request: MicrophoneRequest, outbox: Outbox) -> None:
     """Send what the microphone hears until it ends; the last message says why."""
-    outbox.put(Failed(f"no microphone is read yet: {request.name}"))
+    watch_stdin(lambda _moment: None)  # first of all: whatever follows may hang
+    try:
+        import sounddevice
+    except ImportError as error:
+        outbox.put(Failed(f"recording sound needs the package sounddevice ({error}); type: pip install sounddevice"))
+        return
+    except Exception as error:  # noqa: BLE001  OSError without the library, PortAudioError where it does not start
+        outbox.put(Failed(_explain_start(error)))
+        return
+    try:
+        found = find(sounddevice.query_devices(), sounddevice.query_hostapis(), _default(sounddevice), request)
+        columns = _choose_columns(found, request.channels)
+    except NoMicrophoneError as error:
+        outbox.put(Failed(f"{error}{_permission()}", missing=error.missing))
+        return
+    if found.note:
+        outbox.put(Note("device_moved", found.note))
+    recording = _Recording(sounddevice, found, columns)
+    try:
+        recording.open()
+    except sounddevice.PortAudioError as error:
+        outbox.put(_explain_opening(error, found.name))
+        return
+    recording.run(outbox, chosen=bool(request.channels))
+
+
+class _Recording:
+    """An open stream: the callback's side and the sender's."""
+
+    def __init__(self, sounddevice: Any, found: Found, columns: Sequence[int]) -> None:
+        self._sounddevice = sounddevice
+        self._found = found
+        self._columns = list(columns)
+        self._queue: SimpleQueue[_Block | None] = SimpleQueue()
+        self._dropped = False
+        self._stream: Any = None
+
+    def open(self) -> None:
+        """Open the device at the first rate and number of channels that it takes, its own first.
+
+        Raises:
+            sounddevice.PortAudioError: It cannot be opened.
+        """
+        needed = max(self._columns) + 1
+        rates = dict.fromkeys((round(self._found.sample_rate), *_OTHER_RATES))
+        numbers = dict.fromkeys((needed, self._found.n_channels))
+        refused: Exception | None = None
+        for n_channels, rate in itertools.product(numbers, rates):
+            try:
+                self._stream = self._sounddevice.RawInputStream(
+                    device=self._found.index,
+                    samplerate=rate,
+                    channels=n_channels,
+                    dtype="float32",
+                    blocksize=round(rate * _BLOCK_SECONDS),
+                    latency=max(_BUFFER_SECONDS, self._found.latency_seconds),
+                    callback=self._heard,
+                    finished_callback=self._ended,
+                )
+                self._stream.start()
+            except self._sounddevice.PortAudioError as error:
+                refused = refused or error
+                if _code(error) not in (_BAD_RATE, _BAD_CHANNELS):
+                    raise
+            else:
+                return
+        if refused is not None:
+            raise refused
+
+    def _heard(self, data: Any, _n_samples: int, times: Any, status: Any) -> None:
+        """PortAudio's thread: a copy and four numbers, nothing else; a `SimpleQueue` takes them without waiting."""
+        if self._queue.qsize() < _MOST_BLOCKS:
+            delay = times.currentTime - times.inputBufferAdcTime if times.inputBufferAdcTime > 0 else math.nan
+            self._queue.put(_Block(time.monotonic(), delay, bool(status.input_overflow), bytes(data)))
+        else:
+            self._dropped = True
+
+    def _ended(self) -> None:
+        self._queue.put(None)
+
+    def run(self, outbox: Outbox, *, chosen: bool) -> None:
+        """Send blocks until the stream ends."""
+        rate, n_open, latency = round(self._stream.samplerate), int(self._stream.channels), float(self._stream.latency)
+        found = self._found
+        outbox.put(Opened(found.name, rate, len(self._columns), found.n_channels, details=found.host_api))
+        if not chosen and 2 < found.n_channels <= _MOST_ARRAY_CHANNELS:
+            outbox.put(
+                Note(
+                    "microphone_array",
+                    f"{found.name} has {found.n_channels} channels, of which the first two are heard; "
+                    "choose others with --mic-channels, such as --mic-channels 1,3",
+                )
+            )
+        while (block := self._queue.get()) is not None:
+            every = np.frombuffer(block.data, np.float32).reshape(-1, n_open)
+            samples = every[:, self._columns].T
+            stamp = stamp_block(block.called, block.delay_seconds, len(every) / rate, latency)
+            lost = block.overflow or self._dropped
+            self._dropped = False
+            finite = np.isfinite(samples)
+            if not finite.all():
+                samples, lost = np.where(finite, samples, np.float32(0)), True
+            outbox.put(Sound(stamp, samples, rate, lost))
+        outbox.put(
+            Failed(
+                f"{found.name} stopped: it was unplugged, or the sound system ended; it is opened anew when it is back"
+            )
+        )
+
+
+def stamp_block(called: float, delay_seconds: float, block_seconds: float, latency_seconds: float) -> float:
+    """The moment at which the first sample of a block was in the air.
+
+    Args:
+        called: Moment of the callback.
+        delay_seconds: From the air to the callback, as PortAudio says; host APIs are known that say 0, or nonsense.
+        block_seconds: Length of the block.
+        latency_seconds: The stream's, as PortAudio says: what to assume instead.
+    """
+    if 0 < delay_seconds <= _MOST_DELAY_SECONDS:
+        return called - delay_seconds
+    return called - block_seconds - latency_seconds
+
+
+def _choose_columns(found: Found, channels: Sequence[int]) -> Sequence[int]:
+    """Channels to take, counted from 0."""
+    if not channels:
+        return range(min(2, found.n_channels))
+    if min(channels) < 1 or max(channels) > found.n_channels:
+        raise NoMicrophoneError(
+            f"{found.name} has channels 1 to {found.n_channels}, not {','.join(map(str, channels))}; "
+            "choose others with --mic-channels",
+            missing=False,
+        )
+    return [channel - 1 for channel in channels]
+
+
+def _default(sounddevice: Any) -> int:
+    """PortAudio's number of the system's default microphone; below 0 where there is none."""
+    return int(sounddevice.default.device["input"])
+
+
+def _permission(folder: Path = Path("/dev/snd")) -> str:
+    """What to type where the system has sound devices that this user may not read."""
+    devices = sorted(folder.glob("pcm*c"))
+    if sys.platform.startswith("linux") and devices and not any(os.access(device, os.R_OK) for device in devices):
+        return f"; no permission to read {devices[0]}: type: sudo usermod -aG audio $USER, then log in again"
+    return ""
+
+
+def _code(error: Exception) -> int:
+    """PortAudio's number of an error; 0 without one."""
+    return error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else 0
+
+
+def _explain_start(error: Exception) -> str:
+    if "PortAudio library not found" in str(error):
+        return "recording sound needs PortAudio, which is missing; type: sudo apt-get install libportaudio2"
+    return f"PortAudio did not start ({error}); is the sound system running?"
+
+
+def _explain_opening(error: Exception, name: str) -> Failed:
+    code, permission = _code(error), _permission()
+    if permission:
+        return Failed(f"{name} cannot be opened{permission}")
+    if code == _UNAVAILABLE:
+        return Failed(f"{name} is in use by another program, or was just unplugged; fuser -v /dev/snd/* says by which")
+    if code == _BAD_RATE:
+        return Failed(f"{name} takes none of its own rate, 48000, 44100 and 16000 Hz; type: ascstream devices --probe")
+    return Failed(f"{name} cannot be opened ({error.args[0] if error.args else error})", missing=code == _BAD_DEVICE)
