@@ -8,7 +8,7 @@ record here: that is `probe.py`.
 from __future__ import annotations
 
 from ascstream.devices.cameras import list_cameras
-from ascstream.devices.microphones import find_microphone, list_microphones
+from ascstream.devices.microphones import list_microphones
 from ascstream.devices.records import Camera, CameraMode, DeviceList, Microphone
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "CameraMode",
     "DeviceList",
     "Microphone",
-    "find_microphone",
     "list_cameras",
     "list_devices",
     "list_microphones",

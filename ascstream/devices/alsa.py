@@ -38,11 +38,6 @@ def stable_id(name: str, ids: Mapping[int, str]) -> str | None:
     return None if match is None or card is None else f"alsa:{card},{int(match[2])}"
 
 
-def without_number(name: str) -> str:
-    """PortAudio's name of a device, less the numbers that change: "C525: USB Audio (hw:1,0)" → "C525: USB Audio"."""
-    return _HARDWARE.sub("", name).rstrip()
-
-
 def _usb(device: Path) -> tuple[str, str] | None:
     """Name and port of a USB card; None for another."""
     try:

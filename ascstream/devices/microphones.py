@@ -1,19 +1,18 @@
-"""Which microphones PortAudio can record from, and which of them a request means."""
+"""Which microphones PortAudio can record from."""
 
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ascstream.devices.alsa import card_ids, stable_id, without_number
+from ascstream.devices.alsa import card_ids, stable_id
 from ascstream.devices.records import DeviceList, Microphone
 
-if TYPE_CHECKING:
-    from ascstream.capture.requests import MicrophoneRequest
+_LOG = logging.getLogger(__name__)
 
 
 def list_microphones(timeout_seconds: float = 10.0) -> DeviceList:
@@ -30,30 +29,6 @@ def list_microphones(timeout_seconds: float = 10.0) -> DeviceList:
         return DeviceList(advice=(f"no microphones: {answer['error']}",))
     found = tuple(Microphone(index, **entry) for index, entry in enumerate(answer["microphones"]))
     return DeviceList(found, (), () if found else (no_microphone(),), answer["portaudio"])
-
-
-def find_microphone(request: MicrophoneRequest, microphones: Sequence[Microphone]) -> Microphone | None:
-    """The microphone that a request means, among those of this moment; None where it is not there.
-
-    PortAudio's own number is taken as it is. A stable id finds the card under another number and another name; without
-    one, a name finds it if it is equal but for the card's number, which ALSA's names end with.
-    """
-    if request.portaudio_index is not None:
-        return next((mic for mic in microphones if mic.portaudio_index == request.portaudio_index), None)
-    if request.stable_id is not None:
-        return next((mic for mic in microphones if mic.stable_id == request.stable_id), None)
-    if request.name is None:
-        return next((mic for mic in microphones if mic.default), None)
-    mine = [mic for mic in microphones if request.host_api in (None, mic.host_api)]
-    plain, folded = without_number(request.name), request.name.casefold()
-    for matches in (
-        [mic for mic in mine if mic.name == request.name],
-        [mic for mic in mine if without_number(mic.name) == plain],
-        [mic for mic in mine if folded in mic.name.casefold()],
-    ):
-        if matches:
-            return matches[0]
-    return None
 
 
 def ask_here() -> dict[str, Any]:
@@ -134,6 +109,8 @@ def _ask(timeout_seconds: float) -> dict[str, Any]:
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_seconds, check=False
         )
+        for line in done.stderr.decode("utf-8", "replace").splitlines():
+            _LOG.debug("%s", line)
         answer: dict[str, Any] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         return {"error": f"PortAudio did not answer within {timeout_seconds:g} s; does the sound system hang?"}
