@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ascstream.classifier import Classifier
 from ascstream.errors import DecodeError, SourceError, UsageError
-from ascstream.records import AudioBlock, Prediction, StreamEvent, Window
+from ascstream.records import AudioBlock, Prediction, StreamEvent, Window, WindowScores
 from ascstream.smoothing import Decider, SceneFilter
 from ascstream.sources.base import Source, SourceInfo
 from ascstream.stats import StreamStats
@@ -77,8 +77,8 @@ def stream(
     settings = settings or StreamSettings()
     manifest = classifier.manifest
     step = settings.step(manifest)
-    judge = _Judge(classifier, settings, source.info, clock)
-    _require_input(source.info, manifest)
+    judge = Judge(manifest, settings, source.info, clock)
+    require_input(source.info, manifest)
     classifier.reset()
     patience = LIVE_PATIENCE_SECONDS if source.info.live else PATIENCE_SECONDS
     windower = Windower(manifest, step, patience_seconds=patience)
@@ -94,7 +94,7 @@ def stream(
     def predict(windows: Iterator[Window]) -> Iterator[Prediction]:
         complete = clock()
         for window in windows:
-            prediction = judge(window, complete)
+            prediction = judge(window, classifier.score(window), complete)
             if stats is not None:
                 stats.add(prediction)
             yield prediction
@@ -131,13 +131,23 @@ def stream(
         stats.finish()
 
 
-class _Judge:
-    """Window to prediction: scores, filter, decision."""
+class Judge:
+    """A window and its scores to a prediction: filter, decision, and when it was. One stream, its windows in order."""
 
     def __init__(
-        self, classifier: Classifier, settings: StreamSettings, info: SourceInfo, clock: Callable[[], float]
+        self, manifest: Manifest, settings: StreamSettings, info: SourceInfo, clock: Callable[[], float]
     ) -> None:
-        manifest = classifier.manifest
+        """Begin a stream.
+
+        Args:
+            manifest: Of the bundle whose scores will come.
+            settings: Smoothing and thresholds; None in them means the manifest's.
+            info: Of the source: its name and where it begins.
+            clock: Seconds, for latencies.
+
+        Raises:
+            UsageError: A setting that cannot be.
+        """
         smoothing, thresholds = manifest.smoothing, manifest.thresholds
         if settings.smoothing_seconds is not None:
             _require(settings.smoothing_seconds >= 0, "smoothing", "0 or more seconds", settings.smoothing_seconds)
@@ -146,7 +156,6 @@ class _Judge:
             if value is not None:
                 _require(0 <= value <= 1, f"{name}-threshold", "a probability, 0 to 1", value)
                 thresholds = replace(thresholds, **{name: float(value)})
-        self._classifier = classifier
         self._labels = manifest.labels
         self._info = info
         self._clock = clock
@@ -158,8 +167,24 @@ class _Judge:
         self.n_windows = 0
         """Windows judged so far."""
 
-    def __call__(self, window: Window, complete: float) -> Prediction:
-        scores = self._classifier.score(window)
+    def __call__(
+        self,
+        window: Window,
+        scores: WindowScores,
+        complete: float,
+        *,
+        time: str | None = None,
+        lost: Mapping[str, float] | None = None,
+    ) -> Prediction:
+        """Judge the next window; windows between it and the one before may be missing: time has passed all the same.
+
+        Args:
+            window: The window.
+            scores: What the networks say of it.
+            complete: Moment, by the clock, from which latency counts.
+            time: UTC time of the window's end; live streams only.
+            lost: Seconds for which each device that does not deliver has been lost.
+        """
         elapsed = window.end - self.end_seconds if self.n_windows else self._window_seconds
         posterior = self._filter.update(scores.probabilities, elapsed)
         decision = self._decider.decide(posterior, scores.reason)
@@ -184,6 +209,8 @@ class _Judge:
             padded_seconds=window.padded_seconds,
             latency_seconds=self._clock() - complete,
             step_seconds=elapsed,
+            time=time,
+            lost={} if lost is None else lost,
         )
 
 
@@ -193,8 +220,12 @@ def _require(holds: bool, name: str, expected: str, got: float) -> None:
         raise UsageError(f"{name}: expected {expected}, got {got:g}")
 
 
-def _require_input(info: SourceInfo, manifest: Manifest) -> None:
-    """Refuse a source that has nothing the bundle perceives."""
+def require_input(info: SourceInfo, manifest: Manifest) -> None:
+    """Refuse a source that has nothing the bundle perceives.
+
+    Raises:
+        DecodeError: The message says what was expected, and what there is.
+    """
     has = {"audio": info.has_audio, "video": info.has_video}
     if any(has[modality] for modality in manifest.modalities):
         return

@@ -1,0 +1,98 @@
+"""A thread that scores one window at a time, so that a call which hangs costs the stream nothing but its answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ascstream.records import Window, WindowScores
+
+Score: TypeAlias = Callable[[Window], WindowScores]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a call."""
+
+    window: Window
+    """What was asked about."""
+    scores: WindowScores | None
+    """What the networks say; None where the call failed."""
+    error: Exception | None = None
+    """Why it failed."""
+
+
+class EngineThread:
+    """Scores windows in a daemon thread; `start`, then `take` until there is an answer.
+
+    A call that hangs can be abandoned, not ended: `stop` then leaves the thread behind, and the process can still exit.
+    """
+
+    def __init__(self, score: Score, changed: threading.Condition) -> None:
+        """Start the thread.
+
+        Args:
+            score: Called in the thread, for one window after the other; must not be called elsewhere meanwhile.
+            changed: Notified when there is an answer; guards what is shared.
+        """
+        self._score = score
+        self._changed = changed
+        self._asked: Window | None = None
+        self._answer: Answer | None = None
+        self._busy = False
+        self._stopped = False
+        self._work = threading.Condition(threading.Lock())
+        self._thread = threading.Thread(target=self._run, name="ascstream-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a window was started whose answer was not taken yet."""
+        return self._busy
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer to take."""
+        return self._answer is not None
+
+    def start(self, window: Window) -> None:
+        """Have a window scored; only where none is."""
+        if self._busy:
+            raise RuntimeError("start while a window is being scored")
+        self._busy = True
+        with self._work:
+            self._asked = window
+            self._work.notify()
+
+    def take(self) -> Answer | None:
+        """The answer, once; None while there is none."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            self._busy = False
+        return answer
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """End the thread; whether it ended in time, rather than being left behind in a call that hangs."""
+        with self._work:
+            self._stopped = True
+            self._work.notify()
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._work:
+                self._work.wait_for(lambda: self._stopped or self._asked is not None)
+                window, self._asked = self._asked, None
+                if self._stopped or window is None:
+                    return
+            try:
+                answer = Answer(window, self._score(window))
+            except Exception as error:  # noqa: BLE001 - whatever an engine raises is the caller's to judge
+                answer = Answer(window, None, error)
+            with self._changed:
+                self._answer = answer
+                self._changed.notify_all()
+            del window, answer

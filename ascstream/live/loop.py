@@ -1,0 +1,342 @@
+"""The loop of live streams: a thread that listens, a thread that infers, and answers in time whatever becomes of both.
+
+Nothing here blocks longer than 0.1 s, so signals act at once.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from ascstream.classifier import Classifier
+from ascstream.errors import UsageError
+from ascstream.live.clock import Clock
+from ascstream.live.engine import EngineThread
+from ascstream.live.gather import Gatherer, LiveStream
+from ascstream.live.health import DeviceHealth, Health
+from ascstream.pipeline import Judge, StreamSettings, require_input
+from ascstream.records import Image, Prediction, StreamEvent, Window, WindowScores
+from ascstream.stats import StreamStats
+from ascstream.windows import LIVE_PATIENCE_SECONDS, Windower
+from engines.errors import BackendError
+
+__all__ = ["LiveStream", "stream_live"]
+
+_TURN_SECONDS = 0.1
+"""Longest wait of the caller's thread."""
+_TICK_SECONDS = 0.2
+"""Time between two ticks."""
+_LONGEST_TURN_SECONDS = 0.5
+"""What a turn counts for at most: a process that was suspended has not waited for its engine."""
+_STOP_SECONDS = 0.4
+"""How long both threads get to end; then they are left behind."""
+_QUIET_SECONDS = 10.0
+"""Windows are no longer dropped once none was for this long."""
+_MOST_ERRORS = 10
+"""Inferences that may fail in a row."""
+_NO_ENGINE = WindowScores(None, (), degraded=True, reason="engine")
+
+
+def stream_live(
+    classifier: Classifier,
+    source: LiveStream,
+    settings: StreamSettings | None = None,
+    *,
+    stats: StreamStats | None = None,
+    on_event: Callable[[StreamEvent], None] | None = None,
+    on_tick: Callable[[Health, Image | None], None] | None = None,
+    clock: Clock | None = None,
+    deadline_seconds: float = 2.0,
+    give_up_seconds: float = 30.0,
+) -> Iterator[Prediction]:
+    """Classify what devices hear and see, for as long as they are there; close it to end the stream.
+
+    A window that cannot be judged is "unknown", with its reason, and the stream goes on: nothing heard or seen
+    ("no_input", "gap" …), or an inference that failed or does not come back ("engine"). Where inference is too slow,
+    at most two windows wait and older ones are dropped and counted. Events of its own: "started" when the devices
+    deliver, "windows_dropped" when that begins and ends, "engine_error", "engine_late", "engine_back".
+
+    Args:
+        classifier: Judges the windows; reset first. Not to be used elsewhere until the stream has ended.
+        source: An open source; stopped when the stream ends, not closed.
+        settings: Step, smoothing and thresholds.
+        stats: Counts along, if given.
+        on_event: Called with whatever happens besides predictions, in the thread that takes these.
+        on_tick: Called about five times a second, predictions or not, in the same thread: with how everything is, and
+            the newest picture.
+        clock: Moments, for latencies and deadlines, and the time of day.
+        deadline_seconds: An inference that takes longer is reported, and the stream goes on without it.
+        give_up_seconds: An inference that takes longer ends the stream.
+
+    Yields:
+        A prediction a window, as soon as it is judged.
+
+    Raises:
+        UsageError: A setting that cannot be.
+        SourceError: The devices never opened, or give nothing the bundle perceives.
+        engines.errors.EngineError: Ten inferences in a row failed, or one took longer than `give_up_seconds`.
+    """
+    if not 0 < deadline_seconds <= give_up_seconds:
+        raise UsageError(f"expected a deadline above 0 and at most {give_up_seconds:g} s, got {deadline_seconds:g} s")
+    told = _Told(stats, on_event, on_tick)
+    loop = _Loop(classifier, source, settings or StreamSettings(), told, clock or Clock())
+    try:
+        yield from loop.run(deadline_seconds, give_up_seconds)
+    finally:
+        loop.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Who is told what."""
+
+    stats: StreamStats | None
+    """Counts along."""
+    event: Callable[[StreamEvent], None] | None
+    """Called with events."""
+    tick: Callable[[Health, Image | None], None] | None
+    """Called as time passes."""
+
+
+class _Drops:
+    """Windows that were dropped, told when it begins and when it is over."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._n = 0
+        self._begun = self._newest = 0.0
+
+    def add(self, n: int, now: float) -> str | None:
+        """Count some; the sentence that it begins, where it does."""
+        if not n:
+            return None
+        begins = not self._n
+        self._begun = now if begins else self._begun
+        self._newest = now
+        self._n += n
+        self.total += n
+        return "windows come faster than they are judged: the oldest are dropped" if begins else None
+
+    def over(self, now: float, *, ended: bool) -> tuple[str, float] | None:
+        """The sentence that it is over and how long it lasted, once, where it is."""
+        if not self._n or not (ended or now - self._newest >= _QUIET_SECONDS):
+            return None
+        n, self._n = self._n, 0
+        seconds = self._newest - self._begun
+        noun = "window was" if n == 1 else "windows were"
+        return f"{n} {noun} dropped within {seconds:.1f} s", seconds
+
+
+class _Loop:
+    """One stream, in the thread that takes its predictions."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        source: LiveStream,
+        settings: StreamSettings,
+        told: _Told,
+        clock: Clock,
+    ) -> None:
+        manifest = classifier.manifest
+        step = settings.step(manifest)
+        self._judge = Judge(manifest, settings, source.info, clock.monotonic)
+        require_input(source.info, manifest)
+        classifier.reset()
+        self._classifier = classifier
+        self._source = source
+        self._told = told
+        self._stats = told.stats
+        self._clock = clock
+        self._ticked = -math.inf
+        self._drops = _Drops()
+        self._n_errors = 0
+        self._engine_problem: str | None = None
+        self._started = False
+        self._changed = threading.Condition()
+        self._engine = EngineThread(self._score, self._changed)
+        windower = Windower(manifest, step, patience_seconds=LIVE_PATIENCE_SECONDS)
+        self._gatherer = Gatherer(source, classifier.wants(step), windower, self._changed)
+
+    def run(self, deadline_seconds: float, give_up_seconds: float) -> Iterator[Prediction]:
+        """Hand windows to the engine one by one; say "unknown" for those it does not answer in time."""
+        asked: Window | None = None
+        waited = 0.0
+        before = self._clock.monotonic()
+        while True:
+            late = asked is None and self._engine.busy
+            self._wait(late=late)
+            self._tell_news()
+            now = self._clock.monotonic()
+            waited += min(now - before, _LONGEST_TURN_SECONDS)
+            before = now
+            self._tick(now)
+            if self._engine.busy:
+                answer = self._engine.take()
+                if answer is not None:
+                    self._note_answer(answer.error, waited if late else None)
+                    if asked is not None:
+                        yield self._predict(asked, answer.scores)
+                    asked, late = None, False
+                elif late and waited > give_up_seconds:
+                    raise BackendError(
+                        f"{self._classifier.backend}: expected an answer within {give_up_seconds:g} s, got none; "
+                        "the engine hangs: start ascstream again"
+                    )
+                elif asked is not None and waited > deadline_seconds:
+                    self._engine_problem = f"no answer for {deadline_seconds:g} s"
+                    self._tell("engine_late", f"the engine has not answered for {waited:.1f} s: no window is judged")
+                    yield self._predict(asked, None)
+                    asked, late = None, True
+            if late:
+                while (window := self._gatherer.take_window()) is not None:
+                    yield self._predict(window, None)
+            elif not self._engine.busy and (window := self._gatherer.take_window()) is not None:
+                asked, waited = window, 0.0
+                self._engine.start(window)
+            if self._gatherer.ended and asked is None and not self._gatherer.n_waiting:
+                break
+        self._finish()
+
+    def stop(self) -> None:
+        """End both threads, or leave behind what hangs."""
+        self._engine.stop(0.0)
+        self._gatherer.stop(_STOP_SECONDS / 2)
+        self._engine.stop(_STOP_SECONDS / 2)
+
+    def _score(self, window: Window) -> WindowScores:
+        """In the engine's thread: score, and forget what a call that failed may have left half done."""
+        try:
+            return self._classifier.score(window)
+        except Exception:
+            self._classifier.reset()
+            raise
+
+    def _wait(self, *, late: bool) -> None:
+        """Wait until there is something to do, or for a turn."""
+        gatherer, engine = self._gatherer, self._engine
+
+        def ready() -> bool:
+            takes = late or not engine.busy
+            return engine.answered or gatherer.has_news or gatherer.ended or (takes and gatherer.n_waiting > 0)
+
+        with self._changed:
+            self._changed.wait_for(ready, _TURN_SECONDS)
+
+    def _note_answer(self, error: Exception | None, late_seconds: float | None) -> None:
+        """Tell that the engine answers again, or that it failed.
+
+        Raises:
+            Exception: `error`, where it is the tenth in a row.
+        """
+        if error is not None:
+            self._n_errors += 1
+            if self._n_errors >= _MOST_ERRORS:
+                raise error
+            self._engine_problem = str(error) or type(error).__name__
+            self._tell("engine_error", f"an inference failed: {self._engine_problem}")
+            return
+        if late_seconds is not None:
+            self._tell("engine_back", f"the engine answers again, after {late_seconds:.1f} s", late_seconds)
+        elif self._n_errors:
+            noun = "one failed" if self._n_errors == 1 else f"{self._n_errors} failed"
+            self._tell("engine_back", f"the engine answers again, after {noun}")
+        self._n_errors, self._engine_problem = 0, None
+
+    def _predict(self, window: Window, scores: WindowScores | None) -> Prediction:
+        """The answer for a window; without scores, that the engine gave none."""
+        health = self._note_health()
+        moment = self._source.to_monotonic(window.end)
+        now = self._clock.monotonic()
+        end = self._clock.utc() - timedelta(seconds=now - moment)
+        prediction = self._judge(
+            window,
+            _NO_ENGINE if scores is None else scores,
+            moment,
+            time=end.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            lost={device.device: max(0.0, now - _lost_since(device)) for device in health.lost},
+        )
+        if self._stats is not None:
+            self._stats.add(prediction)
+        return prediction
+
+    def _note_health(self) -> Health:
+        """How the stream is; the statistics learn it."""
+        health = replace(
+            self._source.health(),
+            n_dropped_windows=self._drops.total,
+            n_waiting_windows=self._gatherer.n_waiting,
+            engine_problem=self._engine_problem,
+        )
+        if self._stats is not None:
+            self._stats.health(health)
+        return health
+
+    def _tick(self, now: float) -> None:
+        """Tell how everything is, five times a second."""
+        if self._told.tick is not None and now - self._ticked >= _TICK_SECONDS:
+            self._ticked = now
+            self._told.tick(self._note_health(), self._gatherer.picture)
+
+    def _tell_news(self) -> None:
+        """Tell what the other thread noted: that it has begun, events, losses, drops."""
+        if self._gatherer.begun and not self._started:
+            self._started = True
+            self._tell("started", describe(self._note_health()))
+        events, lost_seconds, n_dropped = self._gatherer.take_news()
+        for event in events:
+            self._pass_on(replace(event, time=event.time + self._source.info.offset_seconds))
+        if self._stats is not None and lost_seconds:
+            self._stats.add_lost(lost_seconds)
+        if self._stats is not None and n_dropped:
+            self._stats.dropped(n_dropped)
+        now = self._clock.monotonic()
+        begins = self._drops.add(n_dropped, now)
+        if begins is not None:
+            self._tell("windows_dropped", begins)
+        self._tell_drops_over(now, ended=False)
+
+    def _tell_drops_over(self, now: float, *, ended: bool) -> None:
+        over = self._drops.over(now, ended=ended)
+        if over is not None:
+            self._tell("windows_dropped", *over)
+
+    def _tell(self, kind: str, message: str, seconds: float = 0.0) -> None:
+        """Tell an event of the loop's own, at the time the stream has come to."""
+        self._pass_on(StreamEvent(self._judge.end_seconds + self._source.info.offset_seconds, kind, message, seconds))
+
+    def _pass_on(self, event: StreamEvent) -> None:
+        if self._stats is not None:
+            self._stats.event(event)
+        if self._told.event is not None:
+            self._told.event(event)
+
+    def _finish(self) -> None:
+        """The source has ended by itself, or broke off.
+
+        Raises:
+            BaseException: What ended the source.
+        """
+        self._tell_news()
+        self._tell_drops_over(self._clock.monotonic(), ended=True)
+        self._note_health()
+        if self._gatherer.failure is not None:
+            raise self._gatherer.failure
+        if self._stats is not None:
+            self._stats.finish()
+
+
+def describe(health: Health) -> str:
+    """The devices in a line for people: `microphone USB Audio, 48000 Hz, 2 channels; camera …`."""
+    return "; ".join(
+        f"{device.device} {device.name}" + (f", {device.details}" if device.details else "")
+        for device in health.devices
+    )
+
+
+def _lost_since(device: DeviceHealth) -> float:
+    """Moment from which a device counts as lost: one that never delivered, from its last change."""
+    return device.since if device.lost_since is None else device.lost_since
