@@ -1,17 +1,13 @@
-"""Which of PortAudio's devices is meant: numbers change, names mostly stay."""
+"""Which of PortAudio's devices is meant: numbers change at every start, names and ids stay."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ascstream.capture.requests import MicrophoneRequest
 from ascstream.errors import SourceNotFoundError
-
-_CARD = re.compile(r" \(hw:\d+,(\d+)\)$")
-"""How PortAudio ends a name on Linux: with the number of the card, which is another one after the next start."""
 
 
 class NoMicrophoneError(SourceNotFoundError):
@@ -39,12 +35,14 @@ class Found:
     """Its own rate, in Hz."""
     latency_seconds: float
     """What PortAudio thinks is robust."""
-    note: str = ""
-    """What a user should know of the choice."""
 
 
 def find(
-    devices: Sequence[Mapping[str, Any]], apis: Sequence[Mapping[str, Any]], default: int, request: MicrophoneRequest
+    devices: Sequence[Mapping[str, Any]],
+    apis: Sequence[Mapping[str, Any]],
+    default: int,
+    request: MicrophoneRequest,
+    stable_id: Callable[[str], str | None],
 ) -> Found:
     """The device that a request means.
 
@@ -52,59 +50,51 @@ def find(
         devices: As PortAudio lists them.
         apis: Its host APIs.
         default: Number of the default input; below 0 where there is none.
-        request: By number, by name, or neither.
+        request: By number, by stable id, by name (or the unambiguous part of one), or none of these.
+        stable_id: That of a name of ALSA's; asked only where one is wanted.
 
     Raises:
         NoMicrophoneError: There is none; the message lists those that are there.
     """
     inputs = [number for number, device in enumerate(devices) if device["max_input_channels"] > 0]
-    note = ""
+    chosen: Sequence[int]
     if request.portaudio_index is not None:
-        chosen = request.portaudio_index if request.portaudio_index in inputs else None
-        wanted = f"pa:{request.portaudio_index}"
-    elif request.name is None:
-        chosen = default if default in inputs else next(iter(inputs), None)
-        wanted = "default"
-    else:
+        wanted, chosen = f"pa:{request.portaudio_index}", [n for n in inputs if n == request.portaudio_index]
+    elif request.stable_id is not None:
+        wanted = request.stable_id
+        chosen = [n for n in inputs if stable_id(devices[n]["name"]) == wanted]
+    elif request.name is not None:
         wanted = f"{request.name!r}" + (f" of {request.host_api}" if request.host_api else "")
-        chosen, note = _by_name(devices, apis, inputs, request.name, request.host_api)
-    if chosen is None:
-        listed = ", ".join(f"pa:{number} {devices[number]['name']!r}" for number in inputs) or "none"
-        busy = any(device["name"] == request.name for device in devices if request.name is not None)
-        why = ", or it is in use by another program" if busy else ""
-        raise NoMicrophoneError(f"there is no microphone {wanted}{why}; found: {listed}; type: ascstream devices")
-    device = devices[chosen]
+        there = [n for n in inputs if request.host_api in (None, apis[devices[n]["hostapi"]]["name"])]
+        chosen = _by_name({n: str(devices[n]["name"]) for n in there}, request.name)
+    else:
+        wanted, chosen = "default", [default] if default in inputs else inputs
+    if not chosen:
+        raise NoMicrophoneError(_explain(devices, inputs, wanted, request.name))
+    device = devices[chosen[0]]
     return Found(
-        chosen,
+        chosen[0],
         str(device["name"]),
         str(apis[device["hostapi"]]["name"]),
         int(device["max_input_channels"]),
         float(device["default_samplerate"]),
         float(device["default_high_input_latency"]),
-        note,
     )
 
 
-def _by_name(
-    devices: Sequence[Mapping[str, Any]],
-    apis: Sequence[Mapping[str, Any]],
-    inputs: Sequence[int],
-    name: str,
-    host_api: str | None,
-) -> tuple[int | None, str]:
-    """The first of that very name; else the only one whose name differs by the card's number, with a note."""
-    there = [number for number in inputs if host_api in (None, apis[devices[number]["hostapi"]]["name"])]
-    for number in there:
-        if devices[number]["name"] == name:
-            return number, ""
-    if not _CARD.search(name):
-        return None, ""
-    moved = [number for number in there if _without_card(devices[number]["name"]) == _without_card(name)]
-    if len(moved) != 1:
-        return None, ""
-    return moved[0], f"{name!r} is gone; {devices[moved[0]]['name']!r}, which differs by the card's number, is heard"
+def _by_name(names: Mapping[int, str], wanted: str) -> list[int]:
+    """Those of that very name; else the one that has it as a part; none where several have."""
+    exact = [number for number, name in names.items() if name == wanted]
+    part = [number for number, name in names.items() if wanted.lower() in name.lower()]
+    return exact or (part if len({names[number] for number in part}) == 1 else [])
 
 
-def _without_card(name: str) -> str:
-    """The name less the card's number; the number of the device on it stays."""
-    return _CARD.sub(r" (hw:,\1)", name)
+def _explain(devices: Sequence[Mapping[str, Any]], inputs: Sequence[int], wanted: str, name: str | None) -> str:
+    """What was asked for, what is there, what to do."""
+    if name is not None and any(device["name"] == name and device["max_input_channels"] == 0 for device in devices):
+        # PortAudio tries each device when it starts, and says of one that it could not open that it has no channels
+        return f"microphone {wanted} cannot be recorded from: another program uses it (fuser -v /dev/snd/* names it)"
+    if not inputs:
+        return f"there is no microphone {wanted}, nor any other"
+    listed = ", ".join(f"pa:{number} {devices[number]['name']!r}" for number in inputs)
+    return f"there is no microphone {wanted}; found: {listed}; type: ascstream devices"

@@ -54,14 +54,13 @@ def record(request: MicrophoneRequest, outbox: Outbox) -> None:
     except Exception as error:  # noqa: BLE001  OSError without the library, PortAudioError where it does not start
         outbox.put(Failed(_explain_start(error)))
         return
+    default = int(sounddevice.default.device["input"])
     try:
-        found = find(sounddevice.query_devices(), sounddevice.query_hostapis(), _default(sounddevice), request)
+        found = find(sounddevice.query_devices(), sounddevice.query_hostapis(), default, request, _stable_id)
         columns = _choose_columns(found, request.channels)
     except NoMicrophoneError as error:
         outbox.put(Failed(f"{error}{_permission()}", missing=error.missing))
         return
-    if found.note:
-        outbox.put(Note("device_moved", found.note))
     recording = _Recording(sounddevice, found, columns)
     try:
         recording.open()
@@ -182,13 +181,15 @@ def _choose_columns(found: Found, channels: Sequence[int]) -> Sequence[int]:
     return [channel - 1 for channel in channels]
 
 
-def _default(sounddevice: Any) -> int:
-    """PortAudio's number of the system's default microphone; below 0 where there is none."""
-    return int(sounddevice.default.device["input"])
+def _stable_id(name: str) -> str | None:
+    """The id of a device of ALSA's."""
+    from ascstream.devices.alsa import card_ids, stable_id
+
+    return stable_id(name, card_ids())
 
 
 def _permission(folder: Path = Path("/dev/snd")) -> str:
-    """What to type where the system has sound devices that this user may not read."""
+    """What to type where the system has sound devices that this user may not read; "" where that is not so."""
     devices = sorted(folder.glob("pcm*c"))
     if sys.platform.startswith("linux") and devices and not any(os.access(device, os.R_OK) for device in devices):
         return f"; no permission to read {devices[0]}: type: sudo usermod -aG audio $USER, then log in again"
@@ -202,7 +203,9 @@ def _code(error: Exception) -> int:
 
 def _explain_start(error: Exception) -> str:
     if "PortAudio library not found" in str(error):
-        return "recording sound needs PortAudio, which is missing; type: sudo apt-get install libportaudio2"
+        from ascstream.devices.microphones import install_portaudio
+
+        return f"recording sound needs PortAudio, which is missing; type: {install_portaudio(sys.platform)}"
     return f"PortAudio did not start ({error}); is the sound system running?"
 
 
@@ -214,4 +217,9 @@ def _explain_opening(error: Exception, name: str) -> Failed:
         return Failed(f"{name} is in use by another program, or was just unplugged; fuser -v /dev/snd/* says by which")
     if code == _BAD_RATE:
         return Failed(f"{name} takes none of its own rate, 48000, 44100 and 16000 Hz; type: ascstream devices --probe")
-    return Failed(f"{name} cannot be opened ({error.args[0] if error.args else error})", missing=code == _BAD_DEVICE)
+    host = error.args[2][2] if len(error.args) > 2 else ""
+    why = host or str(error.args[0] if error.args else error).rpartition(": ")[2]
+    return Failed(
+        f"{name} cannot be opened ({why}); is it plugged in, and does the sound system run?",
+        missing=code == _BAD_DEVICE,
+    )

@@ -156,7 +156,9 @@ def _start(request: Request) -> subprocess.Popen[bytes]:
     """
     pipe = subprocess.PIPE
     root = str(Path(__file__).parents[2])
-    process = subprocess.Popen([sys.executable, "-c", _BEGIN, root], stdin=pipe, stdout=pipe, stderr=pipe)
+    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # numpy need not start a thread a core to copy samples
+    words = [sys.executable, "-c", _BEGIN, root]
+    process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
     assert process.stdin is not None  # noqa: S101  it was asked for
     with contextlib.suppress(BrokenPipeError):  # it says itself how it ended
         os.write(process.stdin.fileno(), to_json(request).encode() + b"\n")

@@ -238,7 +238,6 @@ def _decode(path: Path, sample_rate: int) -> NDArray[np.float32]:
     resampler = av.AudioResampler(format="fltp", layout="stereo", rate=sample_rate)
     parts: list[NDArray[np.float32]] = []
     with av.open(str(path)) as container:
-        for frame in container.decode(audio=0):
-            parts += [part.to_ndarray() for part in resampler.resample(frame)]
-        parts += [part.to_ndarray() for part in resampler.resample(None)]
-    return np.concatenate(parts, axis=1).astype(np.float32)
+        for frame in [*container.decode(audio=0), None]:
+            parts += [part.to_ndarray().astype(np.float32) for part in resampler.resample(frame)]
+    return np.concatenate(parts, axis=1)
