@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from ascstream.errors import UsageError
@@ -116,7 +118,7 @@ def open_sink(
     if name == "view":
         from ascstream.sinks.view import ViewSink
 
-        return ViewSink(selection=selection, about=about)
+        return ViewSink(clock=clock.monotonic, wall_clock=partial(_local_time, clock), selection=selection, about=about)
     from ascstream.sinks.console import LinesSink
 
     return LinesSink(target, headings=len(inputs) > 1, quiet=quiet, growth=growth, selection=selection, clock=clock)
@@ -143,6 +145,11 @@ def check_targets(targets: Sequence[str], inputs: Sequence[str]) -> None:
             for source in inputs:
                 if isinstance(path, Path) and _is_same_file(path, source):
                     raise UsageError(f"{target}: is an input as well, and would be overwritten; choose another name")
+
+
+def _local_time(clock: Clock) -> datetime:
+    """The time of day where we are."""
+    return clock.utc().astimezone()
 
 
 def _check_paths(target: str, name: str, inputs: Sequence[str]) -> None:

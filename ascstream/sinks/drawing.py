@@ -28,7 +28,7 @@ class Mark:
     """One character: what tells answers apart where there is no colour."""
 
 
-_ASCII = str.maketrans("━╸─█■✓✗–·×µ…", "=-.##+x-,xu~")
+_ASCII = str.maketrans("━╸─█▒■✓✗–−·×µ…°●○◌│╭╮╰╯", "=-.#:#+x--,xu~ *o.|++++")
 
 
 def to_ascii(text: Text) -> Text:
@@ -96,6 +96,19 @@ def strip(labels: Sequence[str | None], legend: Legend, *, letters: bool) -> Tex
         else:
             text.append("█", legend.mark(label).colour)
     return text
+
+
+def beside(parts: Sequence[Text], width: int, gap: int = 3) -> Text:
+    """The parts in a row, as many of them as have room; the first is cut where it has none."""
+    row = Text()
+    for part in parts:
+        if not part.cell_len:
+            continue
+        if row and row.cell_len + gap + part.cell_len > width:
+            break
+        row.append(" " * gap if row else "").append_text(part)
+    row.truncate(width, overflow="ellipsis")
+    return row
 
 
 def key(labels: Iterable[str], legend: Legend, *, letters: bool) -> Text:

@@ -1,8 +1,8 @@
 """JSON Lines: every window, event and summary as one object a line, for live streams the devices' health too.
 
-The schema: each object has `schema` (1), `type` and `source`. The other keys are at `prediction_record`, `event_record`,
-`health_record`, `device_record` and `summary_record`. Seconds are rounded to the microsecond, probabilities to a
-millionth; a number that is not finite or not known is null.
+The schema: each object has `schema` (1), `type` and `source`; the other keys are at `prediction_record`,
+`event_record`, `health_record`, `device_record` and `summary_record`. Seconds are rounded to the microsecond,
+probabilities to a millionth; a number that is not finite or not known is null.
 """
 
 from __future__ import annotations

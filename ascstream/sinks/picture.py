@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from rich import box
-from rich.cells import cell_len, set_cell_size
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
 from ascstream.intervals import Interval, IntervalMerger
 from ascstream.records import Prediction, StreamEvent
-from ascstream.sinks.console import describe_degraded, describe_unknown
-from ascstream.sinks.drawing import Legend, axis, bar, cells, clock, key, percentiles, shorten, speed, strip, to_ascii
-from ascstream.sinks.letters import large
+from ascstream.sinks.drawing import Legend, axis, beside, cells, clock, key, percentiles, speed, strip, to_ascii
+from ascstream.sinks.frame import BOX_HEIGHT, BOX_WIDTH
 from ascstream.sinks.output import printable
+from ascstream.sinks.parts import Canvas, heads, score_bars
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
@@ -27,22 +25,6 @@ _ORDER = (
     "gap 0", "head", "gap 1", "bars", "gap 2", "strip", "axis", "key", "gap 3", "status", "measures", "notes"
 )  # fmt: skip
 """The parts of the picture from top to bottom."""
-_BOX_WIDTH, _BOX_HEIGHT = 50, 16
-"""Smallest terminal that gets a frame."""
-
-
-@dataclass(frozen=True, slots=True)
-class Canvas:
-    """What there is to draw on."""
-
-    width: int
-    """Columns."""
-    height: int
-    """Rows."""
-    ascii_only: bool = False
-    """Whether nothing beyond ASCII may be used."""
-    letters: bool = False
-    """Whether answers are told apart by letters, there being no colour."""
 
 
 class Picture:
@@ -77,7 +59,7 @@ class Picture:
 
     def draw(self, canvas: Canvas, now: float) -> RenderableType:
         """The picture, never larger than the canvas."""
-        framed = canvas.width >= _BOX_WIDTH and canvas.height >= _BOX_HEIGHT
+        framed = canvas.width >= BOX_WIDTH and canvas.height >= BOX_HEIGHT
         width = canvas.width - 6 if framed else canvas.width
         height = canvas.height - 2 if framed else canvas.height
         lines = (
@@ -110,7 +92,9 @@ class Picture:
 
     def _lines(self, latest: Prediction, width: int, height: int, canvas: Canvas, now: float) -> list[Text]:
         """The parts from top to bottom, the dispensable ones as far as there are rows."""
-        large_head, head = self._head(latest, width, canvas)
+        current = self._merger.current
+        since = "" if current is None else f"since {clock(current.start)}"
+        large_head, head = heads(latest, since, self.legend, width, canvas)
         strip_of_time, clock_row, meaning = self._timeline(width, canvas)
         n_labels, empty = len(latest.scores), Text()
         parts = {"head": head, "strip": [strip_of_time], "status": [self._status(latest, width, now)]}
@@ -130,55 +114,10 @@ class Picture:
             spare -= len(parts[name])
         if parts["large"]:
             parts["head"] = large_head
-        parts["bars"] = self._bars(latest, width, len(parts["few bars"]) + len(parts["more bars"]))
+        parts["bars"] = score_bars(
+            latest.scores, latest.label, self.legend, width, len(parts["few bars"]) + len(parts["more bars"])
+        )
         return [line for name in _ORDER for line in parts[name]][: max(height, 1)]
-
-    def _head(self, latest: Prediction, width: int, canvas: Canvas) -> tuple[list[Text], list[Text]]:
-        """The answer in large letters, and the same in two ordinary lines."""
-        current = self._merger.current
-        style = f"bold {self.legend.mark(latest.label).colour}"
-        if latest.level == "unknown":
-            why = describe_unknown(latest)
-            about = Text(why if len(why) <= width else why.partition(",")[0], "yellow")
-        else:
-            about = Text(f"{100 * latest.score:.0f} %", "bold").append(f"  {latest.level}", "not bold")
-        since = "" if current is None else f"  since {clock(current.start)}"
-        missing = describe_degraded(latest)
-        lacks = f"  degraded: {missing}" if missing else ""
-        if about.cell_len + len(since) + len(lacks) > width:
-            since = ""
-        if about.cell_len + len(lacks) > width:
-            lacks = "  degraded"
-        about.append(since, "not bold dim").append(lacks, "not bold yellow")
-        small = [Text(printable(latest.label), style), about]
-        rows = None if canvas.ascii_only else large(latest.label)
-        if rows is None or len(rows[0]) > width:
-            return small, small
-        return [*(Text(row, style) for row in rows), about], small
-
-    def _bars(self, latest: Prediction, width: int, n_rows: int) -> list[Text]:
-        """A bar a scene, in alphabetical order so that they stay where they are.
-
-        Where there are many, in columns; where there are too many, the best of them.
-        """
-        labels = sorted(latest.scores)
-        if not n_rows or not labels:
-            return []
-        n_columns = min(-(-len(labels) // n_rows), max(1, width // 30))
-        best = sorted(labels, key=lambda label: -latest.scores[label])[: n_rows * n_columns]
-        shown = [label for label in labels if label in best]
-        column = (width - 3 * (n_columns - 1)) // n_columns
-        name_width = max(1, min(max(cell_len(label) for label in shown), column - 12))
-        bar_width = max(0, column - name_width - 8)
-        rows = [Text() for _ in range(n_rows)]
-        for index, label in enumerate(shown):
-            row, score = rows[index % n_rows], latest.scores[label]
-            chosen = label == latest.label
-            name = set_cell_size(shorten(printable(label), name_width), name_width)
-            row.append("   " if row else "").append(f"{name}  ", "bold" if chosen else "")
-            row.append_text(bar(score, bar_width, self.legend.mark(label).colour))
-            row.append(f" {100 * score:3.0f} %", "bold" if chosen else "dim")
-        return [row for row in rows if row]
 
     def _timeline(self, width: int, canvas: Canvas) -> list[Text]:
         """The strip of the time so far, its clock, and the meaning of its marks."""
@@ -223,12 +162,7 @@ class Picture:
                 parts.append(Text(f"{clock(left)} left"))
         if lost == 0:
             parts.append(Text("0.0 s lost", "dim"))
-        text = parts[0]
-        for part in parts[1:]:
-            if text.cell_len + 3 + part.cell_len > width:
-                break
-            text = text.append("   ").append_text(part)
-        return text
+        return beside(parts, width)
 
     def _seconds_left(self, summary: StreamSummary) -> float | None:
         """How long the rest will take at the speed so far; None where the length is not known."""

@@ -7,24 +7,31 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.control import Control
 from rich.live import Live
 from rich.terminal_theme import TerminalTheme
 
 from ascstream.errors import OutputError
-from ascstream.records import Prediction, StreamEvent
+from ascstream.live.health import Health
+from ascstream.records import Image, Prediction, StreamEvent
 from ascstream.sinks.base import Sink
 from ascstream.sinks.drawing import Legend
-from ascstream.sinks.picture import Canvas, Picture
+from ascstream.sinks.live_picture import LivePicture
+from ascstream.sinks.painter import Painter
+from ascstream.sinks.parts import Canvas
+from ascstream.sinks.picture import Picture
 from ascstream.sinks.selection import Selection
 from ascstream.sinks.summary import render_summary
+from ascstream.sinks.thermal import Thermometer
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 _REFRESH_SECONDS = 0.2
-"""The picture is drawn at most this often, and only when a prediction came."""
+"""The picture is drawn at most this often; that of a file only when a prediction came."""
 _THEME = TerminalTheme(
     (22, 25, 31),
     (214, 218, 226),
@@ -53,46 +60,87 @@ _THEME = TerminalTheme(
 
 
 class ViewSink(Sink):
-    """Draws on a terminal while predictions come, and leaves the summary there at the end of each input."""
+    """Draws on a terminal while predictions come, and leaves the summary there at the end of each input.
+
+    A live stream has the whole terminal to itself and is drawn when time passes, predictions or not.
+    """
 
     def __init__(
         self,
         console: Console | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], datetime] = datetime.now,
         selection: Selection | None = None,
         about: str = "",
+        thermometer: Thermometer | None = None,
     ) -> None:
+        """Prepare the view.
+
+        Args:
+            console: What to draw on; None: standard output.
+            clock: Seconds that only go forward, the clock of `Health`.
+            wall_clock: Local time, for live streams.
+            selection: Which scenes of a live stream get a bar.
+            about: What runs, for live streams: bundle, engine, precision.
+            thermometer: Asked how warm the machine is, for live streams.
+        """
         self._console = Console(file=sys.stdout, highlight=False) if console is None else console
         self._clock = clock
-        self._selection = Selection() if selection is None else selection
+        self._wall_clock = wall_clock
+        self._selection = selection
         self._about = about
+        self._thermometer = thermometer
         self._legend = Legend()
-        self._picture: Picture | None = None
+        self._picture: Picture | LivePicture | None = None
         self._live: Live | None = None
+        self._painter: Painter | None = None
         self._drawn_at = -math.inf
         self._size = self._console.size
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:
         """A new input starts."""
-        self._picture = Picture(info, stats, self._legend)
-        self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
-        self._guard(self._live.start)
+        if info.live:
+            self._picture = LivePicture(
+                info,
+                stats,
+                self._legend,
+                selection=self._selection,
+                about=self._about,
+                thermometer=self._thermometer,
+                wall_clock=self._wall_clock,
+            )
+            painter = self._painter = Painter(self._console)
+            self._guard(lambda: painter.start(self._clock()))
+        else:
+            self._picture = Picture(info, stats, self._legend)
+            self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
+            self._guard(self._live.start)
         self._draw()
         self._drawn_at = -math.inf  # the first answer is not kept waiting by the empty picture
 
     def emit(self, prediction: Prediction) -> None:
         """Take a prediction; draw, unless that was done a moment ago."""
-        if self._picture is None:
+        if isinstance(self._picture, LivePicture):
+            self._picture.add(prediction, self._clock())
+        elif self._picture is not None:
+            self._picture.add(prediction)
+        else:
             raise RuntimeError("emit before begin")
-        self._picture.add(prediction)
-        if self._clock() - self._drawn_at >= _REFRESH_SECONDS:
-            self._draw()
+        self._draw_when_due()
 
     def event(self, event: StreamEvent) -> None:
         """Show it under the picture."""
-        if self._picture is not None:
+        if isinstance(self._picture, LivePicture):
+            self._picture.event(event, self._clock())
+        elif self._picture is not None:
             self._picture.event(event)
+
+    def tick(self, health: Health, picture: Image | None = None) -> None:
+        """Take how the devices are, and the newest frame; draw, unless that was done a moment ago."""
+        if isinstance(self._picture, LivePicture):
+            self._picture.tick(health, picture)
+            self._draw_when_due()
 
     def end(self, summary: StreamSummary, error: str | None) -> None:
         """Take the picture away and print the summary, if there is anything to sum up."""
@@ -112,8 +160,11 @@ class ViewSink(Sink):
     def close(self) -> None:
         """Give the terminal back; may be called twice."""
         live, self._live = self._live, None
+        painter, self._painter = self._painter, None
         if live is not None:
             self._guard(live.stop)
+        if painter is not None:
+            self._guard(painter.stop)
 
     def svg(self, *, width: int = 100, height: int = 30, title: str = "ascstream") -> str:
         """The picture as it would look on a terminal of that size, as an SVG document."""
@@ -122,24 +173,39 @@ class ViewSink(Sink):
         console = Console(
             file=io.StringIO(), record=True, width=width, height=height, force_terminal=True, color_system="truecolor"
         )
-        console.print(self._picture.draw(Canvas(width, height), self._clock()))
+        drawn = self._picture.draw(Canvas(width, height, many_colours=True), self._clock())
+        console.print(Group(*drawn) if isinstance(drawn, list) else drawn, no_wrap=True)
         return console.export_svg(title=title, theme=_THEME)
 
+    def _draw_when_due(self) -> None:
+        if self._clock() - self._drawn_at >= _REFRESH_SECONDS:
+            self._draw()
+
     def _draw(self) -> None:
-        if self._live is None or self._picture is None:
+        picture, options, size = self._picture, self._console.options, self._console.size
+        if picture is None:
             return
-        live, options, size = self._live, self._console.options, self._console.size
-        if size != self._size:
-            # what was drawn is wrapped now, and no longer where rich would erase it
-            self._size = size
-            self._guard(lambda: self._console.control(Control.clear(), Control.home()))
-        canvas = Canvas(size.width, size.height - 1, options.ascii_only, self._without_colour())
-        picture = self._picture.draw(canvas, self._clock())
-        self._guard(lambda: live.update(picture, refresh=True))
+        now = self._clock()
+        canvas = Canvas(
+            size.width, size.height, options.ascii_only, self._without_colour(), many_colours=self._many_colours()
+        )
+        if isinstance(picture, LivePicture) and self._painter is not None:
+            painter, rows = self._painter, picture.draw(canvas, now)
+            self._guard(lambda: painter.paint(rows, now))
+        elif isinstance(picture, Picture) and self._live is not None:
+            if size != self._size:
+                # what was drawn is wrapped now, and no longer where rich would erase it
+                self._size = size
+                self._guard(lambda: self._console.control(Control.clear(), Control.home()))
+            live, drawn = self._live, picture.draw(replace(canvas, height=size.height - 1), now)
+            self._guard(lambda: live.update(drawn, refresh=True))
         self._drawn_at = self._clock()
 
     def _without_colour(self) -> bool:
         return self._console.no_color or self._console.color_system is None
+
+    def _many_colours(self) -> bool:
+        return not self._console.no_color and self._console.color_system in ("256", "truecolor")
 
     def _guard(self, call: Callable[[], object]) -> None:
         """Run it; a terminal that went away is an error of the output."""

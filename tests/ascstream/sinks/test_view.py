@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,7 +18,8 @@ from support.predictions import LABELS, feed, make_info, make_prediction
 
 from ascstream.records import Prediction, StreamEvent
 from ascstream.sinks.drawing import Legend
-from ascstream.sinks.picture import Canvas, Picture
+from ascstream.sinks.parts import Canvas
+from ascstream.sinks.picture import Picture
 from ascstream.sinks.summary import render_summary
 from ascstream.sinks.view import ViewSink
 from ascstream.stats import StreamStats
@@ -213,7 +215,7 @@ def test_the_view_on_a_real_terminal(variables):
 
 
 def test_a_summary_has_the_scenes_in_order_and_every_number():
-    stats = StreamStats("clip.mp4", clock=iter([0.0, 0.3]).__next__)
+    stats = StreamStats("clip.mp4", clock=chain([0.0], repeat(0.3)).__next__)
     for prediction in STREET_TO_PARK:
         stats.add(prediction)
     stats.add(make_prediction(16, "unknown", level="unknown", padded_seconds=0.5, degraded=True))
@@ -262,7 +264,7 @@ def test_a_summary_of_nothing_says_so():
 
 
 def forty_columns_of(error: str | None, width: int = 40) -> list[str]:
-    stats = StreamStats("recordings/a_long_name_of_a_clip.mp4", clock=iter([0.0, 12.0]).__next__)
+    stats = StreamStats("recordings/a_long_name_of_a_clip.mp4", clock=chain([0.0], repeat(12.0)).__next__)
     for end in range(1, 16):
         label = "street_traffic" if end <= 10 else "a_scene_whose_name_is_longer_than_a_phone_is_wide"
         stats.add(make_prediction(end, label, 0.87, latency_seconds=0.00723))

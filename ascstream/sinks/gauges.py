@@ -1,0 +1,126 @@
+"""The rows of a live view about machinery: a device, its level, latency, drops, temperature."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from ascstream.live.health import DeviceHealth, Health
+from ascstream.sinks.console import lost_for
+from ascstream.sinks.drawing import beside, duration, percentiles, shorten
+from ascstream.sinks.output import printable
+from ascstream.sinks.thermal import Readings
+from ascstream.stats import StreamSummary
+
+_QUIETEST = -60.0
+"""dBFS at the left end of a meter."""
+_LOUD, _CLIPPING = -12.0, -3.0
+"""dBFS from which a meter turns yellow, and red."""
+_ROOMY = 60
+"""Columns from which a row has wide columns."""
+
+
+def level_meter(dbfs: float, width: int) -> Text:
+    """A bar from −60 dBFS to full scale, in parts: safe, loud, clipping."""
+    filled = round(width * min(max(1 - dbfs / _QUIETEST, 0.0), 1.0))
+    edges = [round(width * (1 - level / _QUIETEST)) for level in (_LOUD, _CLIPPING)]
+    text = Text("━" * filled + "─" * (width - filled))
+    text.stylize("green", 0, min(filled, edges[0]))
+    text.stylize("yellow", edges[0], max(min(filled, edges[1]), edges[0]))
+    text.stylize("red", edges[1], max(filled, edges[1]))
+    text.stylize("bright_black", filled, width)
+    return text
+
+
+def device_row(device: DeviceHealth, now: float, width: int) -> Text:
+    """One device: whether it delivers, what, and how well; as much of it as has room.
+
+    Args:
+        device: How it is.
+        now: The moment, `Clock.monotonic`.
+        width: Columns.
+    """
+    roomy = width >= _ROOMY
+    name = f"{device.device:<10}" if roomy else {"microphone": "mic"}.get(device.device, device.device).ljust(6)
+    if device.state == "running":
+        symbol, style = "●", "green"
+        parts = _measured(device, roomy)
+    else:
+        symbol, style = ("○", "red") if device.state == "waiting" else ("◌", "yellow")
+        parts = [_not_running(device, now)]
+    head = Text(symbol, style).append(f" {name}  ", "bold default")
+    row = head.append_text(beside(parts, width - head.cell_len)) if parts else head
+    about = device.problem if device.state != "running" and device.problem else _about(device)
+    room = width - row.cell_len - 3
+    if about and room >= 8:
+        row.append(" " * 3).append(shorten(printable(about), room), "dim default")
+    row.truncate(width, overflow="crop")
+    return row
+
+
+def measures_row(summary: StreamSummary, health: Health | None, width: int) -> Text:
+    """Latency, and what never came or was never judged; of the latency at least the median."""
+    health = Health(()) if health is None else health
+    dropped, waiting = health.n_dropped_windows, health.n_waiting_windows
+    drops = Text(f"{dropped} dropped", "yellow" if dropped else "dim")
+    name = "latency "
+    latency = percentiles(summary.latency, width - len(name) - 3 - drops.cell_len, "  ") if summary.latency.n else "–"
+    parts = [
+        Text(name, "dim").append(latency, "not dim"),
+        drops,
+        Text(f"{summary.lost_seconds:.1f} s lost", "yellow" if summary.lost_seconds else "dim"),
+        Text(f"{waiting} waiting", "yellow" if waiting > 1 else "dim"),
+    ]
+    if health.offset_seconds is not None:
+        parts.append(Text(f"picture {signed(health.offset_seconds * 1000, 'ms')}", "dim"))
+    return beside(parts, width)
+
+
+def machine_row(about: str, readings: Readings, width: int, *, ascii_only: bool) -> Text:
+    """What runs, and how warm and fast the machine is."""
+    parts = [Text(printable(about), "dim")] if about else []
+    warm = []
+    if readings.celsius is not None:
+        style = "red" if readings.celsius >= 85 else "yellow" if readings.celsius >= 75 else "dim"
+        warm.append(Text(f"{readings.celsius:.0f} {'' if ascii_only else '°'}C", style))
+    for name, hertz in (("CPU", readings.cpu_hz), ("GPU", readings.gpu_hz)):
+        if hertz:
+            warm.append(Text(f"{name} {hertz / 1e9:.2f} GHz", "dim"))
+    room = width - sum(part.cell_len + 3 for part in warm)
+    if parts and room >= 12:
+        parts[0].truncate(room, overflow="ellipsis")
+    return beside([*parts, *warm], width)
+
+
+def signed(value: float, unit: str) -> str:
+    """A number with its sign: `+12 ppm`, `−32 dBFS`."""
+    rounded = round(value)
+    sign = "−" if rounded < 0 else "+" if rounded > 0 else "±"
+    return f"{sign}{abs(rounded)} {unit}"
+
+
+def _measured(device: DeviceHealth, roomy: bool) -> list[Text]:
+    parts = []
+    if device.level_dbfs is not None:
+        level = max(device.level_dbfs, -120.0)
+        parts.append(Text(f"{signed(level, 'dBFS'):>9} ").append_text(level_meter(level, 16 if roomy else 8)))
+    if device.frame_rate is not None:
+        parts.append(Text(f"{device.frame_rate:.1f} fps".rjust(9 if roomy and not parts else 0)))
+    if device.drift_ppm is not None:
+        parts.append(Text(signed(device.drift_ppm, "ppm"), "dim"))
+    if device.n_losses:
+        parts.append(Text(f"lost {device.n_losses}×", "yellow"))
+    if device.delay_seconds is not None:
+        parts.append(Text(f"delay {duration(device.delay_seconds)}", "dim"))
+    return parts
+
+
+def _not_running(device: DeviceHealth, now: float) -> Text:
+    """Since when nothing has come, and what is being done about it."""
+    doing = "trying to open it" if device.state == "opening" else "waiting for it"
+    if device.lost_since is None:
+        return Text(doing, "yellow")
+    return Text(f"lost {lost_for(now - device.lost_since)}", "bold red").append(f"  {doing}", "not bold yellow")
+
+
+def _about(device: DeviceHealth) -> str:
+    return " · ".join(part for part in (device.details, device.name) if part)

@@ -1,0 +1,80 @@
+"""What was answered in the last minutes, holes included: the scrolling timeline of a live stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+from ascstream.intervals import Interval
+from ascstream.records import Prediction
+from ascstream.sinks.drawing import cells
+
+_JOIN_SECONDS = 1e-6
+"""Two stretches whose ends differ by less are adjacent: rounding, not a hole."""
+_DEGRADED = "degraded"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """An equal part of the time that is shown."""
+
+    label: str
+    """What held longest."""
+    degraded: bool
+    """Whether something was missing for most of it."""
+
+
+class History:
+    """Keeps the newest `span_seconds`."""
+
+    def __init__(self, span_seconds: float) -> None:
+        self.span_seconds = span_seconds
+        self.begun: float | None = None
+        """Where the first answer begins: seconds since the stream began."""
+        self.since: float | None = None
+        """Since when the answer has been the same, whatever was missing between."""
+        self._label: str | None = None
+        self._answers: deque[Interval] = deque()
+        self._states: deque[Interval] = deque()
+
+    def add(self, prediction: Prediction) -> None:
+        """Take an answer. It decides its window as far as no other has: what was dropped between stays a hole."""
+        start = max(prediction.end - prediction.step_seconds, prediction.start)
+        if self._answers:
+            start = max(start, self._answers[-1].end)
+        if self.begun is None:
+            self.begun = start
+        if prediction.label != self._label:
+            self._label, self.since = prediction.label, start
+        fresh = Interval(start, prediction.end, prediction.label, prediction.level, prediction.score)
+        _append(self._answers, fresh)
+        _append(self._states, replace(fresh, label=_DEGRADED if prediction.degraded else ""))
+        for kept in (self._answers, self._states):
+            while kept[0].end < prediction.end - 2 * self.span_seconds:
+                kept.popleft()
+
+    def cells(self, now: float, n_cells: int) -> list[Cell | None]:
+        """The last minutes in equal parts, the newest last; None where nothing was answered.
+
+        The cells keep their places while time passes: their edges are whole multiples of their length.
+
+        Args:
+            now: Seconds since the stream began.
+            n_cells: How many parts.
+        """
+        length = self.span_seconds / max(n_cells, 1)
+        end = -(-now // length) * length
+        held = cells(self._answers, end - n_cells * length, end, n_cells)
+        states = cells(self._states, end - n_cells * length, end, n_cells)
+        return [
+            None if label is None else Cell(label, state == _DEGRADED)
+            for label, state in zip(held, states, strict=True)
+        ]
+
+
+def _append(kept: deque[Interval], fresh: Interval) -> None:
+    """Add a stretch, as a part of the last one where that has the same answer."""
+    if kept and kept[-1].label == fresh.label and fresh.start - kept[-1].end < _JOIN_SECONDS:
+        kept[-1] = replace(kept[-1], end=fresh.end)
+    else:
+        kept.append(fresh)

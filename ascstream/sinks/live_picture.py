@@ -1,0 +1,269 @@
+"""The picture of a live stream: `picture.py` with the last minutes, the devices, a thumbnail; `view.py` shows it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+
+from rich.text import Text
+
+from ascstream.live.health import DeviceHealth, Health
+from ascstream.records import Image, Prediction, StreamEvent
+from ascstream.sinks.console import lost_for
+from ascstream.sinks.drawing import Legend, beside, clock, shorten, to_ascii
+from ascstream.sinks.frame import BOX_HEIGHT, BOX_WIDTH, framed
+from ascstream.sinks.gauges import device_row, machine_row, measures_row
+from ascstream.sinks.history import History
+from ascstream.sinks.output import printable
+from ascstream.sinks.parts import Canvas, heads, score_bars
+from ascstream.sinks.selection import Selection
+from ascstream.sinks.thermal import Readings, Thermometer
+from ascstream.sinks.thumbnail import n_columns, note, thumbnail, too_dark
+from ascstream.sinks.timeline import axis, key, strip
+from ascstream.sources.base import SourceInfo
+from ascstream.stats import StreamStats, StreamSummary
+
+_SPAN_SECONDS = 300.0
+"""What the timeline shows."""
+_EVENT_SECONDS = 600.0
+"""How long an event is shown."""
+_MEASURE_SECONDS = 2.0
+"""Percentiles are sorted anew at most this often."""
+_IMAGE_SECONDS = 0.5
+"""The thumbnail is drawn anew at most this often."""
+_LATE_STEPS = 3
+"""Without an answer for so many steps, and two seconds, the view says so."""
+_BESIDE_WIDTH = 64
+"""Columns from which a thumbnail stands beside the bars."""
+_BESIDE_ROWS = 5
+"""Fewest rows of a thumbnail."""
+_MOST_ROWS = 12
+"""Most rows of a thumbnail."""
+_SPINNER, _ASCII_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
+_ORDER = (
+    "head", "gap 0", "bars", "gap 1", "strip", "axis", "key", "gap 2", "devices", "alarm", "measures", "machine",
+    "notes",
+)  # fmt: skip
+"""The parts of the picture from top to bottom."""
+
+
+class LivePicture:
+    """What the view knows of a live stream; `draw` turns it into rows of text."""
+
+    def __init__(
+        self,
+        info: SourceInfo,
+        stats: StreamStats,
+        legend: Legend,
+        *,
+        selection: Selection | None = None,
+        about: str = "",
+        thermometer: Thermometer | None = None,
+        wall_clock: Callable[[], datetime] = datetime.now,
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            info: The stream.
+            stats: Asked for percentiles.
+            legend: The marks of answers.
+            selection: Which scenes get a bar.
+            about: What runs: bundle, engine, precision.
+            thermometer: Asked how warm the machine is; None: this one.
+            wall_clock: Local time, for the corner and for events.
+        """
+        self.info = info
+        self.legend = legend
+        self._stats = stats
+        self._selection = Selection() if selection is None else selection
+        self._about = about
+        self._thermometer = Thermometer() if thermometer is None else thermometer
+        self._wall_clock = wall_clock
+        self._history = History(_SPAN_SECONDS)
+        self._latest: Prediction | None = None
+        self._latest_at = 0.0
+        self._begun_at: float | None = None
+        self._health: Health | None = None
+        self._image: Image | None = None
+        self._drawn_image: tuple[object, ...] = ()
+        self._drawn_rows: list[Text] = []
+        self._drawn_at = -math.inf
+        self._measured: StreamSummary | None = None
+        self._measured_at = 0.0
+        self._events: deque[tuple[float, str, StreamEvent]] = deque(maxlen=2)
+
+    def add(self, prediction: Prediction, now: float) -> None:
+        """Take a prediction that came at a moment, `Clock.monotonic`."""
+        if self._latest is None:
+            for label in sorted(prediction.scores):
+                self.legend.mark(label)
+        self._latest, self._latest_at = prediction, now
+        self._history.add(prediction)
+
+    def event(self, event: StreamEvent, now: float) -> None:
+        """Take an event."""
+        self._events.append((now, f"{self._wall_clock():%H:%M:%S}", event))
+
+    def tick(self, health: Health, image: Image | None) -> None:
+        """Take how the devices are, and the newest frame."""
+        self._health, self._image = health, image
+
+    def draw(self, canvas: Canvas, now: float) -> list[Text]:
+        """The picture in rows, never more or longer than the canvas has room for."""
+        if self._begun_at is None:
+            self._begun_at = now
+        box = canvas.width >= BOX_WIDTH and canvas.height >= BOX_HEIGHT
+        width = canvas.width - 6 if box else canvas.width
+        height = canvas.height - 2 if box else canvas.height
+        lines = self._lines(width, height, canvas, now)
+        spinner = _ASCII_SPINNER if canvas.ascii_only else _SPINNER
+        sign = spinner[int(now * 5) % len(spinner)]
+        time = f"{self._wall_clock():%H:%M:%S}"
+        if not box and lines and lines[0].cell_len + 12 <= width:
+            lines[0] = lines[0].copy()
+            lines[0].append(" " * (width - lines[0].cell_len - 10)).append(f"{time} {sign}", "not bold default")
+        for line in lines:
+            if canvas.ascii_only:
+                to_ascii(line)
+            line.truncate(width, overflow="crop")
+        if not box:
+            return lines
+        running = f"running {clock(now - self._begun_at)} {sign}"
+        return framed(lines, printable(self.info.name), time, running, canvas)
+
+    def _lines(self, width: int, height: int, canvas: Canvas, now: float) -> list[Text]:
+        """The parts from top to bottom, the dispensable ones as far as there are rows."""
+        letters = canvas.letters or canvas.ascii_only
+        side = self._side_columns(width, height)
+        room = width - side - 3 if side else width
+        big, head = self._heads(room, canvas, now)
+        cells = self._history.cells(self._stream_time(now), width)
+        scores = {} if self._latest is None else self._selection.scores(self._latest)
+        empty = Text()
+        parts = {
+            "head": head,
+            "strip": [strip(cells, self.legend, letters=letters)],
+            "devices": self._devices(now, width),
+        }
+        meaning = [key(cells, self.legend, letters=letters)]
+        spare = height - sum(len(lines) for lines in parts.values())
+        for name, lines in (
+            ("few bars", [empty] * min(len(scores), 3)),
+            ("alarm", self._alarm(width)),
+            ("measures", [measures_row(self._summary(now), self._health, width)]),
+            ("large", [empty] * (len(big) - len(head))),
+            *((("key", meaning),) if letters else ()),
+            ("more bars", [empty] * max(0, len(scores) - 3)),
+            ("axis", [axis(_SPAN_SECONDS, width)]),
+            ("machine", self._machine(now, width, canvas)),
+            ("notes", self._notes(now, width)),
+            *((f"gap {index}", [empty]) for index in (1, 2)),
+            *(() if letters else (("key", meaning),)),
+            ("gap 0", [empty]),
+        ):
+            fits = len(lines) <= spare or name != "large"
+            parts[name] = lines[: max(spare, 0)] if fits else []
+            spare -= len(parts[name])
+        if parts["large"]:
+            parts["head"] = big
+        chosen = "" if self._latest is None else self._latest.label
+        parts["bars"] = score_bars(scores, chosen, self.legend, room, len(parts["few bars"]) + len(parts["more bars"]))
+        if side:
+            self._put_beside(parts, side, room, canvas, now)
+        return [line for name in _ORDER for line in parts.get(name, ())][: max(height, 1)]
+
+    def _heads(self, width: int, canvas: Canvas, now: float) -> tuple[list[Text], list[Text]]:
+        """The answer in large letters, and in two lines; or that there is none."""
+        latest = self._latest
+        if latest is None:
+            waited = now - (self._begun_at or now)
+            waiting = [Text("listening …", "bold"), Text(f"no answer yet, {lost_for(waited)}", "dim")]
+            return waiting, waiting
+        since = f"for {clock(latest.end - (self._history.since or 0.0))}"
+        big, small = heads(latest, since, self.legend, width, canvas)
+        quiet = now - self._latest_at
+        if quiet >= max(2.0, _LATE_STEPS * latest.step_seconds):
+            late = beside([Text(f"no answer for {lost_for(quiet)}", "bold red"), big[-1]], width)
+            big, small = [*big[:-1], late], [*small[:-1], late]
+        return big, small
+
+    def _devices(self, now: float, width: int) -> list[Text]:
+        if self._health is None:
+            return [Text("opening the devices …", "dim")]
+        return [device_row(device, now, width) for device in self._health.devices]
+
+    def _alarm(self, width: int) -> list[Text]:
+        """What is wrong with the engine."""
+        problem = None if self._health is None else self._health.engine_problem
+        return [] if problem is None else [Text(shorten(f"! engine: {printable(problem)}", width), "bold red")]
+
+    def _machine(self, now: float, width: int, canvas: Canvas) -> list[Text]:
+        readings = self._thermometer.read(now)
+        if not self._about and readings == Readings():
+            return []
+        return [machine_row(self._about, readings, width, ascii_only=canvas.ascii_only)]
+
+    def _notes(self, now: float, width: int) -> list[Text]:
+        """What happened in the last minutes."""
+        return [
+            Text(shorten(f"! {when}  {printable(event.message)}", width), "yellow")
+            for at, when, event in self._events
+            if now - at < _EVENT_SECONDS
+        ]
+
+    def _seeing(self) -> DeviceHealth | None:
+        """The device that pictures come from."""
+        devices = () if self._health is None or not self.info.has_video else self._health.devices
+        return next((device for device in devices if device.device in ("camera", "source")), None)
+
+    def _side_columns(self, width: int, height: int) -> int:
+        """Columns a thumbnail gets beside the answer; 0: there is none, or no room."""
+        if width < _BESIDE_WIDTH or height < BOX_HEIGHT - 2 or self._seeing() is None:
+            return 0
+        shape = (9, 16) if self._image is None else self._image.shape
+        return n_columns(shape, min(_MOST_ROWS, height // 2 - 2), width // 3)
+
+    def _put_beside(self, parts: dict[str, list[Text]], side: int, room: int, canvas: Canvas, now: float) -> None:
+        """Set the thumbnail to the right of head and bars."""
+        names = ("head", "gap 0", "bars")
+        rows = [row.copy() for name in names for row in parts[name]]
+        n_rows = min(_MOST_ROWS, len(rows))
+        if n_rows < _BESIDE_ROWS:
+            return
+        for row, cell in zip(rows, self._picture_rows(side, n_rows, canvas, now), strict=False):
+            row.truncate(room, overflow="crop")
+            row.append(" " * (room - row.cell_len + 3)).append_text(cell)
+        parts["head"], parts["gap 0"], parts["bars"] = rows, [], []
+
+    def _picture_rows(self, width: int, n_rows: int, canvas: Canvas, now: float) -> list[Text]:
+        """The newest frame, or why there is none; drawn anew twice a second at most."""
+        camera, image = self._seeing(), self._image
+        lost = camera is not None and camera.state != "running"
+        what = (width, n_rows, canvas, lost, image is None)
+        if what == self._drawn_image and now - self._drawn_at < _IMAGE_SECONDS:
+            return self._drawn_rows
+        self._drawn_image, self._drawn_at = what, now
+        if lost or image is None:
+            rows = note("no camera" if lost else "no picture yet", width, n_rows)
+        elif too_dark(image):
+            rows = note("lens covered or too dark", width, n_rows)
+        else:
+            columns = n_columns(image.shape, n_rows, width)
+            colours = canvas.many_colours and not canvas.ascii_only
+            left = (width - columns) // 2
+            rows = thumbnail(image, columns, n_rows, colours=colours)
+            rows = [Text(" " * left).append_text(row) for row in rows]
+        self._drawn_rows = rows
+        return rows
+
+    def _stream_time(self, now: float) -> float:
+        """Seconds since the stream began, answers or not."""
+        return 0.0 if self._latest is None else self._latest.end + max(now - self._latest_at, 0.0)
+
+    def _summary(self, now: float) -> StreamSummary:
+        """The statistics so far, not asked for more often than they are read."""
+        if self._measured is None or now - self._measured_at >= _MEASURE_SECONDS:
+            self._measured, self._measured_at = self._stats.summary(), now
+        return self._measured
