@@ -113,7 +113,7 @@ def pack(message: Message) -> bytes:
         if array is not None:
             header[name] = array.shape
             payload = np.ascontiguousarray(array, dtype).tobytes()
-    head = json.dumps({"kind": type(message).__name__, **header}).encode()
+    head = json.dumps({"type": type(message).__name__, **header}).encode()
     return _MAGIC + _LENGTHS.pack(len(head), len(payload)) + head + payload
 
 
@@ -137,12 +137,12 @@ def read(file: IO[bytes]) -> Message | None:
         return None
     try:
         return _unpack(json.loads(head), payload)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise SourceError(f"expected a message of a recording process, got something else: {error}") from error
 
 
 def _unpack(header: dict[str, Any], payload: bytes) -> Message:
-    kind = _KINDS[header.pop("kind")]
+    kind = _KINDS[header.pop("type")]
     for name, dtype in (("samples", np.float32), ("image", np.uint8)):
         if header.get(name) is not None:
             header[name] = np.frombuffer(payload, dtype).reshape(header[name])

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock, Thread, current_thread
 from typing import IO
@@ -23,19 +23,23 @@ _BEGIN = (
     "from ascstream.capture.__main__ import main; main()"
 )
 """What `python -m ascstream.capture` does, but for a file named json.py in the current folder, which is not loaded."""
+_COMMAND = (sys.executable, "-c", _BEGIN, str(Path(__file__).parents[2]))
 _MOST_LINES, _MOST_CHARACTERS = 50, 500
 
 
 class Recorder:
     """One child, from its start to its end; another one is made for the next attempt."""
 
-    def __init__(self, request: Request, deliver: Callable[[Message], None]) -> None:
+    def __init__(
+        self, request: Request, deliver: Callable[[Message], None], *, command: Sequence[str] | None = None
+    ) -> None:
         """Start the child; its first message says whether the device opened.
 
         Args:
             request: What it records.
             deliver: Called with each message, in order, from a thread of ours; must not block. `Failed` is the last,
                 also where the child crashed or could not be started. `kill` or `close` may be called in it.
+            command: What to start in place of our own child: for tests.
         """
         self._name = _name(request)
         self._deliver = deliver
@@ -46,7 +50,7 @@ class Recorder:
         self._process: subprocess.Popen[bytes] | None = None
         problem = ""
         try:
-            self._process = _start(request)
+            self._process = _start(request, command or _COMMAND)
         except OSError as error:
             problem = f"cannot start a process that records from {self._name}: {error.strerror or error}"
         if self._process is not None and self._process.stderr is not None:
@@ -101,6 +105,11 @@ class Recorder:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int | None:
+        """The process's number; None where none could be started."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def log(self) -> tuple[str, ...]:
         """The newest lines of its stderr, credentials removed."""
         return tuple(self._log.copy())
@@ -148,17 +157,15 @@ class Recorder:
                     self._log.append(text)
 
 
-def _start(request: Request) -> subprocess.Popen[bytes]:
+def _start(request: Request, command: Sequence[str]) -> subprocess.Popen[bytes]:
     """A child that has its request.
 
     Raises:
         OSError: The system starts no more processes.
     """
     pipe = subprocess.PIPE
-    root = str(Path(__file__).parents[2])
     environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # numpy need not start a thread a core to copy samples
-    words = [sys.executable, "-c", _BEGIN, root]
-    process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
     assert process.stdin is not None  # noqa: S101  it was asked for
     with contextlib.suppress(BrokenPipeError):  # it says itself how it ended
         os.write(process.stdin.fileno(), to_json(request).encode() + b"\n")
