@@ -28,7 +28,7 @@ class Mark:
     """One character: what tells answers apart where there is no colour."""
 
 
-_ASCII = str.maketrans("━╸─█▒■✓✗–−·×µ…°●○◌│╭╮╰╯", "=-.#:#+x--,xu~ *o.|++++")
+_ASCII = str.maketrans("━╸─█▒■✓✗–−·×µ…°●○◌│╭╮╰╯", "=-.#:#+x---xu~ *o.|++++")
 
 
 def to_ascii(text: Text) -> Text:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from ascstream.sinks.drawing import shorten
+from ascstream.sinks.drawing import shorten, to_ascii
 from ascstream.sinks.parts import Canvas
 
 BOX_WIDTH, BOX_HEIGHT = 50, 16
@@ -29,7 +29,7 @@ def framed(lines: Sequence[Text], title: str, corner: str, foot: str, canvas: Ca
     corners = "++++" if ascii_only else "╭╮╰╯"
     title = shorten(title, canvas.width - len(corner) - 10)
     if ascii_only:
-        title = title.replace("…", "~").encode("ascii", "replace").decode()
+        title = to_ascii(Text(title)).plain
     rows = [_edge(corners[:2], dash, title, corner, canvas.width)]
     for index in range(canvas.height - 2):
         line = lines[index] if index < len(lines) else Text()

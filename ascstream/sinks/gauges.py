@@ -15,6 +15,8 @@ _QUIETEST = -60.0
 """dBFS at the left end of a meter."""
 _LOUD, _CLIPPING = -12.0, -3.0
 """dBFS from which a meter turns yellow, and red."""
+_WARM, _HOT = 75.0, 85.0
+"""Degrees from which a temperature turns yellow, and red: a Jetson slows down near the latter."""
 _ROOMY = 60
 """Columns from which a row has wide columns."""
 
@@ -47,12 +49,12 @@ def device_row(device: DeviceHealth, now: float, width: int) -> Text:
     else:
         symbol, style = ("○", "red") if device.state == "waiting" else ("◌", "yellow")
         parts = [_not_running(device, now)]
-    head = Text(symbol, style).append(f" {name}  ", "bold default")
-    row = head.append_text(beside(parts, width - head.cell_len)) if parts else head
+    row = Text().append(symbol, style).append(f" {name}  ", "bold")
+    row.append_text(beside(parts, width - row.cell_len))
     about = device.problem if device.state != "running" and device.problem else _about(device)
     room = width - row.cell_len - 3
     if about and room >= 8:
-        row.append(" " * 3).append(shorten(printable(about), room), "dim default")
+        row.append(" " * 3).append(shorten(printable(about), room), "dim")
     row.truncate(width, overflow="crop")
     return row
 
@@ -78,17 +80,13 @@ def measures_row(summary: StreamSummary, health: Health | None, width: int) -> T
 def machine_row(about: str, readings: Readings, width: int, *, ascii_only: bool) -> Text:
     """What runs, and how warm and fast the machine is."""
     parts = [Text(printable(about), "dim")] if about else []
-    warm = []
     if readings.celsius is not None:
-        style = "red" if readings.celsius >= 85 else "yellow" if readings.celsius >= 75 else "dim"
-        warm.append(Text(f"{readings.celsius:.0f} {'' if ascii_only else '°'}C", style))
+        style = "red" if readings.celsius >= _HOT else "yellow" if readings.celsius >= _WARM else "dim"
+        parts.append(Text(f"{readings.celsius:.0f} {'' if ascii_only else '°'}C", style))
     for name, hertz in (("CPU", readings.cpu_hz), ("GPU", readings.gpu_hz)):
         if hertz:
-            warm.append(Text(f"{name} {hertz / 1e9:.2f} GHz", "dim"))
-    room = width - sum(part.cell_len + 3 for part in warm)
-    if parts and room >= 12:
-        parts[0].truncate(room, overflow="ellipsis")
-    return beside([*parts, *warm], width)
+            parts.append(Text(f"{name} {hertz / 1e9:.2f} GHz", "dim"))
+    return beside(parts, width)
 
 
 def signed(value: float, unit: str) -> str:
@@ -102,7 +100,11 @@ def _measured(device: DeviceHealth, roomy: bool) -> list[Text]:
     parts = []
     if device.level_dbfs is not None:
         level = max(device.level_dbfs, -120.0)
-        parts.append(Text(f"{signed(level, 'dBFS'):>9} ").append_text(level_meter(level, 16 if roomy else 8)))
+        parts.append(
+            Text(f"{signed(level, 'dBFS').rjust(9 if roomy else 0)} ").append_text(
+                level_meter(level, 16 if roomy else 8)
+            )
+        )
     if device.frame_rate is not None:
         parts.append(Text(f"{device.frame_rate:.1f} fps".rjust(9 if roomy and not parts else 0)))
     if device.drift_ppm is not None:

@@ -19,9 +19,12 @@ class Cell:
     """An equal part of the time that is shown."""
 
     label: str
-    """What held longest."""
+    """What held longest; empty before the stream began."""
     degraded: bool
     """Whether something was missing for most of it."""
+
+
+_BEFORE = Cell("", degraded=False)
 
 
 class History:
@@ -64,11 +67,13 @@ class History:
         """
         length = self.span_seconds / max(n_cells, 1)
         end = -(-now // length) * length
+        first = n_cells if self.begun is None else n_cells - int((end - self.begun) / length + 1)
         held = cells(self._answers, end - n_cells * length, end, n_cells)
         states = cells(self._states, end - n_cells * length, end, n_cells)
+        pairs = enumerate(zip(held, states, strict=True))
         return [
-            None if label is None else Cell(label, state == _DEGRADED)
-            for label, state in zip(held, states, strict=True)
+            Cell(label, state == _DEGRADED) if label is not None else None if index >= first else _BEFORE
+            for index, (label, state) in pairs
         ]
 
 

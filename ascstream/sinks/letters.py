@@ -49,6 +49,14 @@ _BLOCKS = {"..": " ", "#.": "▀", ".#": "▄", "##": "█"}
 """Upper and lower pixel to character."""
 
 
+def large_width(text: str) -> int | None:
+    """Columns of the text in large letters; None where a character has no large form."""
+    glyphs = [_PIXELS.get(character) for character in text.lower().replace("_", " ")]
+    if not glyphs or None in glyphs:
+        return None
+    return sum(len(glyph.partition("/")[0]) + 1 for glyph in glyphs if glyph) - 1
+
+
 def large(text: str) -> list[str] | None:
     """The text in large letters, `_` as a space.
 

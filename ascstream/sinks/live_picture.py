@@ -16,6 +16,7 @@ from ascstream.sinks.drawing import Legend, beside, clock, shorten, to_ascii
 from ascstream.sinks.frame import BOX_HEIGHT, BOX_WIDTH, framed
 from ascstream.sinks.gauges import device_row, machine_row, measures_row
 from ascstream.sinks.history import History
+from ascstream.sinks.letters import large_width
 from ascstream.sinks.output import printable
 from ascstream.sinks.parts import Canvas, heads, score_bars
 from ascstream.sinks.selection import Selection
@@ -29,6 +30,8 @@ _SPAN_SECONDS = 300.0
 """What the timeline shows."""
 _EVENT_SECONDS = 600.0
 """How long an event is shown."""
+_KEPT_EVENTS, _SHOWN_EVENTS = 8, 2
+"""How many are shown where there is room, and where there is little."""
 _MEASURE_SECONDS = 2.0
 """Percentiles are sorted anew at most this often."""
 _IMAGE_SECONDS = 0.5
@@ -39,12 +42,12 @@ _BESIDE_WIDTH = 64
 """Columns from which a thumbnail stands beside the bars."""
 _BESIDE_ROWS = 5
 """Fewest rows of a thumbnail."""
-_MOST_ROWS = 12
+_MOST_ROWS = 16
 """Most rows of a thumbnail."""
 _SPINNER, _ASCII_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
 _ORDER = (
-    "head", "gap 0", "bars", "gap 1", "strip", "axis", "key", "gap 2", "devices", "alarm", "measures", "machine",
-    "notes",
+    "head", "gap 0", "bars", "gap 1", "strip", "thick", "axis", "key", "gap 2", "devices", "alarm", "measures",
+    "machine", "gap 3", "older", "notes",
 )  # fmt: skip
 """The parts of the picture from top to bottom."""
 
@@ -92,7 +95,8 @@ class LivePicture:
         self._drawn_at = -math.inf
         self._measured: StreamSummary | None = None
         self._measured_at = 0.0
-        self._events: deque[tuple[float, str, StreamEvent]] = deque(maxlen=2)
+        self._events: deque[tuple[float, str, StreamEvent]] = deque(maxlen=_KEPT_EVENTS)
+        self._shape: tuple[int, ...] = (1, 1)
 
     def add(self, prediction: Prediction, now: float) -> None:
         """Take a prediction that came at a moment, `Clock.monotonic`."""
@@ -109,6 +113,8 @@ class LivePicture:
     def tick(self, health: Health, image: Image | None) -> None:
         """Take how the devices are, and the newest frame."""
         self._health, self._image = health, image
+        if image is not None:
+            self._shape = image.shape[:2]
 
     def draw(self, canvas: Canvas, now: float) -> list[Text]:
         """The picture in rows, never more or longer than the canvas has room for."""
@@ -141,27 +147,32 @@ class LivePicture:
         big, head = self._heads(room, canvas, now)
         cells = self._history.cells(self._stream_time(now), width)
         scores = {} if self._latest is None else self._selection.scores(self._latest)
-        empty = Text()
+        n_bars, empty = self._n_bars(), Text()
+        older, notes = self._notes(now, width)
+        ribbon = strip(cells, self.legend, letters=letters)
         parts = {
             "head": head,
-            "strip": [strip(cells, self.legend, letters=letters)],
+            "strip": [ribbon],
             "devices": self._devices(now, width),
         }
         meaning = [key(cells, self.legend, letters=letters)]
         spare = height - sum(len(lines) for lines in parts.values())
         for name, lines in (
-            ("few bars", [empty] * min(len(scores), 3)),
+            ("few bars", [empty] * min(n_bars, 3)),
             ("alarm", self._alarm(width)),
             ("measures", [measures_row(self._summary(now), self._health, width)]),
             ("large", [empty] * (len(big) - len(head))),
             *((("key", meaning),) if letters else ()),
-            ("more bars", [empty] * max(0, len(scores) - 3)),
+            ("more bars", [empty] * max(0, n_bars - 3)),
             ("axis", [axis(_SPAN_SECONDS, width)]),
             ("machine", self._machine(now, width, canvas)),
-            ("notes", self._notes(now, width)),
+            ("notes", notes),
             *((f"gap {index}", [empty]) for index in (1, 2)),
             *(() if letters else (("key", meaning),)),
             ("gap 0", [empty]),
+            ("thick", [ribbon]),
+            ("gap 3", [empty] if older or notes else []),
+            ("older", older),
         ):
             fits = len(lines) <= spare or name != "large"
             parts[name] = lines[: max(spare, 0)] if fits else []
@@ -169,7 +180,9 @@ class LivePicture:
         if parts["large"]:
             parts["head"] = big
         chosen = "" if self._latest is None else self._latest.label
-        parts["bars"] = score_bars(scores, chosen, self.legend, room, len(parts["few bars"]) + len(parts["more bars"]))
+        n_rows = len(parts["few bars"]) + len(parts["more bars"])
+        bars = score_bars(scores, chosen, self.legend, room, n_rows)
+        parts["bars"] = [*bars, *[empty] * (min(n_rows, n_bars) - len(bars))]
         if side:
             self._put_beside(parts, side, room, canvas, now)
         return [line for name in _ORDER for line in parts.get(name, ())][: max(height, 1)]
@@ -183,6 +196,9 @@ class LivePicture:
             return waiting, waiting
         since = f"for {clock(latest.end - (self._history.since or 0.0))}"
         big, small = heads(latest, since, self.legend, width, canvas)
+        others = any((large_width(label) or width + 1) <= width for label in latest.scores)
+        if big is small and others and not canvas.ascii_only:  # as high as the others, so that nothing jumps
+            big = [Text(), small[0], Text(), small[1]]
         quiet = now - self._latest_at
         if quiet >= max(2.0, _LATE_STEPS * latest.step_seconds):
             late = beside([Text(f"no answer for {lost_for(quiet)}", "bold red"), big[-1]], width)
@@ -205,13 +221,19 @@ class LivePicture:
             return []
         return [machine_row(self._about, readings, width, ascii_only=canvas.ascii_only)]
 
-    def _notes(self, now: float, width: int) -> list[Text]:
-        """What happened in the last minutes."""
-        return [
+    def _notes(self, now: float, width: int) -> tuple[list[Text], list[Text]]:
+        """What happened in the last minutes, the newest last: what is shown where there is room, and always."""
+        rows = [
             Text(shorten(f"! {when}  {printable(event.message)}", width), "yellow")
             for at, when, event in self._events
             if now - at < _EVENT_SECONDS
         ]
+        return rows[:-_SHOWN_EVENTS], rows[-_SHOWN_EVENTS:]
+
+    def _n_bars(self) -> int:
+        """Rows kept for bars, whatever the scores are now."""
+        n_scores = 0 if self._latest is None else len(self._latest.scores)
+        return n_scores if self._selection.top is None else min(n_scores, self._selection.top)
 
     def _seeing(self) -> DeviceHealth | None:
         """The device that pictures come from."""
@@ -222,14 +244,13 @@ class LivePicture:
         """Columns a thumbnail gets beside the answer; 0: there is none, or no room."""
         if width < _BESIDE_WIDTH or height < BOX_HEIGHT - 2 or self._seeing() is None:
             return 0
-        shape = (9, 16) if self._image is None else self._image.shape
-        return n_columns(shape, min(_MOST_ROWS, height // 2 - 2), width // 3)
+        return n_columns(self._shape, min(_MOST_ROWS, height // 2 - 2), width // 3)
 
     def _put_beside(self, parts: dict[str, list[Text]], side: int, room: int, canvas: Canvas, now: float) -> None:
         """Set the thumbnail to the right of head and bars."""
         names = ("head", "gap 0", "bars")
-        rows = [row.copy() for name in names for row in parts[name]]
-        n_rows = min(_MOST_ROWS, len(rows))
+        rows = [Text().append_text(row) for name in names for row in parts[name]]
+        n_rows = min(round(side * self._shape[0] / (2 * self._shape[1])), _MOST_ROWS, len(rows))
         if n_rows < _BESIDE_ROWS:
             return
         for row, cell in zip(rows, self._picture_rows(side, n_rows, canvas, now), strict=False):

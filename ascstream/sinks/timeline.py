@@ -27,6 +27,8 @@ def strip(cells: Sequence[Cell | None], legend: Legend, *, letters: bool) -> Tex
         cell, n_cells = cells[begin], index - begin
         if cell is None:
             text.append("─" * n_cells, "bright_black")
+        elif not cell.label:
+            text.append(" " * n_cells)
         elif letters:
             letter = legend.mark(cell.label).letter
             text.append((letter.lower() if cell.degraded else letter) * n_cells)
@@ -51,12 +53,12 @@ def axis(span_seconds: float, width: int) -> Text:
 def key(cells: Sequence[Cell | None], legend: Legend, *, letters: bool) -> Text:
     """What the marks mean, in the order in which they appear."""
     text = Text()
-    for label in dict.fromkeys(cell.label for cell in cells if cell is not None):
+    for label in dict.fromkeys(cell.label for cell in cells if cell is not None and cell.label):
         mark = legend.mark(label)
         text.append("  " if text else "").append(mark.letter if letters else "■", mark.colour)
         text.append(f" {printable(label)}")
     if any(cell is not None and cell.degraded for cell in cells):
         text.append("  small: degraded" if letters else "  ▒ degraded", "dim")
-    if any(cell is None for cell in cells):
-        text.append("  ─ nothing", "dim")
+    if text and None in cells:
+        text.append("  ─ no answer", "dim")
     return text
