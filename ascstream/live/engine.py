@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from ascstream.classifier import Classifier
 from ascstream.records import Window, WindowScores
-
-Score: TypeAlias = Callable[[Window], WindowScores]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +27,14 @@ class EngineThread:
     A call that hangs can be abandoned, not ended: `stop` then leaves the thread behind, and the process can still exit.
     """
 
-    def __init__(self, score: Score, changed: threading.Condition) -> None:
+    def __init__(self, classifier: Classifier, changed: threading.Condition) -> None:
         """Start the thread.
 
         Args:
-            score: Called in the thread, for one window after the other; must not be called elsewhere meanwhile.
+            classifier: Judges the windows; not to be used elsewhere meanwhile.
             changed: Notified when there is an answer; guards what is shared.
         """
-        self._score = score
+        self._classifier = classifier
         self._changed = changed
         self._asked: Window | None = None
         self._answer: Answer | None = None
@@ -88,11 +85,15 @@ class EngineThread:
                 window, self._asked = self._asked, None
                 if self._stopped or window is None:
                     return
-            try:
-                answer = Answer(window, self._score(window))
-            except Exception as error:  # noqa: BLE001 - whatever an engine raises is the caller's to judge
-                answer = Answer(window, None, error)
+            answer = self._ask(window)
             with self._changed:
                 self._answer = answer
                 self._changed.notify_all()
             del window, answer
+
+    def _ask(self, window: Window) -> Answer:
+        try:
+            return Answer(window, self._classifier.score(window))
+        except Exception as error:  # noqa: BLE001 - whatever an engine raises is the caller's to judge
+            self._classifier.reset()  # what the call left half done
+            return Answer(window, None, error)

@@ -157,7 +157,7 @@ class _Loop:
         self._engine_problem: str | None = None
         self._started = False
         self._changed = threading.Condition()
-        self._engine = EngineThread(self._score, self._changed)
+        self._engine = EngineThread(classifier, self._changed)
         windower = Windower(manifest, step, patience_seconds=LIVE_PATIENCE_SECONDS)
         self._gatherer = Gatherer(source, classifier.wants(step), windower, self._changed)
 
@@ -206,14 +206,6 @@ class _Loop:
         self._engine.stop(0.0)
         self._gatherer.stop(_STOP_SECONDS / 2)
         self._engine.stop(_STOP_SECONDS / 2)
-
-    def _score(self, window: Window) -> WindowScores:
-        """In the engine's thread: score, and forget what a call that failed may have left half done."""
-        try:
-            return self._classifier.score(window)
-        except Exception:
-            self._classifier.reset()
-            raise
 
     def _wait(self, *, late: bool) -> None:
         """Wait until there is something to do, or for a turn."""
