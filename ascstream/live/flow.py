@@ -1,0 +1,275 @@
+"""The thread of a live stream: letters of the devices in, blocks and pictures out, in real time whatever comes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ascstream.capture.messages import Picture, Seen, Sound
+from ascstream.errors import DecodeError, SourceError, SourceNotFoundError
+from ascstream.live.clock import Clock
+from ascstream.live.health import Health
+from ascstream.live.inbox import MOST_SOUND_SECONDS, Inbox, Letter
+from ascstream.live.measures import Measures
+from ascstream.live.pictures import LivePictures
+from ascstream.live.sound import LATE_SECONDS, LiveSound
+from ascstream.live.supervisor import OPENING_SECONDS, Happened, Supervisor
+from ascstream.live.timeline import Timeline
+from ascstream.records import EndOfVideo, StreamEvent, StreamItem
+from ascstream.sources.base import Wants
+
+STEP_SECONDS = 0.1
+"""How often devices are looked after, at least."""
+SUSPENDED_SECONDS = 5.0
+"""A process that was away for longer was suspended, not slow."""
+_ABSENT_SECONDS = 0.1
+"""How far lost blocks keep behind while no sound can come: what the first sound of a device is late by."""
+_LATEST_START_SECONDS = 0.3
+"""The stream begins at most this much before the moment at which all devices deliver."""
+_FOLD_SECONDS = 10.0
+"""Events of one kind that come again within this time are told together."""
+_FOLDED = frozenset({"overflow", "gap"})
+
+
+@dataclass(slots=True)
+class Member:
+    """A device of the stream."""
+
+    supervisor: Supervisor
+    """Keeps it recording."""
+    hears: bool
+    """Whether sound is wanted of it."""
+    sees: bool
+    """Whether pictures are wanted of it."""
+    measures: Measures = field(default_factory=Measures)
+    """What is measured of it."""
+    form: tuple[str, int | None] | None = None
+    """Name and rate of the card that was last heard: the drift of the same one is expected again."""
+
+    def notice_form(self) -> bool:
+        """Note what is heard now; whether it is what was heard before."""
+        opened, before = self.supervisor.opened, self.form
+        self.form = None if opened is None else (opened.name, opened.sample_rate)
+        return self.form == before
+
+
+class Flow:
+    """One stream, from its devices' start to its end, in one thread."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        wants: Wants,
+        inbox: Inbox,
+        clock: Clock,
+        pause: Callable[[float], None],
+        *,
+        camera_delay_seconds: float,
+        wait: bool,
+    ) -> None:
+        """Join devices to a stream; `run` begins it."""
+        self._members = {member.supervisor.device: member for member in members}
+        self._ear = next((member for member in members if member.hears), None)
+        self._eye = next((member for member in members if member.sees), None)
+        self._wants = wants
+        self._inbox = inbox
+        self._clock = clock
+        self._pause = pause
+        self._camera_delay = camera_delay_seconds
+        self._wait = wait
+        self._begun = 0.0
+        self._early: deque[tuple[int, Sound, float]] = deque()
+        self._sound: LiveSound | None = None
+        self._pictures: LivePictures | None = None
+        self._folded: dict[str, tuple[float, float]] = {}
+        self._previous = 0.0
+        self._published = float("-inf")
+        self.timeline: Timeline | None = None
+        """None until the stream has begun."""
+        self.health = Health(())
+        """How the devices were at the last step; frozen."""
+
+    def run(self) -> Iterator[StreamItem]:
+        """Yield what comes, until the inbox says stop.
+
+        Raises:
+            SourceError: A device did not deliver within 5 s of the start, and is not waited for.
+        """
+        self._begun = self._previous = self._clock.monotonic()
+        for member in self._members.values():
+            member.supervisor.open(self._begun)
+        while not self._inbox.stopping:
+            now = self._clock.monotonic()
+            yield from self._notice_suspension(now)
+            for letter in self._inbox.take():
+                yield from self._receive(letter, now)
+            yield from self._look_after(now)
+            if self.timeline is None:
+                yield from self._try_to_begin(now)
+            yield from self._advance(now)
+            self._publish(now)
+            if not self._inbox.stopping:
+                self._pause(self._due_moment(now) - self._clock.monotonic())
+
+    def _seconds(self) -> float:
+        """How far the stream is."""
+        if self._sound is not None:
+            return self._sound.seconds
+        return 0.0 if self.timeline is None else max(0.0, self.timeline.to_stream(self._previous))
+
+    def _tell(self, happened: Happened) -> StreamEvent:
+        return StreamEvent(self._seconds(), happened.kind, happened.message, happened.seconds)
+
+    def _notice_suspension(self, now: float) -> Iterator[StreamItem]:
+        away, self._previous = now - self._previous, now
+        if away > SUSPENDED_SECONDS and self.timeline is not None:
+            yield self._tell(Happened("suspended", f"the program did not run for {away:.1f} s", away))
+
+    def _receive(self, letter: Letter, now: float) -> Iterator[StreamItem]:
+        """Take one letter."""
+        member = self._members[letter.device]
+        supervisor, message = member.supervisor, letter.message
+        if not supervisor.is_current(letter.attempt):
+            return
+        if isinstance(message, Sound):
+            if not member.hears:
+                return
+            member.measures.hear(message, now)
+            if self._sound is None:
+                self._keep_early(letter.attempt, message, now)
+                yield from map(self._tell, supervisor.heard(message, now))
+            else:
+                yield from self._hear(member, self._sound, message, now)
+        elif isinstance(message, Seen):
+            member.measures.see(message, now)
+            yield from map(self._tell, supervisor.heard(message, now))
+        elif isinstance(message, Picture):
+            if self._pictures is not None:
+                yield from self._pictures.take(message)
+        else:
+            yield from map(self._tell, supervisor.take(letter.attempt, message, now))
+            yield from self._after_loss(member)
+
+    def _hear(self, member: Member, sound: LiveSound, message: Sound, now: float) -> Iterator[StreamItem]:
+        """Sound of the running stream: only what comes in time shows that the microphone works."""
+        supervisor = member.supervisor
+        if supervisor.state == "opening":
+            sound.timeline.restart(same_clock=member.notice_form())
+        try:
+            for item in sound.add(message, now):
+                if isinstance(item, StreamEvent) and item.kind in _FOLDED:
+                    yield from self._fold(item, now)
+                else:
+                    yield item
+        except DecodeError as error:
+            yield from map(self._tell, supervisor.fail(str(error), now))
+            yield from self._after_loss(member)
+            return
+        if sound.in_time():
+            yield from map(self._tell, supervisor.heard(message, now))
+
+    def _fold(self, event: StreamEvent, now: float) -> Iterator[StreamEvent]:
+        """An event that comes often is told at once, then at most every ten seconds, with all of its seconds."""
+        told, seconds = self._folded.get(event.kind, (float("-inf"), 0.0))
+        seconds += event.seconds
+        if now - told < _FOLD_SECONDS:
+            self._folded[event.kind] = (told, seconds)
+            return
+        self._folded[event.kind] = (now, 0.0)
+        yield StreamEvent(event.time, event.kind, f"{event.message} ({seconds * 1e3:.0f} ms)", seconds)
+
+    def _look_after(self, now: float) -> Iterator[StreamItem]:
+        reopening, self._inbox.reopening = self._inbox.reopening, False
+        for member in self._members.values():
+            if reopening:
+                member.supervisor.reopen(now)
+            yield from map(self._tell, member.supervisor.step(now))
+            yield from self._after_loss(member)
+
+    def _after_loss(self, member: Member) -> Iterator[StreamItem]:
+        """What came before a loss is complete."""
+        if member.supervisor.state == "running":
+            return
+        member.measures.clear()
+        if member.hears and self._sound is not None:
+            yield from self._sound.end_stretch()
+
+    def _keep_early(self, attempt: int, sound: Sound, now: float) -> None:
+        """Sound that comes before the stream begins: what is too old will not be part of it."""
+        self._early.append((attempt, sound, now))
+        while self._early[0][2] < now - MOST_SOUND_SECONDS:
+            self._early.popleft()
+
+    def _try_to_begin(self, now: float) -> Iterator[StreamItem]:
+        """Time 0 is when every device has delivered; without some, five seconds after the start."""
+        supervisors = [member.supervisor for member in self._members.values()]
+        if not all(supervisor.ready for supervisor in supervisors):
+            if now - self._begun <= OPENING_SECONDS:
+                for supervisor in supervisors:
+                    if supervisor.missing and not self._wait:
+                        raise _explain(supervisor)
+                return
+            for supervisor in supervisors:
+                if supervisor.state != "running" and not self._wait:
+                    raise _explain(supervisor)
+        stamps = [stamp for supervisor in supervisors if (stamp := supervisor.first_stamp) is not None]
+        begin = max([*stamps, now - _LATEST_START_SECONDS]) if len(stamps) == len(supervisors) else now
+        self.timeline = Timeline(min(begin, now))
+        if self._wants.audio is not None:
+            self._sound = LiveSound(self._wants.audio, self.timeline)
+        if self._wants.video is not None and self._eye is None:
+            yield EndOfVideo(0.0)
+        elif self._wants.video is not None:
+            paces = self._wants.audio is None
+            self._pictures = LivePictures(self._wants.video.schedule, self.timeline, self._camera_delay, paces=paces)
+        for member in self._members.values():
+            if member.supervisor.state == "running":
+                member.notice_form()
+            else:
+                yield from map(self._tell, member.supervisor.tell_lost())
+        early, self._early = self._early, deque()
+        for attempt, sound, came in early:
+            if self._sound is not None and self._ear is not None and self._ear.supervisor.is_current(attempt):
+                yield from self._sound.add(sound, came)
+
+    def _advance(self, now: float) -> Iterator[StreamItem]:
+        """What the time demands: questions, and lost blocks for what does not come."""
+        if self._pictures is not None and self._eye is not None:
+            yield from self._pictures.step(now, self._eye.supervisor.ask)
+        if self._sound is not None:
+            yield from self._sound.keep_pace(now, self._lateness())
+
+    def _lateness(self) -> float:
+        """How far lost blocks keep behind."""
+        if self._ear is None:
+            return 0.0
+        return LATE_SECONDS if self._ear.supervisor.state == "running" else _ABSENT_SECONDS
+
+    def _due_moment(self, now: float) -> float:
+        due = now + STEP_SECONDS
+        if self._pictures is not None:
+            due = min(due, self._pictures.due_moment())
+        if self._sound is not None:
+            due = min(due, self._sound.pace_moment(self._lateness()))
+        return due
+
+    def _publish(self, now: float) -> None:
+        """Let other threads see how the devices are."""
+        if now - self._published < STEP_SECONDS:
+            return
+        self._published = now
+        drift = None if self.timeline is None else self.timeline.drift_ppm
+        devices = tuple(
+            member.measures.health(member.supervisor, drift if member.hears else None)
+            for member in self._members.values()
+        )
+        both = self._ear is not None and self._ear is self._eye
+        offset = self._ear.measures.offset_seconds if both and self._ear is not None else None
+        self.health = Health(devices, offset_seconds=offset)
+
+
+def _explain(supervisor: Supervisor) -> SourceError:
+    """Why the stream cannot begin."""
+    problem = supervisor.problem or f"{supervisor.name} gave nothing within {OPENING_SECONDS:g} s"
+    return SourceNotFoundError(problem) if supervisor.missing else SourceError(problem)

@@ -1,0 +1,346 @@
+"""Keeps one device recording: notices that it is silent, ends it, and opens it again, for ever.
+
+Pure logic over an injected clock: `step` is called at least ten times a second and never waits.
+"""
+
+from __future__ import annotations
+
+import random as random_numbers
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from ascstream.capture.messages import Failed, Message, Note, Opened, Seen, Sound
+from ascstream.live.health import Device, State
+
+Kind: TypeAlias = Literal["sound", "picture"]
+"""What a device delivers."""
+
+OPENING_SECONDS = 5.0
+"""Deadline from its start to the first sound or picture."""
+STALL_SECONDS = 1.8
+"""A device that was silent for so long is lost: noticed within 2 s, whatever the steps."""
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 30.0
+_SETTLED_SECONDS = 10.0
+"""A device that ran for so long may try at once again when it is lost."""
+_AWAY_SECONDS = 1.0
+"""A step that comes so late says nothing about the device."""
+_JOIN_SECONDS = 0.3
+"""What a look at a device's presence gets to end; then its thread, which a name server may hold, is left behind."""
+_MOST_GRAVES = 3
+"""Processes that a driver keeps from ending: with more, none is started."""
+
+
+class RecorderLike(Protocol):
+    """A process that records; `capture/recorder.py` has the real one."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        ...
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """The newest lines it wrote for people."""
+        ...
+
+    def ask(self, moment: float) -> None:
+        """Ask for the newest picture at a moment; never blocks, never raises."""
+        ...
+
+    def kill(self) -> None:
+        """End it; never waits, may be called twice."""
+        ...
+
+    def close(self, timeout_seconds: float = 0.5) -> None:
+        """End it and give everything back."""
+        ...
+
+
+class WatchLike(Protocol):
+    """Looks whether a device is there; `presence.py` has the real one."""
+
+    def start(self) -> None:
+        """Look every second from now on."""
+        ...
+
+    def stop(self) -> None:
+        """Look no more."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether it came, or came anew, since this was last asked."""
+        ...
+
+    @property
+    def longest_seconds(self) -> float:
+        """How far attempts may lie apart now: short where its return could not be seen."""
+        ...
+
+    def forget(self) -> None:
+        """The device runs: how it looked before counts no more."""
+        ...
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the last look to end, after `stop`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something a user should know about a device."""
+
+    kind: str
+    """A word: "device_lost", "device_back", "device_changed", or the word of a child's note."""
+    message: str
+    """A sentence."""
+    seconds: float = 0.0
+    """How much time it concerns."""
+
+
+class Supervisor:
+    """One device: opening → running → waiting → opening, and so on."""
+
+    def __init__(
+        self,
+        device: Device,
+        name: str,
+        kinds: Collection[Kind],
+        start: Callable[[Callable[[Message], None]], RecorderLike],
+        post: Callable[[int, Message], None],
+        *,
+        watch: WatchLike | None = None,
+        random: Callable[[], float] = random_numbers.random,
+    ) -> None:
+        """Supervise; `open` begins.
+
+        Args:
+            device: What it is for.
+            name: For people.
+            kinds: What is wanted of it.
+            start: Starts a recorder, which hands its messages to the function given.
+            post: Where messages go, with the number of the attempt they belong to; called from any thread.
+            watch: Sees that it is back; None: attempts are at most 2 s apart.
+            random: 0 … 1, for the jitter.
+        """
+        self.device: Device = device
+        self.name = name
+        self.state: State = "opening"
+        self.since = 0.0
+        """Moment at which it came into this state."""
+        self.lost_since: float | None = None
+        """Moment of the last sound or picture; None while it runs."""
+        self.problem: str | None = None
+        self.missing = False
+        """Whether the last attempt found no such device."""
+        self.n_losses = 0
+        self.opened: Opened | None = None
+        """What the device last said of itself."""
+        self.attempt = 0
+        """Number of the newest attempt; messages of others are old."""
+        self._kinds = frozenset(kinds)
+        self._start = start
+        self._post = post
+        self._watch = watch
+        self._random = random
+        self._recorder: RecorderLike | None = None
+        self._graves: list[RecorderLike] = []
+        self._heard: dict[Kind, tuple[float, float]] = {}
+        """Newest stamp of each kind, and the moment at which it came; of this attempt."""
+        self._last_heard: float | None = None
+        self._stepped = 0.0
+        self._n_failures = 0
+        self._retry_seconds = 0.0
+        self._told_lost = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that it has came at least once."""
+        return self.state == "running" and self._expected() <= set(self._heard)
+
+    @property
+    def first_stamp(self) -> float | None:
+        """Stamp of the newest sound or picture, whichever is older; None before the first."""
+        return min((stamp for stamp, _ in self._heard.values()), default=None)
+
+    def open(self, now: float) -> None:
+        """Start an attempt."""
+        self.attempt += 1
+        attempt = self.attempt
+        self._heard.clear()
+        self._enter("opening", now)
+        self._stepped = now
+        if self.lost_since is None:
+            self.lost_since = now
+        if self._watch is not None:
+            self._watch.stop()
+        self._recorder = self._start(lambda message: self._post(attempt, message))
+
+    def step(self, now: float) -> list[Happened]:
+        """Do what is due, and say what happened."""
+        self._excuse(now)
+        self._bury()
+        if self.state == "waiting":
+            if self._watch is not None and self._watch.changed():
+                self._n_failures = 0
+                self._retry_seconds = 0.0
+            longest = LONGEST_RETRY_SECONDS if self._watch is None else self._watch.longest_seconds
+            if now >= self.since + min(self._retry_seconds, longest) and len(self._graves) <= _MOST_GRAVES:
+                self.open(now)
+            return []
+        if self.state == "opening":
+            if now - self.since > OPENING_SECONDS:
+                return self.fail(f"{self.name} gave nothing within {OPENING_SECONDS:g} s{self._hint()}", now)
+            return []
+        for kind, (_, moment) in self._heard.items():
+            if now - moment > STALL_SECONDS:
+                return self.fail(f"{self.name} has given no {kind} for {now - moment:.1f} s", now)
+        return []
+
+    def take(self, attempt: int, message: Message, now: float) -> list[Happened]:
+        """Take a message of the child. `heard` is for sound and pictures: not all of it counts."""
+        if not self.is_current(attempt):
+            return []
+        if isinstance(message, Opened):
+            before, self.opened = self.opened, message
+            changed = None if before is None else _difference(before, message)
+            return [] if changed is None else [Happened("device_changed", f"{self.name}: {changed}")]
+        if isinstance(message, Failed):
+            self.missing = message.missing
+            return self.fail(message.message, now)
+        if isinstance(message, Note):
+            return [Happened(message.kind, message.message)]
+        return []
+
+    def is_current(self, attempt: int) -> bool:
+        """Whether a message belongs to the attempt that runs."""
+        return attempt == self.attempt and self._recorder is not None
+
+    def heard(self, message: Sound | Seen, now: float) -> list[Happened]:
+        """Sound or pictures came, and in time; a stamp that stands still is silence."""
+        kind: Kind = "sound" if isinstance(message, Sound) else "picture"
+        if kind in self._heard and message.stamp <= self._heard[kind][0]:
+            return []
+        self._heard[kind] = (message.stamp, now)
+        self._last_heard = now
+        if self.state == "running":
+            return []
+        lost_since, self.lost_since = self.lost_since, None
+        self._enter("running", now)
+        self.problem = None
+        self.missing = False
+        if self._watch is not None:
+            self._watch.forget()
+        if not self._told_lost:
+            return []
+        self._told_lost = False
+        away = now - (now if lost_since is None else lost_since)
+        return [Happened("device_back", f"{self.name} is back after {away:.1f} s", away)]
+
+    def fail(self, problem: str, now: float) -> list[Happened]:
+        """The device is lost: end it, and try again later."""
+        ran = self.state == "running"
+        if ran:
+            self.n_losses += 1
+            self.lost_since = self._last_heard
+            if now - self.since >= _SETTLED_SECONDS:
+                self._n_failures = 0
+        self._end_recorder()
+        self.problem = problem
+        backoff = min(FIRST_RETRY_SECONDS * 2 ** min(self._n_failures, 16), LONGEST_RETRY_SECONDS)
+        self._retry_seconds = backoff * (0.75 + 0.25 * self._random())
+        self._n_failures += 1
+        self._enter("waiting", now)
+        if self._watch is not None:
+            self._watch.start()
+        return self.tell_lost() if ran else []
+
+    def tell_lost(self) -> list[Happened]:
+        """Say that the device does not deliver, unless that was said."""
+        if self._told_lost:
+            return []
+        self._told_lost = True
+        return [Happened("device_lost", self.problem or f"{self.name} does not answer yet")]
+
+    def ask(self, moment: float) -> bool:
+        """Ask for the newest picture at a moment; False where nobody would answer."""
+        if self.state != "running" or self._recorder is None:
+            return False
+        self._recorder.ask(moment)
+        return True
+
+    def reopen(self, now: float) -> None:
+        """Close the device and open it anew, at once."""
+        self._end_recorder()
+        self._n_failures = 0
+        if self.state == "running":
+            self.lost_since = self._last_heard
+        self.open(now)
+
+    def kill(self) -> None:
+        """End everything; never waits."""
+        self._end_recorder()
+        if self._watch is not None:
+            self._watch.stop()
+
+    def close(self) -> None:
+        """Give everything back: nothing of the device is left."""
+        self.kill()
+        while self._graves:
+            self._graves.pop().close()
+        if self._watch is not None:
+            self._watch.join(_JOIN_SECONDS)
+
+    def _enter(self, state: State, now: float) -> None:
+        self.state = state
+        self.since = now
+
+    def _end_recorder(self) -> None:
+        if self._recorder is not None:
+            self._recorder.kill()
+            self._graves.append(self._recorder)
+            self._recorder = None
+
+    def _bury(self) -> None:
+        """Give back what has ended; one that a driver keeps from ending stays for later."""
+        if self._graves:
+            ended = [recorder for recorder in self._graves if not recorder.running]
+            self._graves = [recorder for recorder in self._graves if recorder not in ended]
+            for recorder in ended:
+                recorder.close()
+
+    def _excuse(self, now: float) -> None:
+        """After a time in which nobody looked (a stopped process), what the device did then is unknown."""
+        away = now - self._stepped
+        self._stepped = now
+        if away > _AWAY_SECONDS:
+            self._heard = {kind: (stamp, moment + away) for kind, (stamp, moment) in self._heard.items()}
+            if self.state == "opening":
+                self.since += away
+
+    def _expected(self) -> set[Kind]:
+        """What is wanted and there."""
+        opened = self.opened
+        if opened is None:
+            return set(self._kinds)
+        lacking: dict[Kind, bool] = {"sound": opened.sample_rate is None, "picture": opened.width is None}
+        return {kind for kind in self._kinds if not lacking[kind]} or set(self._kinds)
+
+    def _hint(self) -> str:
+        """The last thing that its process said."""
+        lines = self._recorder.log if self._recorder is not None else ()
+        return f" (it said: {lines[-1]})" if lines else ""
+
+
+def _difference(before: Opened, now: Opened) -> str | None:
+    """What has another form than before; None where nothing has."""
+    if (before.sample_rate, before.n_channels) != (now.sample_rate, now.n_channels):
+        return f"{_sound(before)} before, {_sound(now)} now"
+    if (before.width, before.height) != (now.width, now.height):
+        return f"{before.width}×{before.height} pixels before, {now.width}×{now.height} now"
+    return None
+
+
+def _sound(opened: Opened) -> str:
+    return "no sound" if opened.sample_rate is None else f"{opened.n_channels} × {opened.sample_rate} Hz"
