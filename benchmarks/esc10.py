@@ -51,16 +51,9 @@ RECIPE = (
     "train.average_decay=0.99", 'train.select="last"', "train.mixed_precision=true", "train.threads=1",
 )  # fmt: skip
 """What every network is trained by; its own configuration says what it hears."""
-FINE = (
-    "audio.sample_rate=32000",
-    "audio.feature.hop_length=400",
-    "audio.feature.n_mels=96",
-    "audio.feature.f_max=16000",
-)
 MONO = ('audio.channels="mono"',)
 CELLS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "slim_audio": ("slim_audio", (), FOLDS),
-    "slim_audio, 96 bands": ("slim_audio", FINE, FOLDS),
     "cp_mobile": ("cp_mobile", (), FOLDS),
     "subspectral_1s": ("subspectral_1s", MONO, FOLDS),
     "se_audio": ("se_audio", MONO, FOLDS),
@@ -250,7 +243,7 @@ def main() -> None:
     record = Path(__file__).with_suffix(".json")
     for row in options.rows:
         for fold in CELLS[row][2]:
-            name = f"{row.replace(', ', '-').replace(' ', '-')}-{fold}"
+            name = f"{row}-{fold}"
             cell = options.out / f"{name}.json"
             if not cell.exists() and options.report is None:
                 result = train_cell(row, fold, options.corpus, options.out / name)
