@@ -32,7 +32,6 @@ class Outbox:
         """
         self._descriptor = descriptor
         self._waiting: deque[Message] = deque()
-        self._sound_seconds = 0.0
         self._lost = False
         self._closed = False
         self._changed = Condition()
@@ -46,11 +45,9 @@ class Outbox:
                 return
             if isinstance(message, Seen | Picture):
                 message = self._merge(message)
-            if isinstance(message, Sound):
-                self._sound_seconds += _seconds(message)
             self._waiting.append(message)
             if isinstance(message, Sound):
-                while self._sound_seconds > _MOST_SOUND_SECONDS:
+                while sum(_seconds(sound) for sound in self._waiting if isinstance(sound, Sound)) > _MOST_SOUND_SECONDS:
                     self._drop_sound()
             elif type(message) in _MOST:
                 self._drop_above(type(message), _MOST[type(message)])
@@ -81,9 +78,7 @@ class Outbox:
             self._waiting[after] = replace(sound, lost=True)
         else:
             self._lost = True
-        place, oldest = sounds[0]
-        del self._waiting[place]
-        self._sound_seconds -= _seconds(oldest)
+        del self._waiting[sounds[0][0]]
 
     def _drop_above(self, kind: type[Message], most: int) -> None:
         places = [index for index, message in enumerate(self._waiting) if isinstance(message, kind)]
@@ -98,10 +93,8 @@ class Outbox:
             if not self._waiting:
                 return None
             message = self._waiting.popleft()
-            if isinstance(message, Sound):
-                self._sound_seconds -= _seconds(message)
-                if self._lost:
-                    message, self._lost = replace(message, lost=True), False
+            if isinstance(message, Sound) and self._lost:
+                message, self._lost = replace(message, lost=True), False
             return message
 
     def _write(self) -> None:
