@@ -1,43 +1,72 @@
-"""A frame around rows of text, with words in its edges."""
+"""Pieces of text at places of a terminal, and a frame around them with words in its edges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from rich.text import Text
 
 from ascstream.sinks.drawing import shorten, to_ascii
-from ascstream.sinks.parts import Canvas
 
 BOX_WIDTH, BOX_HEIGHT = 50, 16
 """Smallest terminal that gets a frame."""
+MARGIN = 3
+"""Columns of the frame on either side."""
 _STYLE = "bright_black"
 
 
-def framed(lines: Sequence[Text], title: str, corner: str, foot: str, canvas: Canvas) -> list[Text]:
-    """The lines in a frame as large as the canvas.
+class Piece(NamedTuple):
+    """A stretch of a row. Pieces of one drawing do not overlap."""
+
+    row: int
+    """From 0, the top."""
+    column: int
+    """From 0, the left."""
+    width: int
+    """Columns it covers, whatever the text."""
+    text: Text
+    """No wider than that."""
+
+
+def frame(title: str, corner: str, foot: str, width: int, height: int, *, ascii_only: bool) -> list[Piece]:
+    """A frame as large as the terminal.
 
     Args:
-        lines: At most `canvas.height - 2`, none wider than `canvas.width - 6`.
         title: What stands in the upper edge, on the left; shortened where there is no room.
         corner: What stands there on the right.
         foot: What stands in the lower edge, on the right.
-        canvas: At least `BOX_WIDTH` × `BOX_HEIGHT`.
+        width: Columns, at least `BOX_WIDTH`.
+        height: Rows, at least `BOX_HEIGHT`.
+        ascii_only: Whether nothing beyond ASCII may be used.
     """
-    ascii_only, inner = canvas.ascii_only, canvas.width - 6
-    dash, side = ("-", "|") if ascii_only else ("─", "│")
-    corners = "++++" if ascii_only else "╭╮╰╯"
-    title = shorten(title, canvas.width - len(corner) - 10)
+    title = shorten(title, width - len(corner) - 10)
+    corners, dash = ("++++", "-") if ascii_only else ("╭╮╰╯", "─")
     if ascii_only:
         title = to_ascii(Text(title)).plain
-    rows = [_edge(corners[:2], dash, title, corner, canvas.width)]
-    for index in range(canvas.height - 2):
-        line = lines[index] if index < len(lines) else Text()
-        row = Text(f"{side}  ", _STYLE)
-        row.append_text(Text("", "default").append_text(line))
-        row.append(" " * (inner - line.cell_len + 2)).append(side)
-        rows.append(row)
-    return [*rows, _edge(corners[2:], dash, "", foot, canvas.width)]
+    top, bottom = _edge(corners[:2], dash, title, corner, width), _edge(corners[2:], dash, "", foot, width)
+    return [Piece(0, 0, width, top), *_sides(width, height, ascii_only), Piece(height - 1, 0, width, bottom)]
+
+
+def compose(pieces: Sequence[Piece], height: int) -> list[Text]:
+    """The pieces as whole rows, as many as are needed, at most `height`."""
+    rows: list[Text] = []
+    for piece in sorted(pieces, key=lambda piece: piece[:2]):
+        if piece.row >= height:
+            break
+        while len(rows) <= piece.row:
+            rows.append(Text())
+        row = rows[piece.row]
+        row.append(" " * (piece.column - row.cell_len)).append_text(piece.text)
+        row.append(" " * (piece.column + piece.width - row.cell_len))
+    return rows
+
+
+@lru_cache(4)
+def _sides(width: int, height: int, ascii_only: bool) -> tuple[Piece, ...]:
+    side = Text("|" if ascii_only else "│", _STYLE)
+    return tuple(Piece(row, column, 1, side) for row in range(1, height - 1) for column in (0, width - 1))
 
 
 def _edge(corners: str, dash: str, left: str, right: str, width: int) -> Text:

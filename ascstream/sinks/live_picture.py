@@ -13,7 +13,7 @@ from ascstream.live.health import DeviceHealth, Health
 from ascstream.records import Image, Prediction, StreamEvent
 from ascstream.sinks.console import lost_for
 from ascstream.sinks.drawing import Legend, beside, clock, shorten, to_ascii
-from ascstream.sinks.frame import BOX_HEIGHT, BOX_WIDTH, framed
+from ascstream.sinks.frame import BOX_HEIGHT, BOX_WIDTH, MARGIN, Piece, compose, frame
 from ascstream.sinks.gauges import device_row, machine_row, measures_row
 from ascstream.sinks.history import History
 from ascstream.sinks.letters import large_width
@@ -118,32 +118,46 @@ class LivePicture:
 
     def draw(self, canvas: Canvas, now: float) -> list[Text]:
         """The picture in rows, never more or longer than the canvas has room for."""
+        return compose(self.pieces(canvas, now), canvas.height)
+
+    def pieces(self, canvas: Canvas, now: float) -> list[Piece]:
+        """The picture in pieces, each of them within the canvas."""
         if self._begun_at is None:
             self._begun_at = now
         box = canvas.width >= BOX_WIDTH and canvas.height >= BOX_HEIGHT
-        width = canvas.width - 6 if box else canvas.width
-        height = canvas.height - 2 if box else canvas.height
-        lines = self._lines(width, height, canvas, now)
+        left, top = (MARGIN, 1) if box else (0, 0)
+        width, height = canvas.width - 2 * left, canvas.height - 2 * top
+        side = self._side_columns(width, height)
+        room = width - side - 3 if side else width
+        lines, n_beside = self._lines(width, room, height, canvas, now)
+        picture = self._picture_rows(side, n_beside, canvas, now) if side and n_beside >= _BESIDE_ROWS else []
         spinner = _ASCII_SPINNER if canvas.ascii_only else _SPINNER
         sign = spinner[int(now * 5) % len(spinner)]
         time = f"{self._wall_clock():%H:%M:%S}"
-        if not box and lines and lines[0].cell_len + 12 <= width:
-            lines[0] = lines[0].copy()
-            lines[0].append(" " * (width - lines[0].cell_len - 10)).append(f"{time} {sign}", "not bold default")
-        for line in lines:
+        if not box and lines[0].cell_len + 12 <= width:
+            lines[0] = Text().append_text(lines[0]).append(" " * (width - lines[0].cell_len - 10) + f"{time} {sign}")
+        for line in (*lines, *picture):
             if canvas.ascii_only:
                 to_ascii(line)
-            line.truncate(width, overflow="crop")
-        if not box:
-            return lines
-        running = f"running {clock(now - self._begun_at)} {sign}"
-        return framed(lines, printable(self.info.name), time, running, canvas)
+        pieces = []
+        for index, line in enumerate(lines):
+            columns = room if index < n_beside else width
+            line.truncate(columns, overflow="crop")
+            pieces.append(Piece(top + index, left, columns, line))
+        pieces += [Piece(top + index, left + room + 3, side, row) for index, row in enumerate(picture)]
+        if box:
+            running = f"running {clock(now - self._begun_at)} {sign}"
+            title = printable(self.info.name)
+            pieces += frame(title, time, running, canvas.width, canvas.height, ascii_only=canvas.ascii_only)
+        return pieces
 
-    def _lines(self, width: int, height: int, canvas: Canvas, now: float) -> list[Text]:
-        """The parts from top to bottom, the dispensable ones as far as there are rows."""
+    def _lines(self, width: int, room: int, height: int, canvas: Canvas, now: float) -> tuple[list[Text], int]:
+        """The parts from top to bottom, the dispensable ones as far as there are rows.
+
+        Returns:
+            The rows, and how many of them, from the top, are only `room` columns wide.
+        """
         letters = canvas.letters or canvas.ascii_only
-        side = self._side_columns(width, height)
-        room = width - side - 3 if side else width
         big, head = self._heads(room, canvas, now)
         cells = self._history.cells(self._stream_time(now), width)
         scores = {} if self._latest is None else self._selection.scores(self._latest)
@@ -183,9 +197,9 @@ class LivePicture:
         n_rows = len(parts["few bars"]) + len(parts["more bars"])
         bars = score_bars(scores, chosen, self.legend, room, n_rows)
         parts["bars"] = [*bars, *[empty] * (min(n_rows, n_bars) - len(bars))]
-        if side:
-            self._put_beside(parts, side, room, canvas, now)
-        return [line for name in _ORDER for line in parts.get(name, ())][: max(height, 1)]
+        n_beside = sum(len(parts[name]) for name in ("head", "gap 0", "bars"))
+        lines = [line for name in _ORDER for line in parts.get(name, ())][: max(height, 1)]
+        return lines, min(n_beside, len(lines)) if room < width else 0
 
     def _heads(self, width: int, canvas: Canvas, now: float) -> tuple[list[Text], list[Text]]:
         """The answer in large letters, and in two lines; or that there is none."""
@@ -246,20 +260,9 @@ class LivePicture:
             return 0
         return n_columns(self._shape, min(_MOST_ROWS, height // 2 - 2), width // 3)
 
-    def _put_beside(self, parts: dict[str, list[Text]], side: int, room: int, canvas: Canvas, now: float) -> None:
-        """Set the thumbnail to the right of head and bars."""
-        names = ("head", "gap 0", "bars")
-        rows = [Text().append_text(row) for name in names for row in parts[name]]
-        n_rows = min(round(side * self._shape[0] / (2 * self._shape[1])), _MOST_ROWS, len(rows))
-        if n_rows < _BESIDE_ROWS:
-            return
-        for row, cell in zip(rows, self._picture_rows(side, n_rows, canvas, now), strict=False):
-            row.truncate(room, overflow="crop")
-            row.append(" " * (room - row.cell_len + 3)).append_text(cell)
-        parts["head"], parts["gap 0"], parts["bars"] = rows, [], []
-
-    def _picture_rows(self, width: int, n_rows: int, canvas: Canvas, now: float) -> list[Text]:
+    def _picture_rows(self, width: int, most_rows: int, canvas: Canvas, now: float) -> list[Text]:
         """The newest frame, or why there is none; drawn anew twice a second at most."""
+        n_rows = max(min(round(width * self._shape[0] / (2 * self._shape[1])), _MOST_ROWS, most_rows), 2)
         camera, image = self._seeing(), self._image
         lost = camera is not None and camera.state != "running"
         what = (width, n_rows, canvas, lost, image is None)
@@ -267,17 +270,14 @@ class LivePicture:
             return self._drawn_rows
         self._drawn_image, self._drawn_at = what, now
         if lost or image is None:
-            rows = note("no camera" if lost else "no picture yet", width, n_rows)
+            self._drawn_rows = note("no camera" if lost else "no picture yet", width, n_rows)
         elif too_dark(image):
-            rows = note("lens covered or too dark", width, n_rows)
+            self._drawn_rows = note("lens covered or too dark", width, n_rows)
         else:
             columns = n_columns(image.shape, n_rows, width)
-            colours = canvas.many_colours and not canvas.ascii_only
-            left = (width - columns) // 2
-            rows = thumbnail(image, columns, n_rows, colours=colours)
-            rows = [Text(" " * left).append_text(row) for row in rows]
-        self._drawn_rows = rows
-        return rows
+            rows = thumbnail(image, columns, n_rows, colours=canvas.many_colours and not canvas.ascii_only)
+            self._drawn_rows = [Text(" " * ((width - columns) // 2)).append_text(row) for row in rows]
+        return self._drawn_rows
 
     def _stream_time(self, now: float) -> float:
         """Seconds since the stream began, answers or not."""

@@ -1,15 +1,21 @@
-"""Puts rows on a terminal's second screen; only those that changed are written, so that a long view costs little."""
+"""Puts pieces of text on a terminal's second screen; only those that changed are written: a long view costs little."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from rich.color import ColorSystem
 from rich.console import Console
 from rich.text import Text
 
+from ascstream.sinks.frame import Piece
+
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 """Second screen, no cursor, no wrapping, empty."""
+_Place: TypeAlias = tuple[int, int, int]
+"""Row, column and width of a piece."""
+_CLEAR = "\x1b[2J"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 """Everything as it was."""
 _SYSTEMS = {
@@ -27,38 +33,40 @@ class Painter:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._shown: list[Text] = []
+        self._shown: dict[_Place, Text] = {}
         self._size = console.size
         self._whole_at = 0.0
         self._started = False
 
     def start(self, now: float) -> None:
         """Turn to the second screen."""
-        self._shown, self._whole_at, self._size = [], now, self._console.size
+        self._shown, self._whole_at, self._size = {}, now, self._console.size
         self._started = True
         self._write(_ENTER)
 
-    def paint(self, rows: Sequence[Text], now: float) -> None:
-        """Show the rows, each of them no wider than the terminal.
+    def paint(self, pieces: Sequence[Piece], now: float) -> None:
+        """Show the pieces, and nothing else.
 
         Args:
-            rows: From the top.
+            pieces: All within the terminal.
             now: Seconds that only go forward.
         """
-        parts = []
-        if self._console.size != self._size or now - self._whole_at >= _REFRESH_SECONDS:
-            begun_anew = _ENTER if self._console.size != self._size else ""
-            self._shown, self._whole_at, self._size = [], now, self._console.size
-            parts.append(begun_anew)
-        for index, row in enumerate(rows):
-            if index >= len(self._shown) or self._shown[index] != row:
-                rest = "\x1b[K" if row.cell_len < self._size.width else ""
-                parts.append(f"\x1b[{index + 1};1H{self.text(row)}{rest}")
-        if len(rows) < self._size.height and (not self._shown or len(rows) < len(self._shown)):
-            parts.append(f"\x1b[{len(rows) + 1};1H\x1b[J")
-        self._shown = list(rows)
-        if parts:
-            self._write("".join(parts))
+        begun = ""
+        fresh = {(piece.row, piece.column, piece.width): piece.text for piece in pieces}
+        if self._console.size != self._size:
+            begun = _ENTER
+        elif fresh.keys() != self._shown.keys() or now - self._whole_at >= _REFRESH_SECONDS:
+            begun = _CLEAR
+        if begun:
+            self._shown, self._whole_at, self._size = {}, now, self._console.size
+        parts = [begun]
+        for place, text in fresh.items():
+            known = self._shown.get(place)
+            if known is not text and known != text:
+                row, column, width = place
+                parts.append(f"\x1b[{row + 1};{column + 1}H{self.text(text)}{' ' * (width - text.cell_len)}")
+        self._shown = fresh
+        self._write("".join(parts))
 
     def stop(self) -> None:
         """Give the terminal back; may be called twice."""
@@ -67,7 +75,7 @@ class Painter:
             self._write(_LEAVE)
 
     def text(self, row: Text) -> str:
-        """A row with the terminal's codes for its colours."""
+        """A text with the terminal's codes for its colours."""
         console = self._console
         system = _SYSTEMS.get(console.color_system or "")
         if system is None:
@@ -82,5 +90,6 @@ class Painter:
         return "".join(parts)
 
     def _write(self, text: str) -> None:
-        self._console.file.write(text)
-        self._console.file.flush()
+        if text:
+            self._console.file.write(text)
+            self._console.file.flush()

@@ -8,6 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from ascstream.intervals import Interval
+from ascstream.sinks.console import lost_for
 from ascstream.sinks.drawing import (
     Legend,
     bar,
@@ -80,7 +81,7 @@ def _heading(summary: StreamSummary, error: str | None, width: int) -> Text:
     seconds = max(summary.end - summary.start, 0.0)
     numbers = [f" · {seconds:.1f} s", f" · {_count(summary.n_windows, 'window')}"]
     ended, style = (" · broke off", "red") if error is not None else (" · stopped early", "yellow")
-    if error is None and summary.complete:
+    if error is None and (summary.complete or summary.devices):  # a live stream has no end of its own
         ended = ""
     source = printable(summary.source)
     least = min(cell_len(source), _LEAST_NAME)
@@ -141,6 +142,8 @@ def _measures(summary: StreamSummary, width: int) -> list[Text]:
         missing.append(f"{_count(summary.n_degraded, 'window')} degraded")
     if summary.n_padded:
         missing.append(f"{summary.n_padded} padded")
+    if summary.n_dropped_windows:
+        missing.append(f"{_count(summary.n_dropped_windows, 'window')} dropped")
     if summary.dropped_tail_seconds >= 0.005:
         missing.append(f"last {summary.dropped_tail_seconds:.2f} s left out")
     rows = [
@@ -152,6 +155,14 @@ def _measures(summary: StreamSummary, width: int) -> list[Text]:
         rows.insert(0, ("unknown", " · ".join(_unbroken(f"{why} {100 * part:.0f} %") for why, part in reasons.items())))
     if missing:
         rows.append(("missing", " · ".join(map(_unbroken, missing))))
+    lost = [
+        f"{device.device} {lost_for(summary.device_lost_seconds.get(device.device, 0.0))}"
+        f"{'' if device.n_losses == 1 else f' in {device.n_losses} times'}"
+        for device in summary.devices
+        if device.n_losses
+    ]
+    if lost:
+        rows.append(("lost", " · ".join(map(_unbroken, lost))))
     events = [f"{_exact(event.time, 1)}  {printable(event.message)}" for event in summary.events[:_MOST_EVENTS]]
     if len(summary.events) > _MOST_EVENTS:
         events.append(f"… and {len(summary.events) - _MOST_EVENTS} more")

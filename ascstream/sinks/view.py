@@ -190,8 +190,8 @@ class ViewSink(Sink):
             size.width, size.height, options.ascii_only, self._without_colour(), many_colours=self._many_colours()
         )
         if isinstance(picture, LivePicture) and self._painter is not None:
-            painter, rows = self._painter, picture.draw(canvas, now)
-            self._guard(lambda: painter.paint(rows, now))
+            painter, pieces = self._painter, picture.pieces(canvas, now)
+            self._guard(lambda: painter.paint(pieces, now))
         elif isinstance(picture, Picture) and self._live is not None:
             if size != self._size:
                 # what was drawn is wrapped now, and no longer where rich would erase it
