@@ -1,4 +1,7 @@
-"""`ascstream doctor`: what is installed, whether `ascstream file` would work, and what to type where it would not."""
+"""`ascstream doctor`: what is installed, whether `ascstream file` would work, and what to type where it would not.
+
+What a live stream needs of the machine is looked at in `machine.py`.
+"""
 
 from __future__ import annotations
 
@@ -84,6 +87,7 @@ def run_checks(context: click.Context) -> Iterator[Check]:
     for name in ("click", "rich", "platformdirs"):
         yield _required(name, partial(metadata.version, name))
     yield _portaudio()
+    yield from _machine()
     yield _cuda()
     yield _optional("tensorrt", "not installed; this version runs on onnxruntime and needs none")
     yield _optional("pycuda", "not installed; this version runs on onnxruntime and needs none")
@@ -141,6 +145,16 @@ def _portaudio() -> Check:
     counts = f"{n_mics} microphone{'' if n_mics == 1 else 's'}, {n_cameras} camera{'' if n_cameras == 1 else 's'}"
     advice = "see: ascstream devices" if found.advice else None
     return Check("portaudio", "ok", f"{found.portaudio}; {counts}", advice, needed=False)
+
+
+def _machine() -> Iterator[Check]:
+    """What a live stream needs of the machine; whatever goes wrong in looking must not hide the rest."""
+    from ascstream.cli.machine import look_around
+
+    try:
+        yield from look_around()
+    except Exception as error:  # noqa: BLE001
+        yield Check("machine", "failed", f"{type(error).__name__}: {error}", needed=False)
 
 
 def _cuda() -> Check:
