@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         SourceNotFoundError,
         UsageError,
     )
+    from ascstream.live.loop import stream_live
+    from ascstream.live.source import open_live
     from ascstream.pipeline import StreamSettings, stream
     from ascstream.records import AudioBlock, Prediction, StreamEvent, VideoFrame, Window, WindowScores
     from ascstream.sources.media import open_media
@@ -53,8 +55,10 @@ __all__ = [
     "Window",
     "WindowScores",
     "__version__",
+    "open_live",
     "open_media",
     "stream",
+    "stream_live",
 ]
 
 _HOMES = {
@@ -68,6 +72,8 @@ _HOMES = {
         "SourceNotFoundError",
         "UsageError",
     ),
+    "ascstream.live.loop": ("stream_live",),
+    "ascstream.live.source": ("open_live",),
     "ascstream.records": ("AudioBlock", "Prediction", "StreamEvent", "VideoFrame", "Window", "WindowScores"),
     "ascstream.sources.media": ("open_media",),
     "ascstream.sources.synthetic": ("SyntheticSource",),

@@ -10,11 +10,12 @@ import click
 from ascstream._version import __version__
 from ascstream.cli.options import Commands, Subcommand
 
-SUBCOMMANDS = ("file", "devices", "doctor", "bench", "config", "completion")
+SUBCOMMANDS = ("live", "file", "devices", "doctor", "bench", "config", "completion")
 """In the order of the help; each is `command` in the module of its name."""
 
 _EPILOG = """\b
 Examples:
+  ascstream live --mic 0 --camera 0          what devices hear and see, as it happens
   ascstream file clip.mp4                    a live view, or lines on a pipe
   ascstream file clip.mp4 --out scenes.srt   subtitles beside it
   ascstream file recordings/ --format jsonl > all.jsonl
@@ -70,5 +71,5 @@ class _LazyCommands(Commands):
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 @click.pass_context
 def app(context: click.Context, config: Path | None) -> None:
-    """Name the place a recording was made in, by its sound and picture, window by window."""
+    """Name the place around a microphone, a camera or a recording, by its sound and picture, window by window."""
     context.obj = config

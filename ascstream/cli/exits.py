@@ -6,12 +6,14 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 import click
 
 from ascstream.errors import AscstreamError
+from ascstream.live import ENGINE_THREAD
 
 OK = 0
 RUN_TIME = 1
@@ -53,8 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What was typed after `ascstream`; None: `sys.argv`.
 
     Returns:
-        The exit code.
+        The exit code; does not return where an engine hangs that would keep the process from ending.
     """
+    code = _run(arguments)
+    if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):
+        # everything is written; libraries that are unloaded under a call that still runs crash, or wait for it
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run the command line; the exit code."""
     from ascstream.cli.app import app
 
     _fill_standard_streams()
@@ -188,3 +201,34 @@ def _signals() -> Iterator[None]:
         _stopped.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def hangup_calls(action: Callable[[], None]) -> Iterator[None]:
+    """Let SIGHUP call `action`, as services expect, where there is no terminal that could have hung up.
+
+    Args:
+        action: Called in the main thread, between any two of its steps: it may set a flag, and little else.
+    """
+    number = getattr(signal, "SIGHUP", None)
+    if number is None or signal.getsignal(number) == signal.SIG_IGN or _has_terminal():
+        yield
+        return
+    try:
+        before = signal.signal(number, lambda *_: action())
+    except ValueError:  # not the main thread: signals are somebody else's
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | getattr(os, "O_NOCTTY", 0)))
+    except OSError:
+        return False
+    return True

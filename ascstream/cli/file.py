@@ -152,11 +152,11 @@ def _run(classifier: Classifier, request: _Request, settings: StreamSettings, ou
     open_source = partial(open_media, start_seconds=request.start, duration_seconds=request.duration)
     with closing(SinkGroup(sinks)) as sink:
         classify_all(
-            classifier, request.inputs, open_source, settings, sink, outcome, _tell_summary if tell else _tell_nothing
+            classifier, request.inputs, open_source, settings, sink, outcome, tell_summary if tell else _tell_nothing
         )
 
 
-def _tell_summary(summary: StreamSummary, error: str | None) -> None:
+def tell_summary(summary: StreamSummary, error: str | None) -> None:
     """Write the numbers of one input to stderr, if there are any."""
     if not summary.n_windows:
         return

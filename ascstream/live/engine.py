@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from ascstream.classifier import Classifier
+from ascstream.live import ENGINE_THREAD
 from ascstream.records import Window, WindowScores
 
 
@@ -41,7 +42,7 @@ class EngineThread:
         self._busy = False
         self._stopped = False
         self._work = threading.Condition(threading.Lock())
-        self._thread = threading.Thread(target=self._run, name="ascstream-engine", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=ENGINE_THREAD, daemon=True)
         self._thread.start()
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -51,7 +51,7 @@ def stream_live(
     clock: Clock | None = None,
     deadline_seconds: float = 2.0,
     give_up_seconds: float = 30.0,
-) -> Iterator[Prediction]:
+) -> Generator[Prediction, None, None]:
     """Classify what devices hear and see, for as long as they are there; close it to end the stream.
 
     A window that cannot be judged is "unknown", with its reason, and the stream goes on: nothing heard or seen
@@ -277,7 +277,9 @@ class _Loop:
         """Tell what the other thread noted: that it has begun, events, losses, drops."""
         if self._gatherer.begun and not self._started:
             self._started = True
-            self._tell("started", describe(self._note_health()))
+            if self._told.event is not None:  # a beginning is no news for a summary
+                begun = self._source.info.offset_seconds
+                self._told.event(StreamEvent(begun, "started", describe(self._note_health())))
         events, lost_seconds, n_dropped = self._gatherer.take_news()
         for event in events:
             self._pass_on(replace(event, time=event.time + self._source.info.offset_seconds))

@@ -1,0 +1,271 @@
+"""The work of `ascstream live`: one stream of devices into sinks, the log and the service manager, however it ends."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+import click
+
+from ascstream.capture.requests import MediaRequest, MicrophoneRequest
+from ascstream.classifier import Classifier
+from ascstream.cli.exits import hangup_calls, raise_stopped
+from ascstream.cli.file import tell_summary
+from ascstream.errors import AscstreamError, DegradedError
+from ascstream.live.clock import Clock
+from ascstream.live.gather import LiveStream
+from ascstream.live.health import Health
+from ascstream.live.log import Log, LogLevel
+from ascstream.live.loop import stream_live
+from ascstream.live.notify import Notifier
+from ascstream.pipeline import StreamSettings
+from ascstream.records import Image, Prediction, StreamEvent
+from ascstream.sinks import Sink, SinkGroup, check_targets, open_sink
+from ascstream.sinks.console import describe_degraded
+from ascstream.stats import StreamStats
+from engines.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for, apart from what to run on which devices."""
+
+    format: str
+    """What stdout is written as."""
+    out: tuple[str, ...]
+    """Further outputs."""
+    rotate: float | None
+    """Seconds after which new files are begun; None: never."""
+    duration: float | None
+    """Seconds after which the stream is over; None: never."""
+    top: int | None
+    """How many scenes are told; None: all."""
+    min_score: float | None
+    """The least probability of a scene that is told."""
+    strict: bool
+    """Whether the first thing that is missing ends the run."""
+    wait: bool
+    """Whether devices that are not there are waited for."""
+    level: LogLevel
+    """The least that is logged."""
+    camera_delay: float
+    """Seconds that pictures come later than sound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What to open."""
+
+    microphone: MicrophoneRequest | MediaRequest | None
+    """What hears."""
+    camera: MediaRequest | None
+    """What sees."""
+    source: MediaRequest | None
+    """What does both, instead of the two."""
+
+
+class Reopenable(LiveStream, Protocol):
+    """A live stream whose devices can be opened anew."""
+
+    def reopen(self) -> None:
+        """Close every device and open it again."""
+        ...
+
+
+def listen(classifier: Classifier, devices: Devices, settings: StreamSettings, request: Request) -> None:
+    """Check everything that can be checked, then open the devices and follow them.
+
+    Raises:
+        SourceError: The devices do not open.
+        OutputError: Results cannot be written.
+        BrokenPipeError: Nobody reads them any more.
+        DegradedError: Something was missing and the user asked to stop then.
+        engines.errors.EngineError: Inference failed for good.
+    """
+    from ascstream.live.source import open_live
+
+    about = f"bundle {classifier.manifest.name} {classifier.manifest.version}, {classifier.backend}"
+    sink = open_sinks(request, about)
+    with closing(sink):
+        source = open_live(
+            devices.microphone,
+            devices.camera,
+            source=devices.source,
+            camera_delay_seconds=request.camera_delay,
+            wait=request.wait,
+        )
+        with source:
+            follow(classifier, source, settings, sink, request)
+
+
+def open_sinks(request: Request, about: str) -> SinkGroup:
+    """The sinks of stdout and of --out; nothing is created yet."""
+    check_targets(["-", *request.out], ())
+
+    def of(target: str, format: str | None = None) -> Sink:  # noqa: A002 - the command line's word
+        return open_sink(
+            target,
+            format,
+            live=True,
+            quiet=True,  # what happens is logged
+            rotate_seconds=request.rotate,
+            top=request.top,
+            min_score=request.min_score,
+            about=about,
+        )
+
+    return SinkGroup([of("-", request.format), *map(of, request.out)])
+
+
+def follow(
+    classifier: Classifier,
+    source: Reopenable,
+    settings: StreamSettings,
+    sink: Sink,
+    request: Request,
+    clock: Clock | None = None,
+) -> None:
+    """Follow a stream to its end: sinks, log and service manager learn how it goes and how it ended.
+
+    Raises:
+        As `listen`.
+    """
+    clock = clock or Clock()
+    with closing(Log(request.level, clock=clock)) as log, closing(Notifier(clock=clock)) as notifier:
+        run = _Run(classifier, source, settings, sink, request, log)
+        try:
+            with hangup_calls(run.ask_to_reopen):
+                run.follow(notifier, clock)
+        finally:
+            notifier.stopping()
+
+
+class _Run:
+    """One stream and what becomes of its predictions."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        source: Reopenable,
+        settings: StreamSettings,
+        sink: Sink,
+        request: Request,
+        log: Log,
+    ) -> None:
+        self._classifier = classifier
+        self._source = source
+        self._settings = settings
+        self._sink = sink
+        self._request = request
+        self._log = log
+        self._step = float(settings.step(classifier.manifest))
+        self._begun = False
+        self._early: list[StreamEvent] = []
+        self._reopen = False
+        # a view is not to be written into
+        self._logs_events = request.format != "view" or not sys.stderr.isatty()
+
+    def ask_to_reopen(self) -> None:
+        """Open files and devices anew, soon; from a signal handler."""
+        self._reopen = True
+
+    def follow(self, notifier: Notifier, clock: Clock) -> None:
+        """Take predictions until something ends it."""
+        stats = StreamStats(self._source.info.name, clock=clock.monotonic)
+        live = stream_live(
+            self._classifier,
+            self._source,
+            self._settings,
+            stats=stats,
+            on_event=lambda event: self._tell(event, stats),
+            on_tick=self._tick,
+            clock=clock,
+        )
+        try:
+            with closing(live):
+                for prediction in live:
+                    self._sink.emit(prediction)
+                    notifier.judged(prediction)
+                    raise_stopped()
+                    self._require_whole(prediction)
+                    if self._is_over(prediction):
+                        break
+            stats.finish()
+        except BrokenPipeError:  # nobody listens
+            raise
+        except (AscstreamError, EngineError) as error:
+            self._end(stats, str(error))
+            raise
+        except KeyboardInterrupt:  # how a live stream usually ends
+            stats.finish()
+            self._end(stats, None)
+            raise
+        except BaseException:
+            self._end(stats, "interrupted")
+            raise
+        self._end(stats, None)
+
+    def _tell(self, event: StreamEvent, stats: StreamStats) -> None:
+        """Pass an event on; the first sample or picture begins the output."""
+        if event.kind == "started":
+            self._announce(event.message)
+            self._begun = True
+            self._sink.begin(self._source.info, stats)
+            for early in self._early:
+                self._sink.event(early)
+        elif self._logs_events:
+            self._log.event(event)
+        if self._begun:
+            self._sink.event(event)
+        else:
+            self._early.append(event)
+        if self._request.strict and event.kind == "windows_dropped":
+            raise DegradedError(f"expected every window, since --strict was given; got an event: {event.message}")
+
+    def _announce(self, devices: str) -> None:
+        """Say what runs."""
+        if self._request.level in ("warning", "error"):
+            return
+        manifest = self._classifier.manifest
+        about = f"bundle {manifest.name} {manifest.version}, {self._classifier.backend}"
+        click.echo(f"{about}; {devices}; window {manifest.window.seconds:g} s, step {self._step:g} s", err=True)
+
+    def _tick(self, health: Health, picture: Image | None) -> None:
+        """Let time pass for sinks and log; open files and devices anew where that was asked for."""
+        raise_stopped()
+        if self._begun:
+            self._sink.tick(health, picture)
+        self._log.tick()
+        if self._reopen:
+            self._reopen = False
+            self._log.write("info", "SIGHUP: files and devices are opened anew")
+            self._sink.reopen()
+            self._source.reopen()
+
+    def _require_whole(self, prediction: Prediction) -> None:
+        """Refuse a degraded window where the user does."""
+        if not (self._request.strict and prediction.degraded):
+            return
+        lost = [f"{device} lost for {seconds:.1f} s" for device, seconds in prediction.lost.items()]
+        why = ", ".join([(prediction.reason or "").replace("_", " "), describe_degraded(prediction), *lost])
+        raise DegradedError(
+            f"expected every window whole, since --strict was given; got one at {prediction.end:g} s "
+            f"that is degraded ({why.lstrip(', ')}); the results are kept"
+        )
+
+    def _is_over(self, prediction: Prediction) -> bool:
+        """Whether the next window would reach past the duration."""
+        duration = self._request.duration
+        return duration is not None and prediction.end + self._step > duration + 1e-6
+
+    def _end(self, stats: StreamStats, error: str | None) -> None:
+        """Tell the sinks and the user how it went, if it went at all."""
+        if not self._begun:
+            return
+        summary = stats.summary()
+        self._sink.end(summary, error)
+        self._log.close()
+        if self._request.level not in ("warning", "error") and self._request.format != "view" and summary.n_windows:
+            tell_summary(summary, error)

@@ -1,0 +1,230 @@
+"""`ascstream live`: classify what a microphone hears and a camera sees, for as long as they are there."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from ascstream.cli.file import FORMATS
+from ascstream.cli.options import Number, Subcommand, TimeCode, bundle_settings, setting, stream_settings
+
+if TYPE_CHECKING:
+    from ascstream.capture.requests import MediaRequest, MicrophoneRequest
+    from ascstream.classifier import Classifier
+    from ascstream.cli.listen import Devices, Request
+    from ascstream.live.log import LogLevel
+
+    _ChannelsType = click.ParamType[tuple[int, ...]]
+else:
+    _ChannelsType = click.ParamType
+"""click makes its types generic from 8.4 on only."""
+
+_EPILOG = """\b
+Examples:
+  ascstream live                             the first microphone (and camera)
+  ascstream live --mic 0 --camera 0          the N-th of `ascstream devices`
+  ascstream live --mic default --camera rtsp://HOST/PATH
+  ascstream live --source rtsp://HOST/PATH   sound and picture from one
+  ascstream live --format jsonl | jq .label
+  ascstream live --out log.jsonl --rotate 1h --wait
+
+\b
+Results:
+  stdout         a live view on a terminal, a line a window on a pipe, or --format
+  --out          .jsonl .csv hold every window; .srt .vtt .txt (Audacity) the scenes;
+                 appended to line by line
+  stderr         what runs, what happened, the summary
+
+Nothing heard or seen is stored or sent. A device that is lost is opened again, and
+predictions go on without it meanwhile. SIGHUP, sent to a service, opens files and
+devices anew. Options can be set by the environment (ASCSTREAM_MIC=0) and in a file:
+see `ascstream config --help`. Exit codes: see `ascstream --help`."""
+
+
+class Period(TimeCode):
+    """A length of time: what `TimeCode` takes, or a number with its unit, "90s", "15m", "1h", "1d"."""
+
+    name = "time"
+    _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}  # noqa: RUF012 - never written to
+
+    def __init__(self) -> None:
+        super().__init__(positive=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|d)", str(value), re.ASCII)
+        if match is not None and float(match[1]) > 0:
+            return float(match[1]) * self._UNITS[match[2]]
+        return super().convert(value, param, ctx)
+
+
+class Channels(_ChannelsType):
+    """Channels of a microphone, counted from 1: "1", "1,2"."""
+
+    name = "channels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Their numbers."""
+        if isinstance(value, tuple):
+            return value
+        words = str(value).split(",")
+        if not all(re.fullmatch(r"[1-9][0-9]{0,2}", word.strip(), re.ASCII) for word in words):
+            self.fail(f"expected channels counted from 1, such as 1 or 1,2; got {str(value)[:60]!r}", param, ctx)
+        return tuple(int(word) for word in words)
+
+
+@click.command("live", cls=Subcommand, epilog=_EPILOG, short_help="Classify what devices hear and see.")
+@setting("--mic", metavar="N|NAME|none", show_default="0", help="Microphone: its number, name, a URL, or none.")
+@setting(
+    "--camera",
+    metavar="N|PATH|URL|none",
+    show_default="0, where the bundle sees",
+    help="Camera: its number, name, path, a URL, or none.",
+)
+@setting("--source", metavar="URL", help="One source of both sound and picture, instead of the two.")
+@setting("--mic-channels", type=Channels(), metavar="N[,N]", help="Channels of the microphone to take, from 1.")
+@setting(
+    "--camera-delay",
+    type=Number("seconds, -2 to 0.4", minimum=-2, maximum=0.4),
+    default=0.0,
+    metavar="SECONDS",
+    help="How much later the camera shows something than the microphone hears it.",
+)
+@bundle_settings
+@stream_settings
+@setting(
+    "--format",
+    type=click.Choice(FORMATS),
+    show_default="view, or lines on a pipe",
+    help="What stdout is written as.",
+)
+@click.option("--out", multiple=True, metavar="PATH", help="Write results here too, as they come. Repeatable.")
+@setting("--rotate", type=Period(), metavar="TIME", help="Begin new files of --out this often: 15m, 1h, 1d.")
+@click.option("--duration", type=Period(), metavar="TIME", help="Stop after this long: seconds, hh:mm:ss, 10m.")
+@setting(
+    "--top",
+    type=Number("a whole number of scenes, 1 or more", minimum=1, whole=True),
+    metavar="N",
+    help="Tell this many of the best scenes.",
+)
+@setting(
+    "--min-score",
+    type=Number("a probability, 0 to 1", minimum=0, maximum=1),
+    metavar="P",
+    help="Leave out scenes less probable than this.",
+)
+@setting("--strict/--no-strict", default=False, help="Exit with 5 as soon as something is missing or lost.")
+@setting("--wait/--no-wait", default=False, help="Start without devices that are not there, and wait for them.")
+@setting("--quiet/--no-quiet", default=False, help="Write nothing but errors to stderr.")
+@setting(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="The least that is told on stderr.",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    mic: str | None,
+    camera: str | None,
+    source: str | None,
+    mic_channels: tuple[int, ...] | None,
+    camera_delay: float,
+    bundle: str | None,
+    backend: str,
+    precision: str,
+    threads: int,
+    step: float | None,
+    smoothing: float | None,
+    scene_threshold: float | None,
+    group_threshold: float | None,
+    format: str | None,  # noqa: A002
+    out: tuple[str, ...],
+    rotate: float | None,
+    duration: float | None,
+    top: int | None,
+    min_score: float | None,
+    strict: bool,
+    wait: bool,
+    quiet: bool,
+    log_level: LogLevel,
+) -> None:
+    """Classify what devices hear and see, window by window, until Ctrl-C.
+
+    `ascstream devices` lists microphones and cameras.
+    """
+    from ascstream.classifier import Classifier
+    from ascstream.cli.listen import Request, listen
+    from ascstream.pipeline import StreamSettings
+    from ascstream.sinks import format_of
+
+    mic, camera, source = _choose(context, mic, camera, source)
+    level = "error" if quiet else log_level
+    request = Request(format_of("-", format), out, rotate, duration, top, min_score, strict, wait, level, camera_delay)
+    settings = StreamSettings(step, smoothing, scene_threshold, group_threshold)
+    with Classifier.load(bundle, backend=backend, precision=precision, threads=threads) as classifier:
+        settings.step(classifier.manifest)
+        devices = _resolve(classifier, mic, camera, source, mic_channels or (), request)
+        listen(classifier, devices, settings, request)
+
+
+def _choose(
+    context: click.Context, mic: str | None, camera: str | None, source: str | None
+) -> tuple[str | None, str | None, str | None]:
+    """--source or the two devices: what was typed wins over what the environment or a file says."""
+    from ascstream.errors import UsageError
+
+    typed = {
+        name
+        for name in ("mic", "camera", "source")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    if source is None or (mic is None and camera is None):
+        return mic, camera, source
+    if "source" in typed and not typed & {"mic", "camera"}:
+        return None, None, source
+    if "source" not in typed and typed:
+        return mic, camera, None
+    raise UsageError("expected --source, which gives sound and picture, or --mic and --camera; got both: drop one")
+
+
+def _resolve(
+    classifier: Classifier,
+    mic: str | None,
+    camera: str | None,
+    source: str | None,
+    channels: tuple[int, ...],
+    request: Request,
+) -> Devices:
+    """What to open: of what was named, that which the bundle perceives."""
+    from ascstream.cli.listen import Devices
+    from ascstream.errors import UsageError
+    from ascstream.live.addresses import resolve_camera, resolve_microphone, resolve_source
+
+    manifest = classifier.manifest
+    hears, sees = bool(manifest.audio_inputs), manifest.video_input is not None
+    if source is not None:
+        return Devices(None, None, resolve_source(source))
+    if mic is None and camera is None:
+        mic, camera = "0", "0" if sees else None
+    microphone: MicrophoneRequest | MediaRequest | None = None
+    pictures: MediaRequest | None = None
+    unused = []
+    if hears:
+        microphone = resolve_microphone(mic or "none", channels, wait=request.wait)
+    elif mic not in (None, "0", "none"):
+        unused.append(f"the microphone {mic} is not opened: bundle {manifest.name} only sees")
+    if sees:
+        pictures = resolve_camera(camera or "none", wait=request.wait)
+    elif camera not in (None, "none"):
+        unused.append(f"the camera {camera} is not opened: bundle {manifest.name} only hears")
+    for sentence in unused if request.level != "error" else ():
+        click.echo(f"ascstream: {sentence}", err=True)
+    if microphone is None and pictures is None:
+        wanted = " or ".join(word for word, has in (("--mic 0", hears), ("--camera 0", sees)) if has)
+        raise UsageError(f"expected something that bundle {manifest.name} perceives, got nothing; type: {wanted}")
+    return Devices(microphone, pictures, None)
