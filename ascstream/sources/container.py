@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -118,7 +119,12 @@ class OpenedContainer:
 
     def _can_seek(self) -> bool:
         unstamped = not _UNSTAMPED_FORMATS.isdisjoint(self.container.format.name.split(","))
-        return not unstamped and (self._pipe is None or self._pipe.seekable())
+        return not unstamped and self.seekable
+
+    @property
+    def seekable(self) -> bool:
+        """Whether it is not a pipe or a device, which give what they give once."""
+        return self._pipe is None or self._pipe.seekable()
 
     def explain_reading(self, error: av.FFmpegError, decoded: float, *, timeout_seconds: float) -> SourceError:
         """Say why reading broke off after `decoded` seconds."""
@@ -155,9 +161,19 @@ def _pick_video(container: InputContainer) -> av.VideoStream | None:
 
 
 def open_container(
-    where: str | BinaryIO, *, open_timeout_seconds: float, read_timeout_seconds: float
+    where: str | BinaryIO,
+    *,
+    open_timeout_seconds: float,
+    read_timeout_seconds: float,
+    options: Mapping[str, str] | None = None,
 ) -> OpenedContainer:
     """Open a path, a URL, or a binary file object.
+
+    Args:
+        where: What to open.
+        open_timeout_seconds: Deadline for a URL to answer.
+        read_timeout_seconds: Deadline for each read from a URL.
+        options: More of FFmpeg's; what limits an input stays as it is here.
 
     Raises:
         SourceNotFoundError: There is nothing.
@@ -169,8 +185,8 @@ def open_container(
         where = unquote(urlsplit(where).path)
     scheme = url_scheme(where) if isinstance(where, str) else None
     name = redact(where) if isinstance(where, str) else "standard input"
-    limits = {"max_pixels": str(MAX_PIXELS)}
-    options = limits | {"protocol_whitelist": _LOCAL_PROTOCOLS, "format_whitelist": _local_formats()}
+    limits = {**(options or {}), "max_pixels": str(MAX_PIXELS)}
+    chosen = limits | {"protocol_whitelist": _LOCAL_PROTOCOLS, "format_whitelist": _local_formats()}
     timeout: tuple[float, float] | None = None
     target: str | PipeReader
     head = b""
@@ -178,7 +194,7 @@ def open_container(
         if scheme not in _NETWORK_SCHEMES:
             known = ", ".join(sorted(_NETWORK_SCHEMES))
             raise SourceError(f"cannot open {name}: {scheme}:// is not supported; expected a file or one of {known}")
-        options = limits | {"protocol_whitelist": _NETWORK_PROTOCOLS}
+        chosen = limits | {"protocol_whitelist": _NETWORK_PROTOCOLS}
         timeout = (open_timeout_seconds, read_timeout_seconds)
         target = str(where)
     elif isinstance(where, str) and _is_plain(Path(where), name):
@@ -190,9 +206,9 @@ def open_container(
         head = pipe.peek(_FIRST_BYTES)
         if head[:4] in (b"RIFF", b"RF64"):
             head = pipe.peek(HEAD_BYTES)
-            options["probesize"] = str(_WAV_PROBE_BYTES)
+            chosen["probesize"] = str(_WAV_PROBE_BYTES)
     try:
-        container = av.open(target, "r", options=options, timeout=timeout, buffer_size=1 << 17, **_LENIENT)
+        container = av.open(target, "r", options=chosen, timeout=timeout, buffer_size=1 << 17, **_LENIENT)
     except (av.FFmpegError, ValueError) as error:
         if pipe is not None:
             pipe.close()

@@ -141,9 +141,9 @@ def claps_heard(sounds: Sequence[Sound]) -> list[float]:
 
 
 def claps_seen(pictures: Sequence[tuple[float, Image]]) -> list[float]:
-    """Stamps of the first white pictures of a `clap_film`'s flashes, of pictures that follow each other closely."""
+    """Stamps of the first white pictures of a `clap_film`'s flashes (25 a second), where the one before is there too."""
     moments = []
-    for (_, before), (stamp, image) in pairwise(pictures):
-        if before.mean() < 100 < image.mean():
+    for (last, before), (stamp, image) in pairwise(pictures):
+        if before.mean() < 100 < image.mean() and stamp - last < 0.06:
             moments.append(stamp)
     return moments

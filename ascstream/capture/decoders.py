@@ -1,0 +1,133 @@
+"""How pictures of a live medium are decoded: at once, on one thread, by hardware where that pays."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
+
+from ascstream.capture.report import Report
+from ascstream.sources.container import MAX_PIXELS
+from ascstream.sources.packets import Stamped
+
+_HARDWARE = {"darwin": ("videotoolbox",), "win32": ("d3d11va", "cuda")}
+_HARDWARE_ELSEWHERE = ("cuda", "vaapi")
+"""FFmpeg's names, best first. Those that are not there cost a few milliseconds to ask for."""
+_HARDWARE_CODECS = frozenset({"h264", "hevc", "vp9", "av1"})
+_HARDWARE_PIXELS = 1280 * 720
+"""Smaller pictures are decoded sooner than they could be fetched back, and a device takes 100 MB and more."""
+_PATIENCE_PACKETS = 50
+"""A device that has given no picture by then gives none."""
+_BUSY_SECONDS = 2.0
+_BUSY = 0.9
+"""A decoder that works this part of that time does not keep up."""
+_EASIER: tuple[Literal["DEFAULT", "NONREF", "NONKEY"], ...] = ("DEFAULT", "NONREF", "NONKEY")
+"""What is decoded: all; what others refer to; what refers to no other."""
+
+
+class Decoder:
+    """Decodes the pictures of one stream. Used by one thread at a time."""
+
+    def __init__(self, stream: av.VideoStream, report: Report, beside: Sequence[str] = ()) -> None:
+        """Choose how.
+
+        Args:
+            stream: Whose packets.
+            report: Told the decoder's name, and if it is too slow.
+            beside: What else is to be told with its name.
+        """
+        self._stream = stream
+        self._report = report
+        self._beside = beside
+        self.intra = stream.codec_context.codec.intra_only
+        """Whether each packet is a whole picture that can be decoded alone."""
+        self._device = ""
+        self._codec = self._hardware() or self._software()
+        self._n_waiting = 0
+        self._since = time.monotonic()
+        self._busy = 0.0
+        self._ease = 0
+        self._describe()
+
+    def decode(self, packet: Stamped | None) -> list[av.VideoFrame]:
+        """The pictures that a packet completes, less those that were damaged; None: what is left at the end.
+
+        Raises:
+            av.FFmpegError: It cannot be decoded.
+        """
+        begin = time.monotonic()
+        try:
+            frames = self._codec.decode(packet)
+        except av.FFmpegError:
+            if self._device and self._n_waiting >= 0:
+                self._give_up_device()
+            raise
+        finally:
+            self._watch(begin, time.monotonic())
+        if frames:
+            self._n_waiting = -1
+        elif self._n_waiting >= 0:
+            self._n_waiting += 1
+            if self._device and self._n_waiting > _PATIENCE_PACKETS:
+                self._give_up_device()
+        return [frame for frame in frames if not frame.is_corrupt]
+
+    def _software(self) -> av.VideoCodecContext:
+        codec = self._stream.codec_context
+        # frame threads would keep back a picture each; a live picture is decoded in the time it takes to come
+        codec.thread_type = "SLICE"
+        codec.thread_count = 1
+        codec.options = {"max_pixels": str(MAX_PIXELS)}
+        return codec
+
+    def _hardware(self) -> av.VideoCodecContext | None:
+        """A decoder on a device; None where there is none, or where it would not pay."""
+        model = self._stream.codec_context
+        if model.name not in _HARDWARE_CODECS or model.width * model.height < _HARDWARE_PIXELS:
+            return None
+        there = hwdevices_available()
+        for device in _HARDWARE.get(sys.platform, _HARDWARE_ELSEWHERE):
+            if device not in there:
+                continue
+            try:
+                hwaccel = HWAccel(device, allow_software_fallback=True)
+                hwaccel.create(av.Codec(model.name, "r"))  # `CodecContext.create` succeeds without any device too
+                codec = cast(av.VideoCodecContext, av.CodecContext.create(model.name, "r", hwaccel=hwaccel))
+                codec.extradata = model.extradata
+                codec.width, codec.height = model.width, model.height
+                codec.options = {"max_pixels": str(MAX_PIXELS)}
+                codec.open()
+            except (av.FFmpegError, OSError, NotImplementedError, ValueError, RuntimeError):
+                continue
+            if codec.is_hwaccel:
+                self._device = device
+                return codec
+        return None
+
+    def _give_up_device(self) -> None:
+        self._device = ""
+        self._codec = self._software()
+        self._n_waiting = -1
+        self._describe()
+
+    def _describe(self) -> None:
+        codec = self._stream.codec_context
+        words = [codec.name, codec.pix_fmt, f"decoded by {self._device}" if self._device else "", *self._beside]
+        self._report.update(details=", ".join(word for word in words if word))
+
+    def _watch(self, begin: float, end: float) -> None:
+        """Decode less where everything is too much."""
+        self._busy += end - begin
+        if end - self._since < _BUSY_SECONDS:
+            return
+        if self._busy > _BUSY * (end - self._since) and self._ease < len(_EASIER) - 1 and not self.intra:
+            self._ease += 1
+            self._codec.skip_frame = _EASIER[self._ease]
+            self._report.note(
+                "slow", "this machine cannot decode all pictures in time and leaves some out; choose a smaller size"
+            )
+        self._since, self._busy = end, 0.0

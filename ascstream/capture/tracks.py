@@ -1,0 +1,100 @@
+"""What is wanted of an open medium: its sound, its picture, or both, each with what decodes it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import av
+from av.stream import Discard
+
+from ascstream.capture.child import Outbox
+from ascstream.capture.decoders import Decoder
+from ascstream.capture.frames import Frames
+from ascstream.capture.messages import Opened
+from ascstream.capture.opening import Medium
+from ascstream.capture.report import Report
+from ascstream.capture.requests import MediaRequest
+from ascstream.capture.sound import SoundTrack
+from ascstream.sources.packets import Stamped
+
+
+class Tracks:
+    """Decodes packets, and hands on what they hold once somebody says at which moment it was."""
+
+    def __init__(self, request: MediaRequest, medium: Medium, outbox: Outbox) -> None:
+        """Choose the tracks, and say that the medium is open.
+
+        Args:
+            request: What is wanted.
+            medium: Where from.
+            outbox: Where to.
+        """
+        self._wanted = request
+        self._choose(medium)
+        self.report = Report(outbox, _opened(medium, self.audio, self.video))
+        """What is said."""
+        self._load()
+        self.frames: Frames | None = None
+        """Answers questions; None where no picture is wanted or there."""
+        if request.picture is not None and self.decoder is not None and self.video is not None:
+            aspect = self.video.sample_aspect_ratio or Fraction(1)
+            self.frames = Frames(request.picture, self.decoder, aspect, self.report)
+        self.report.begin()
+
+    def use(self, medium: Medium) -> None:
+        """Go on with the same medium, opened anew."""
+        self._choose(medium)
+        self._load()
+
+    def _choose(self, medium: Medium) -> None:
+        self.audio: av.AudioStream | None = medium.opened.audio if self._wanted.sound else None
+        """The sound, where it is wanted and there."""
+        self.video: av.VideoStream | None = medium.opened.video if self._wanted.picture is not None else None
+        """The picture, where it is wanted and there."""
+        for stream in medium.opened.container.streams:
+            if stream.index not in (track.index for track in self.streams):
+                stream.discard = Discard.all
+
+    def _load(self) -> None:
+        self.sound = None if self.audio is None else SoundTrack(self.audio, self.report)
+        """Decodes the sound."""
+        beside = [] if self.audio is None else [self.audio.codec_context.name]
+        self.decoder = None if self.video is None else Decoder(self.video, self.report, beside)
+        """Decodes the picture."""
+        self._begun = False
+
+    @property
+    def streams(self) -> list[av.AudioStream | av.VideoStream]:
+        """Both tracks, or the one there is."""
+        return [stream for stream in (self.audio, self.video) if stream is not None]
+
+    def decode_picture(self, packet: Stamped | None) -> list[av.VideoFrame]:
+        """The pictures that a packet completes; None: what is left at the end."""
+        if self.decoder is None:
+            return []
+        try:
+            frames = self.decoder.decode(packet)
+        except av.EOFError:
+            return []
+        except av.FFmpegError:
+            if self._begun:  # a stream that is joined between key frames cannot be decoded up to the next one
+                self.report.corrupt("a picture")
+            return []
+        self._begun |= bool(frames)
+        return frames
+
+
+def _opened(medium: Medium, audio: av.AudioStream | None, video: av.VideoStream | None) -> Opened:
+    """What is known before anything was decoded."""
+    rate = video.average_rate if video is not None and medium.stamped else None
+    n_channels = 0 if audio is None else audio.codec_context.layout.nb_channels
+    return Opened(
+        name=medium.opened.name,
+        sample_rate=None if audio is None else audio.codec_context.sample_rate or None,
+        n_channels=min(n_channels, 2) or None,
+        n_device_channels=n_channels or None,
+        width=None if video is None else video.codec_context.width or None,
+        height=None if video is None else video.codec_context.height or None,
+        frame_rate=float(rate) if rate else None,
+        details="" if audio is None else audio.codec_context.name,
+    )
