@@ -5,12 +5,12 @@ from support.predictions import feed, make_prediction
 
 from ascstream.errors import OutputError
 from ascstream.records import Prediction, StreamEvent
-from ascstream.sinks import SinkGroup
+from ascstream.sinks import Sink, SinkGroup
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 
-class ListSink:
+class ListSink(Sink):
     """Keeps what it is given; fails at the prediction that ends at `fails_at`."""
 
     def __init__(self, fails_at: float = -1.0, failure: type[OSError] = OutputError) -> None:
