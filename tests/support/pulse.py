@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from ctypes.util import find_library
 from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
@@ -19,17 +20,26 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-_NEEDED = ("pulseaudio", "pactl", "pacat")
 _INSTALL = "apt-get install pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
-needs_pulse = pytest.mark.skipif(
-    not all(map(shutil.which, _NEEDED)), reason=f"needs a PulseAudio server; type: {_INSTALL}"
-)
+
+
+def _installed() -> bool:
+    """Whether there is a server, and ALSA's and PortAudio's way to it."""
+    name = "alsa-lib/libasound_module_pcm_pulse.so"
+    plugins = [*Path("/usr").glob(f"lib*/*/{name}"), *Path("/usr").glob(f"lib*/{name}")]
+    return (
+        bool(plugins)
+        and find_library("portaudio") is not None
+        and all(map(shutil.which, ("pulseaudio", "pactl", "pacat")))
+    )
+
+
+needs_pulse = pytest.mark.skipif(not _installed(), reason=f"needs a PulseAudio server; type: {_INSTALL}")
 """Marks a test that records from a PulseServer."""
 
-_BEGIN = """
-load-module module-native-protocol-unix auth-anonymous=1 socket={socket}
-load-module module-null-sink sink_name=speaker rate={rate} channels={channels} format=float32le norewinds=1
-"""
+_BEGIN = "load-module module-native-protocol-unix auth-anonymous=1 socket={socket}\n"
+_SPEAKER = ("module-null-sink", "sink_name=speaker", "format=float32le", "norewinds=1")
+"""Without rewinds it takes what is played in small pieces; with them, once it was idle, two seconds at a time."""
 _MICROPHONE = ("module-remap-source", "source_name=microphone", "master=speaker.monitor", "remix=no")
 
 
@@ -46,7 +56,7 @@ class PulseServer:
             sample_rate: Of the loudspeaker, and so of the microphone; recorders that ask for another get it resampled.
             n_channels: Likewise.
         """
-        if not all(map(shutil.which, _NEEDED)):
+        if not _installed():
             pytest.skip(f"needs a PulseAudio server; type: {_INSTALL}")
         self.sample_rate, self.n_channels = sample_rate, n_channels
         self._folder = Path(tempfile.mkdtemp(prefix="pa-"))  # 0700, and short: a socket's path has 107 characters
@@ -101,16 +111,21 @@ class PulseServer:
         return playback
 
     def unplug(self) -> None:
-        """Take the microphone away: whoever records from it hears nothing more, and is not told."""
+        """Take the microphone away: whoever records from it hears nothing more, and may or may not be told.
+
+        The loudspeaker goes with it, since the server would move the recording to its monitor.
+        """
         for line in self.control("list", "short", "modules").splitlines():
             number, name = line.split("\t")[:2]
-            if name == _MICROPHONE[0]:
+            if name == _SPEAKER[0]:
                 self.control("unload-module", number)
 
     def plug(self) -> None:
-        """Put the microphone there, as the default."""
+        """Put the microphone there, as the default; loops are played again."""
+        self.control("load-module", *_SPEAKER, f"rate={self.sample_rate}", f"channels={self.n_channels}")
         self.control("load-module", *_MICROPHONE)
         self.control("set-default-source", "microphone")
+        self._playbacks = [playback.again() for playback in self._playbacks if playback.loops]
 
     def freeze(self) -> None:
         """Stop the server as a suspended machine would: streams stay active, callbacks stop."""
@@ -131,7 +146,6 @@ class PulseServer:
         """Start it anew, killing it first where it still runs; loops are played again."""
         self.kill()
         self._start()
-        self._playbacks = [playback.again() for playback in self._playbacks if playback.loops]
 
     def close(self) -> None:
         """Leave nothing behind; may be called twice."""
@@ -165,10 +179,7 @@ class PulseServer:
 
     def _start(self) -> None:
         script, log = self._folder / "begin.pa", self._folder / "log"
-        script.write_text(
-            _BEGIN.format(socket=self._folder / "native", rate=self.sample_rate, channels=self.n_channels)
-            + f"load-module {' '.join(_MICROPHONE)}\nset-default-source microphone\n"
-        )
+        script.write_text(_BEGIN.format(socket=self._folder / "native"))
         words = ["pulseaudio", "-n", "-F", str(script), "--daemonize=no", "--exit-idle-time=-1", "--log-level=error"]
         words += ["--use-pid-file=no", "--high-priority=no", "--realtime=no"]
         with log.open("wb") as file:
@@ -183,10 +194,12 @@ class PulseServer:
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(subprocess.SubprocessError):
-                if "\tmicrophone\t" in self.control("list", "short", "sources"):
-                    return
+                self.control("info")
+                break
             time.sleep(0.05)
-        raise RuntimeError(f"PulseAudio did not start: {log.read_text(errors='replace')[-1000:]}")
+        else:
+            raise RuntimeError(f"PulseAudio did not start: {log.read_text(errors='replace')[-1000:]}")
+        self.plug()
 
 
 class Playback:
