@@ -10,6 +10,7 @@ from pathlib import Path
 _HARDWARE = re.compile(r"\(hw:([0-9]+),([0-9]+)\)$", re.ASCII)
 """How PortAudio ends the name of a card's own device: card and device number."""
 _CARD = re.compile(r"card([0-9]+)", re.ASCII)
+_STATUS = re.compile(r"card([0-9]+)/pcm([0-9]+)c", re.ASCII)
 
 
 def card_ids(root: Path = Path("/")) -> dict[int, str]:
@@ -36,6 +37,31 @@ def stable_id(name: str, ids: Mapping[int, str]) -> str | None:
     match = _HARDWARE.search(name)
     card = ids.get(int(match[1])) if match else None
     return None if match is None or card is None else f"alsa:{card},{int(match[2])}"
+
+
+def busy(root: Path = Path("/")) -> dict[tuple[int, int], str]:
+    """Devices that somebody records from, by card and device number, and who: PortAudio does not list them.
+
+    Args:
+        root: Where /proc is.
+    """
+    found: dict[tuple[int, int], str] = {}
+    for file in sorted((root / "proc/asound").glob("card[0-9]*/pcm[0-9]*c/sub*/status")):
+        match = _STATUS.fullmatch(f"{file.parents[2].name}/{file.parents[1].name}")
+        try:
+            owner = re.search(r"owner_pid\s*:\s*([0-9]+)", file.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            continue
+        if match is not None and owner is not None:
+            name = _text(root / f"proc/{owner[1]}/comm") or "?"
+            found[int(match[1]), int(match[2])] = f"{name} (process {owner[1]})"
+    return found
+
+
+def is_device(name: str, card: int, device: int) -> bool:
+    """Whether PortAudio's `name` is that device of that card."""
+    match = _HARDWARE.search(name)
+    return match is not None and (int(match[1]), int(match[2])) == (card, device)
 
 
 def _usb(device: Path) -> tuple[str, str] | None:

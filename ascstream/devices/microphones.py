@@ -6,10 +6,11 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ascstream.devices.alsa import card_ids, stable_id
+from ascstream.devices.alsa import busy, card_ids, is_device, stable_id
 from ascstream.devices.records import DeviceList, Microphone
 
 _LOG = logging.getLogger(__name__)
@@ -28,7 +29,22 @@ def list_microphones(timeout_seconds: float = 10.0) -> DeviceList:
     if answer.get("error"):
         return DeviceList(advice=(f"no microphones: {answer['error']}",))
     found = tuple(Microphone(index, **entry) for index, entry in enumerate(answer["microphones"]))
-    return DeviceList(found, (), () if found else (no_microphone(),), answer["portaudio"])
+    advice = tell_busy(found)
+    return DeviceList(found, (), advice if found or advice else (no_microphone(),), answer["portaudio"])
+
+
+def tell_busy(found: Sequence[Microphone], root: Path = Path("/")) -> tuple[str, ...]:
+    """A sentence for each card that another program records from, and that PortAudio therefore leaves out.
+
+    Args:
+        found: What PortAudio lists.
+        root: Where /proc is.
+    """
+    return tuple(
+        f"microphone hw:{card},{device} is in use by {owner}, and so not listed: end that, or record through its server"
+        for (card, device), owner in busy(root).items()
+        if not any(is_device(mic.name, card, device) for mic in found)
+    )
 
 
 def ask_here() -> dict[str, Any]:

@@ -229,7 +229,7 @@ def _not_found(kind: str, word: str, expected: str, found: DeviceList) -> Source
     names = [device.name for device in devices] + ["none"] + (["default"] if kind == "microphone" else [])
     close = difflib.get_close_matches(word.casefold(), {name.casefold(): name for name in names}, n=1)
     hint = next(f'did you mean "{name}"? ' for name in names if name.casefold() == close[0]) if close else ""
-    lines = "; ".join(map(_line, devices))
+    lines = "; ".join([*map(_line, devices), *found.advice])
     return SourceNotFoundError(
         f"expected {expected}; got {_shown(word)}; {hint}found {lines}; type one of these, or see: ascstream devices"
     )

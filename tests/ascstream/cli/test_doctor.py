@@ -79,7 +79,7 @@ def test_a_bundle_that_only_sees_gets_a_picture(bundle: Bundle) -> None:
 def test_only_what_files_need_is_called_needed(bundle: Bundle) -> None:
     _, _, found = checks(env={"ASCSTREAM_BUNDLE": str(bundle("mono_logmel"))})
     not_needed = {name for name, check in found.items() if not check["needed"]}
-    assert {"portaudio", "cuda driver", "tensorrt", "pycuda", "torch"} <= not_needed
+    assert {"portaudio", "disk space", "cuda driver", "tensorrt", "pycuda", "torch"} <= not_needed
     assert not not_needed & {"numpy", "onnxruntime", "av", "click", "rich", "platformdirs", "files"}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ascstream.devices.alsa import card_ids, stable_id
+from ascstream.devices import Microphone
+from ascstream.devices.alsa import busy, card_ids, stable_id
+from ascstream.devices.microphones import tell_busy
 
 
 class Machine:
@@ -95,3 +97,22 @@ def test_only_a_card_s_own_device_has_a_stable_id() -> None:
     assert stable_id("HD Webcam C525: USB Audio (hw:1,2)", ids) == "alsa:usb-046d:0825-8D3E1D60,2"
     assert stable_id("HD Webcam C525: USB Audio (hw:2,0)", ids) is None
     assert stable_id("pulse", ids) is None
+
+
+def test_a_card_that_another_program_records_from_is_told_where_it_is_not_listed(tmp_path: Path) -> None:
+    for place, text in (
+        ("asound/card1/pcm0c/sub0/status", "state: RUNNING\nowner_pid   : 321\ntrigger_time: 12.5\n"),
+        ("asound/card1/pcm0p/sub0/status", "state: RUNNING\nowner_pid   : 322\n"),  # it plays
+        ("asound/card2/pcm3c/sub0/status", "closed\n"),
+        ("321/comm", "arecord\n"),
+    ):
+        file = tmp_path / "proc" / place
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    assert busy(tmp_path) == {(1, 0): "arecord (process 321)"}
+    assert tell_busy((), tmp_path) == (
+        "microphone hw:1,0 is in use by arecord (process 321), and so not listed: "
+        "end that, or record through its server",
+    )
+    listed = Microphone(0, 2, "C525: USB Audio (hw:1,0)", "ALSA", 1, 48_000, default=False)
+    assert tell_busy((listed,), tmp_path) == ()

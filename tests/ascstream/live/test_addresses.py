@@ -139,6 +139,11 @@ def test_a_microphone_that_is_not_there_lists_those_that_are(text: str) -> None:
     assert caught.value.exit_code == 3
 
 
+def test_a_microphone_that_is_in_use_is_told_beside_those_that_are_not() -> None:
+    found = replace(FOUND, advice=("microphone hw:4,0 is in use by arecord (process 7)",))
+    assert "; microphone hw:4,0 is in use by arecord (process 7); type one of these" in message("4", found)
+
+
 @pytest.mark.parametrize("text", ["0", "default", "pa:0", "webcam"])
 def test_without_a_microphone_the_message_says_what_is_missing(text: str) -> None:
     assert message(text, NOTHING).startswith(
