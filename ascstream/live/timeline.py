@@ -146,7 +146,7 @@ class Timeline:
         if self._least is not None and len(points) < 3:
             points.append(self._least)
         newest = points[-1][0]
-        if newest - points[0][0] >= _ENOUGH_SECONDS:
+        if newest - points[0][0] >= _ENOUGH_SECONDS and (len(points) < 100 or int(newest) % 10 == 0):
             self._slope = min(max(_slope_below(points), -_STEEPEST), _STEEPEST)
             self._known = True
         self._offset = min(late - self._slope * at for at, late in points if newest - at <= _RECENT_SECONDS)

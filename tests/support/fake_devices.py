@@ -136,7 +136,7 @@ class FakeRecorder:
 
 
 class FakeMicrophone(FakeDevice):
-    """Plays `signal` of the true moment. Its crystal is off by `drift_ppm`; its stamps are late by `jitter()` seconds."""
+    """Plays `signal` of the true moment; its crystal is off by `drift_ppm`, its stamps late by `jitter()` seconds."""
 
     def __init__(
         self,
