@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -66,8 +67,8 @@ class History:
             n_cells: How many parts.
         """
         length = self.span_seconds / max(n_cells, 1)
-        end = -(-now // length) * length
-        first = n_cells if self.begun is None else n_cells - int((end - self.begun) / length + 1)
+        end = math.ceil(now / length - 1e-6) * length
+        first = n_cells if self.begun is None else n_cells - math.ceil((end - self.begun) / length - 1e-6)
         held = cells(self._answers, end - n_cells * length, end, n_cells)
         states = cells(self._states, end - n_cells * length, end, n_cells)
         pairs = enumerate(zip(held, states, strict=True))

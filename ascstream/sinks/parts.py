@@ -74,7 +74,7 @@ def score_bars(scores: Mapping[str, float], chosen: str, legend: Legend, width: 
     best = sorted(labels, key=lambda label: -scores[label])[: n_rows * n_columns]
     shown = [label for label in labels if label in best]
     column = (width - 3 * (n_columns - 1)) // n_columns
-    name_width = max(1, min(max(cell_len(label) for label in shown), column - 12))
+    name_width = max(1, min(max(cell_len(label) for label in labels), column - 12))
     bar_width = max(0, column - name_width - 8)
     rows = [Text() for _ in range(n_rows)]
     for index, label in enumerate(shown):

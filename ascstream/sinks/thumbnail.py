@@ -57,7 +57,7 @@ def thumbnail(image: Image, width: int, n_rows: int, *, colours: bool) -> list[T
 def note(text: str, width: int, n_rows: int) -> list[Text]:
     """A box that says why there is no picture, as large as one would be."""
     inner = max(width - 2, 0)
-    words = [shorten(line, inner) for line in _wrap(text, inner)][: max(n_rows - 2, 0)]
+    words = [shorten(line, inner) for line in _wrap(text, inner)][: max(n_rows - 2, 0)] if inner else []
     above = (n_rows - 2 - len(words)) // 2
     rows = [Text("╭" + "─" * inner + "╮", "bright_black")]
     for index in range(n_rows - 2):
