@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import TextIO
 
 import click
 
@@ -22,6 +23,8 @@ INPUT = 3
 BUNDLE = 4
 DEGRADED = 5
 """The exit codes; 128 + the signal's number where a signal ended the run."""
+
+_HUNG_UP = 129
 
 _COMPLETE = "_ASCSTREAM_COMPLETE"
 """Set by the shell functions of `ascstream completion` while they ask for completions."""
@@ -58,10 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code; does not return where an engine hangs that would keep the process from ending.
     """
     code = _run(arguments)
+    _forget_broken_stderr()
     if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):
         # everything is written; libraries that are unloaded under a call that still runs crash, or wait for it
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.flush()
         os._exit(code)
     return code
 
@@ -92,7 +94,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             traceback.print_exception(error)
         code, message = explain(error)
         if message:
-            click.echo(_printable(message), err=True)
+            with contextlib.suppress(OSError):  # a terminal that is gone
+                click.echo(_printable(message), err=True)
         if isinstance(error, OSError):
             _forget_broken_stdout()  # if it was stdout that failed, that is said already
         return _flushed(code)
@@ -149,10 +152,22 @@ def _printable(message: str) -> str:
 
 def forget_stdout() -> None:
     """Point stdout at nothing: its reader is gone, and what is still buffered must not fail at exit."""
+    _forget(sys.stdout)
+
+
+def _forget(stream: TextIO) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
+        os.dup2(nothing, stream.fileno())
         os.close(nothing)
+
+
+def _forget_broken_stderr() -> None:
+    """Point stderr at nothing where what is still buffered cannot be written: the exit code says more."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        _forget(sys.stderr)
 
 
 def _forget_broken_stdout() -> None:
@@ -172,7 +187,8 @@ def _flushed(code: int) -> int:
     except OSError as error:
         forget_stdout()
         if code == OK:  # otherwise it has been said
-            click.echo(f"ascstream: standard output: {error.strerror}", err=True)
+            with contextlib.suppress(OSError):
+                click.echo(f"ascstream: standard output: {error.strerror}", err=True)
         return code or RUN_TIME
     return code
 
@@ -197,6 +213,10 @@ def _signals() -> Iterator[None]:
                 before[number] = signal.signal(number, stop)
     try:
         yield
+    except OSError as error:
+        if _stopped and _stopped[-1].exit_code == _HUNG_UP:  # and so the terminal cannot be written to
+            raise _stopped[-1] from error
+        raise
     finally:
         _stopped.clear()
         for number, handler in before.items():

@@ -275,11 +275,11 @@ class _Loop:
 
     def _tell_news(self) -> None:
         """Tell what the other thread noted: that it has begun, events, losses, drops."""
-        if self._gatherer.begun and not self._started:
+        if not self._started and self._has_started():
             self._started = True
             if self._told.event is not None:  # a beginning is no news for a summary
                 begun = self._source.info.offset_seconds
-                self._told.event(StreamEvent(begun, "started", describe(self._note_health())))
+                self._told.event(StreamEvent(begun, "started", describe(self._source.health())))
         events, lost_seconds, n_dropped = self._gatherer.take_news()
         for event in events:
             self._pass_on(replace(event, time=event.time + self._source.info.offset_seconds))
@@ -292,6 +292,13 @@ class _Loop:
         if begins is not None:
             self._tell("windows_dropped", begins)
         self._tell_drops_over(now, ended=False)
+
+    def _has_started(self) -> bool:
+        """Whether the source gives something and its devices are known, or a window wants an answer."""
+        if not self._gatherer.begun:
+            return False
+        opening = any(device.state == "opening" for device in self._source.health().devices)
+        return not opening or self._gatherer.n_waiting > 0
 
     def _tell_drops_over(self, now: float, *, ended: bool) -> None:
         over = self._drops.over(now, ended=ended)

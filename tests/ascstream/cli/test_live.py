@@ -1,0 +1,321 @@
+"""`ascstream live` as its user meets it: real processes, whose microphone is a file that is played in real time."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.bad_files import float_wav, tone
+from support.cameras import MjpegCamera
+from support.commands import COMMAND, ascstream, environment, start
+from support.pulse import PulseServer, needs_pulse
+from support.waiting import until
+
+from ascstream.devices import list_devices
+
+Bundle = Callable[[str], Path]
+RATE = 24_000
+
+
+@pytest.fixture(scope="module")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that is heard as "bus", whatever second of it."""
+    return float_wav(tmp_path_factory.mktemp("sound") / "hum.wav", tone(4, sample_rate=RATE), sample_rate=RATE)
+
+
+@contextmanager
+def running(*words: object, **options: object) -> Iterator[subprocess.Popen[bytes]]:
+    """`ascstream live` that has printed its first line."""
+    with start("live", *words, **options) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+def records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def predictions(text: str) -> list[dict[str, Any]]:
+    return [record for record in records(text) if record["type"] == "prediction"]
+
+
+def test_without_devices_one_message_says_what_to_do(bundle: Bundle) -> None:
+    found = list_devices()
+    if found.microphones:
+        pytest.skip("this machine has a microphone")
+    for words in (["live"], ["live", "--mic", "0", "--camera", "0"], ["live", "--strict", "--format", "jsonl"]):
+        done = ascstream(*words)
+        assert (done.returncode, done.stdout) == (3, "")
+        message = done.stderr.splitlines()[-1]
+        assert message.startswith('ascstream: expected a microphone for "0", found none; ')
+        assert message.endswith("type: ascstream doctor")
+
+
+def test_answers_come_in_real_time_with_the_time_of_day(microphone: Path, bundle: Bundle) -> None:
+    before = datetime.now(timezone.utc)
+    words = ["--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.5", "--duration", "3"]
+    done = ascstream("live", *words, "--format", "jsonl")
+    after = datetime.now(timezone.utc)
+    assert done.returncode == 0
+    told = predictions(done.stdout)
+    ends = [record["end"] for record in told]
+    assert ends[-1] == 3.0
+    assert set(ends) <= {1.0, 1.5, 2.0, 2.5, 3.0}
+    assert {record["label"] for record in told} == {"bus"}
+    times = [datetime.fromisoformat(record["time"].replace("Z", "+00:00")) for record in told]
+    slack = timedelta(seconds=1)
+    assert before - slack < times[0] < times[-1] < after + slack
+    assert all(0 <= record["latency_seconds"] < 20 for record in told)
+    assert records(done.stdout)[-1]["type"] == "summary"
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("bundle mono_logmel 1.0.0, onnxruntime ")
+    assert f"; microphone {microphone}, 24000 Hz, 1 channel, pcm_f32le; window 1 s, step 0.5 s" in lines[0]
+    assert "3.0 s · " in lines[1]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_ends_the_run_at_once_and_keeps_the_results(
+    name: str, code: int, tmp_path: Path, microphone: Path, bundle: Bundle
+) -> None:
+    outs = [tmp_path / "r.jsonl", tmp_path / "r.csv", tmp_path / "r.srt"]
+    words = [word for out in outs for word in ("--out", out)]
+    with running("--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.2", *words) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        recorder = children.read_text().split() if children.exists() else []
+        time.sleep(0.5)
+        began = time.monotonic()
+        process.send_signal(getattr(signal, name))
+        _, errors = process.communicate(timeout=20)
+        seconds = time.monotonic() - began
+    assert process.returncode == code
+    assert seconds < 3  # a tenth of a second where nothing else runs
+    assert errors.decode().splitlines()[-1].startswith("ascstream: stopped by ")
+    assert len(predictions(outs[0].read_text())) >= 2
+    assert len(outs[1].read_text().splitlines()) >= 3
+    assert "bus" in outs[2].read_text()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in recorder))
+
+
+def test_a_hangup_without_a_terminal_opens_files_and_devices_anew(
+    tmp_path: Path, microphone: Path, bundle: Bundle
+) -> None:
+    out, moved = tmp_path / "r.jsonl", tmp_path / "r.jsonl.1"
+    words = ["--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.2", "--out", out]
+    with running(*words, start_new_session=True) as process:
+        until(lambda: predictions(out.read_text()))
+        out.rename(moved)
+        process.send_signal(signal.SIGHUP)
+        until(out.exists)
+        until(lambda: any("no_" not in (record["reason"] or "") for record in predictions(out.read_text())))
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert "info     SIGHUP: files and devices are opened anew" in errors.decode()
+    told = predictions(moved.read_text() + out.read_text())
+    ends = [record["end"] for record in told]
+    assert ends == sorted(ends)
+    assert {record["label"] for record in told} <= {"bus", "transportation", "unknown"}
+
+
+def test_a_terminal_that_is_closed_ends_the_run_with_129(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
+    out = tmp_path / "r.jsonl"
+    words = ["live", "--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.2", "--out", out]
+    terminal, side = pty.openpty()
+    # a session of its own whose terminal this is: what a terminal's program starts
+    script = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(COMMAND), *map(str, words)],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        start_new_session=True,
+        env=environment(TERM="xterm", COLUMNS="80", LINES="24"),
+    )
+    os.close(side)
+    try:
+        drawn = b""
+        while b"bus" not in drawn:
+            drawn += os.read(terminal, 65536)
+        os.close(terminal)
+        assert process.wait(20) == 129
+    finally:
+        process.kill()
+        process.wait()
+    assert len(predictions(out.read_text())) >= 1
+
+
+def test_a_reader_that_goes_away_ends_the_run_quietly(microphone: Path, bundle: Bundle) -> None:
+    script = f'{COMMAND} live --mic {microphone} --bundle {bundle("mono_logmel")} --step 0.1; echo "code $?" >&2'
+    done = subprocess.run(
+        ["bash", "-c", f"({script}) | head -n 2"], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert len(done.stdout.splitlines()) == 2
+    assert done.stderr.splitlines()[1:] == ["code 0"]
+
+
+def test_a_reader_that_goes_away_does_not_cost_the_files(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
+    out = tmp_path / "r.jsonl"
+    words = ["--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.1", "--out", out]
+    with running(*words) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        n_before = len(predictions(out.read_text()))
+        until(lambda: len(predictions(out.read_text())) > n_before + 10)
+        process.terminate()
+        assert process.wait(20) == 143
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_ends_the_run_with_1(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
+    out = tmp_path / "full.jsonl"
+    out.symlink_to("/dev/full")
+    done = ascstream("live", "--mic", microphone, "--bundle", bundle("mono_logmel"), "--quiet", "--out", out)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"ascstream: {out}: No space left on device; what was written before is kept"]
+
+
+def test_a_disk_that_fills_keeps_what_was_written(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
+    out, whole = tmp_path / "r.jsonl", tmp_path / "r.csv"
+    words = f"--mic {microphone} --bundle {bundle('mono_logmel')} --step 0.1 --quiet --out {out} --out {whole}"
+    # 4 KiB a file: the write that does not fit fails, as on a full disk
+    script = f"ulimit -f 4; trap '' XFSZ; exec {COMMAND} live {words}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"ascstream: {out}: File too large; what was written before is kept"]
+    told = predictions(out.read_text())
+    assert len(told) >= 2
+    rows = whole.read_text().splitlines()[1:]
+    assert len(rows) == len(done.stdout.splitlines()) >= len(told)
+
+
+def test_strict_ends_with_5_at_the_first_degraded_window(tmp_path: Path, bundle: Bundle) -> None:
+    sound = np.concatenate([tone(3, sample_rate=RATE), np.zeros(3 * RATE, np.float32)])
+    clip = float_wav(tmp_path / "then_silent.wav", sound, sample_rate=RATE)
+    out = tmp_path / "r.jsonl"
+    words = ["live", "--mic", clip, "--bundle", bundle("mono_logmel"), "--step", "0.5", "--out", out, "--strict"]
+    done = ascstream(*words)
+    assert done.returncode == 5
+    assert "expected every window" in done.stderr.splitlines()[-1]
+    told = predictions(out.read_text())
+    if "silence" in done.stderr:  # rather than a window dropped on a busy machine
+        assert [record["degraded"] for record in told] == [False] * (len(told) - 1) + [True]
+        assert told[-1]["reason"] == "silence"
+
+
+def test_what_the_bundle_does_not_perceive_is_not_opened(microphone: Path, bundle: Bundle) -> None:
+    words = ["live", "--bundle", bundle("mono_logmel"), "--duration", "1"]
+    done = ascstream(*words, "--mic", microphone, "--camera", "/dev/video77")
+    assert done.returncode == 0
+    first = done.stderr.splitlines()[0]
+    assert first == "ascstream: the camera /dev/video77 is not opened: bundle mono_logmel only hears"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--mic", "0", "--source", "x.mp4"],
+            "expected --source, which gives sound and picture, or --mic and --camera",
+        ),
+        (["--mic", "none"], "expected something that bundle slim-audio perceives, got nothing; type: --mic 0"),
+        (["--mic-channels", "0"], "expected channels counted from 1, such as 1 or 1,2; got '0'"),
+        (["--rotate", "1y"], "expected seconds or hh:mm:ss"),
+        (["--duration", "0"], "expected seconds or hh:mm:ss, above 0"),
+        (["--top", "0"], "expected a whole number of scenes, 1 or more"),
+        (["--camera-delay", "3"], "expected seconds, -2 to 0.4"),
+        (["--step", "7"], "step: expected 0.001 s to the window's 1 s"),
+        (["--out", "a.xyz", "--mic", "examples/clip.mp4"], "expected a name that ends in one of"),
+    ],
+)
+def test_a_command_line_that_cannot_be_is_refused_before_anything_is_opened(words: list[str], message: str) -> None:
+    done = ascstream("live", *words, cwd=Path(__file__).parents[3])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_settings_come_from_the_environment_and_what_is_typed_wins(microphone: Path, bundle: Bundle) -> None:
+    variables = {"ASCSTREAM_LIVE_MIC": "no such thing", "ASCSTREAM_BUNDLE": str(bundle("mono_logmel"))}
+    done = ascstream("live", "--duration", "1", env=variables)
+    assert done.returncode == 3
+    assert '"no such thing"' in done.stderr
+    for words in (["--mic", microphone], ["--source", microphone]):
+        done = ascstream("live", "--duration", "1", *words, env={**variables, "ASCSTREAM_QUIET": "1"})
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_service_manager_is_told(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(20)
+        manager.bind(str(address))
+        words = ["live", "--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.2"]
+        variables = environment(NOTIFY_SOCKET=str(address), WATCHDOG_USEC="1000000")
+        with start(*words, env=variables) as process:
+            heard = manager.recv(4096).decode().split("\n")
+            assert heard[0] == "READY=1"
+            while heard.count("WATCHDOG=1") < 3:
+                heard += manager.recv(4096).decode().split("\n")
+            process.terminate()
+            while "STOPPING=1" not in heard:
+                heard += manager.recv(4096).decode().split("\n")
+            process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert any(word.startswith("STATUS=bus ") for word in heard)
+
+
+def test_a_hanging_engine_does_not_keep_the_process_from_ending() -> None:
+    script = (
+        "import sys, threading, time\n"
+        "from ascstream.cli import main\n"
+        "threading.Thread(target=time.sleep, args=(60,), name='ascstream-engine').start()\n"
+        "sys.exit(main(['live', '--step', '7']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, env=environment(), check=False
+    )
+    assert done.returncode == 2
+    assert "step: expected" in done.stderr
+
+
+@needs_pulse
+@pytest.mark.slow
+def test_a_microphone_and_a_camera_are_heard_and_seen(bundle: Bundle) -> None:
+    park = np.array([0, 255, 0], np.uint8)
+
+    def draw(_moment: float, width: int, height: int) -> np.ndarray:
+        return np.broadcast_to(park, (height, width, 3)).copy()
+
+    with PulseServer() as server, MjpegCamera(draw) as camera:
+        server.play(tone(10, 500.0, 48_000), loop=True)
+        words = ["live", "--mic", "default", "--camera", camera.url, "--bundle", bundle("audio_visual")]
+        words += ["--duration", "4", "--format", "jsonl"]
+        done = subprocess.run(
+            [str(COMMAND), *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment(**server.environment()),
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    told = predictions(done.stdout)
+    assert ["audio", "video"] in [record["modalities"] for record in told]
+    assert "microphone " in done.stderr.splitlines()[0]
+    assert f"camera {camera.url}, 640×480" in done.stderr.splitlines()[0]
