@@ -54,17 +54,28 @@ def record(request: MicrophoneRequest, outbox: Outbox) -> None:
     except Exception as error:  # noqa: BLE001  OSError without the library, PortAudioError where it does not start
         outbox.put(Failed(_explain_start(error)))
         return
-    default = int(sounddevice.default.device["input"])
+    record_from(sounddevice, request, outbox)
+
+
+def record_from(portaudio: Any, request: MicrophoneRequest, outbox: Outbox) -> None:
+    """Send what a microphone hears until it ends; the last message says why.
+
+    Args:
+        portaudio: The package sounddevice, or what behaves like it.
+        request: Which one, and which of its channels.
+        outbox: Where to.
+    """
+    default = int(portaudio.default.device["input"])
     try:
-        found = find(sounddevice.query_devices(), sounddevice.query_hostapis(), default, request, _stable_id)
+        found = find(portaudio.query_devices(), portaudio.query_hostapis(), default, request, _stable_id)
         columns = _choose_columns(found, request.channels)
     except NoMicrophoneError as error:
         outbox.put(Failed(f"{error}{_permission()}", missing=error.missing))
         return
-    recording = _Recording(sounddevice, found, columns)
+    recording = _Recording(portaudio, found, columns)
     try:
         recording.open()
-    except sounddevice.PortAudioError as error:
+    except portaudio.PortAudioError as error:
         outbox.put(_explain_opening(error, found.name))
         return
     recording.run(outbox, chosen=bool(request.channels))
@@ -73,10 +84,12 @@ def record(request: MicrophoneRequest, outbox: Outbox) -> None:
 class _Recording:
     """An open stream: the callback's side and the sender's."""
 
-    def __init__(self, sounddevice: Any, found: Found, columns: Sequence[int]) -> None:
-        self._sounddevice = sounddevice
+    def __init__(self, portaudio: Any, found: Found, columns: Sequence[int]) -> None:
+        self._portaudio = portaudio
         self._found = found
-        self._columns = list(columns)
+        self._needed, self._n_channels = max(columns) + 1, len(columns)
+        first_ones = list(columns) == list(range(len(columns)))
+        self._columns = slice(len(columns)) if first_ones else list(columns)  # a slice is chosen without a copy
         self._queue: SimpleQueue[_Block | None] = SimpleQueue()
         self._dropped = False
         self._stream: Any = None
@@ -85,15 +98,14 @@ class _Recording:
         """Open the device at the first rate and number of channels that it takes, its own first.
 
         Raises:
-            sounddevice.PortAudioError: It cannot be opened.
+            PortAudioError: It cannot be opened.
         """
-        needed = max(self._columns) + 1
         rates = dict.fromkeys((round(self._found.sample_rate), *_OTHER_RATES))
-        numbers = dict.fromkeys((needed, self._found.n_channels))
+        numbers = dict.fromkeys((self._needed, self._found.n_channels))
         refused: Exception | None = None
         for n_channels, rate in itertools.product(numbers, rates):
             try:
-                self._stream = self._sounddevice.RawInputStream(
+                self._stream = self._portaudio.RawInputStream(
                     device=self._found.index,
                     samplerate=rate,
                     channels=n_channels,
@@ -104,7 +116,7 @@ class _Recording:
                     finished_callback=self._ended,
                 )
                 self._stream.start()
-            except self._sounddevice.PortAudioError as error:
+            except self._portaudio.PortAudioError as error:
                 refused = refused or error
                 if _code(error) not in (_BAD_RATE, _BAD_CHANNELS):
                     raise
@@ -128,7 +140,7 @@ class _Recording:
         """Send blocks until the stream ends."""
         rate, n_open, latency = round(self._stream.samplerate), int(self._stream.channels), float(self._stream.latency)
         found = self._found
-        outbox.put(Opened(found.name, rate, len(self._columns), found.n_channels, details=found.host_api))
+        outbox.put(Opened(found.name, rate, self._n_channels, found.n_channels, details=found.host_api))
         if not chosen and 2 < found.n_channels <= _MOST_ARRAY_CHANNELS:
             outbox.put(
                 Note(
@@ -138,19 +150,17 @@ class _Recording:
                 )
             )
         while (block := self._queue.get()) is not None:
-            every = np.frombuffer(block.data, np.float32).reshape(-1, n_open)
-            samples = every[:, self._columns].T
-            stamp = stamp_block(block.called, block.delay_seconds, len(every) / rate, latency)
             lost = block.overflow or self._dropped
             self._dropped = False
+            every = np.frombuffer(block.data, np.float32).reshape(-1, n_open)
+            samples = every[:, self._columns].T
             finite = np.isfinite(samples)
             if not finite.all():
                 samples, lost = np.where(finite, samples, np.float32(0)), True
+            stamp = stamp_block(block.called, block.delay_seconds, len(every) / rate, latency)
             outbox.put(Sound(stamp, samples, rate, lost))
         outbox.put(
-            Failed(
-                f"{found.name} stopped: it was unplugged, or the sound system ended; it is opened anew when it is back"
-            )
+            Failed(f"{found.name} stopped: it was unplugged, or the sound system ended; is it plugged in, and running?")
         )
 
 
