@@ -58,8 +58,8 @@ class _Follower:
         """Take a packet that came at this moment."""
         anew = False
         if packet.pts is not None and (self._stamped or not self._is_picture(packet)):
-            seconds = float(packet.pts * packet.time_base)
-            anew = self._clock.arrive(packet.stream_index, seconds, arrival)
+            known = packet.pts if self._is_picture(packet) else packet.pts + (packet.duration or 0)
+            anew = self._clock.arrive(packet.stream_index, float(known * packet.time_base), arrival)
         self._waiting.append((packet, arrival, anew))
         if self._waits and not self._clock.settled and len(self._waiting) < _MOST_WAITING:
             return
@@ -79,7 +79,8 @@ class _Follower:
                 self._tracks.sound.begin_anew()
             for sound in self._tracks.sound.decode(packet):
                 if packet.pts is None:  # counted, since the stream does not say
-                    self._clock.arrive(packet.stream_index, sound.stamp, arrival)
+                    end = sound.stamp + sound.samples.shape[1] / sound.sample_rate
+                    self._clock.arrive(packet.stream_index, end, arrival)
                 self._tracks.report.put(replace(sound, stamp=self._clock.moment(packet.stream_index, sound.stamp)))
 
     def _hand_on_picture(self, packet: Stamped, arrival: float) -> None:

@@ -23,9 +23,9 @@ _DRIVER_SECONDS = 1.0
 class StreamClock:
     """Turns the stamps of a stream's tracks (seconds from anywhere) into moments of `time.monotonic`.
 
-    A packet cannot come before it was made, and now and then one comes through without delay. The offset of a track is
-    therefore the smallest difference between arrival and stamp of the last ten seconds: jitter and bursts, which only
-    make packets later, do not move it, and slow drift of the sender's clock is followed.
+    A packet cannot come before what is in it was over, and now and then one comes through without delay. The offset of
+    a track is therefore the smallest difference between arrival and stamp of the last ten seconds: jitter and bursts,
+    which only make packets later, do not move it, and slow drift of the sender's clock is followed.
 
     Sound and picture of one source are stamped by one clock and stay together only if one offset moves both. It is that
     of the sound, so that no sample is stamped after it came, nor long before: it is usually the later one, since its
@@ -55,7 +55,7 @@ class StreamClock:
 
         Args:
             track: Any number that stands for the track.
-            stamp: The stream's own, in seconds.
+            stamp: The stream's own, in seconds: of a picture, or of the end of a piece of sound.
             arrival: Moment at which it came; never before an earlier one.
 
         Returns:

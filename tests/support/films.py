@@ -141,7 +141,7 @@ def claps_heard(sounds: Sequence[Sound]) -> list[float]:
 
 
 def claps_seen(pictures: Sequence[tuple[float, Image]]) -> list[float]:
-    """Stamps of the first white pictures of a `clap_film`'s flashes (25 a second), where the one before is there too."""
+    """Stamps of the first white pictures of a `clap_film`'s flashes (25 a second); needs the one before as well."""
     moments = []
     for (last, before), (stamp, image) in pairwise(pictures):
         if before.mean() < 100 < image.mean() and stamp - last < 0.06:
