@@ -14,6 +14,7 @@ from datetime import timedelta
 from ascstream.classifier import Classifier
 from ascstream.errors import UsageError
 from ascstream.live.clock import Clock
+from ascstream.live.drops import Drops
 from ascstream.live.engine import EngineThread
 from ascstream.live.gather import Gatherer, LiveStream
 from ascstream.live.health import DeviceHealth, Health
@@ -33,8 +34,6 @@ _LONGEST_TURN_SECONDS = 0.5
 """What a turn counts for at most: a process that was suspended has not waited for its engine."""
 _STOP_SECONDS = 0.4
 """How long both threads get to end; then they are left behind."""
-_QUIET_SECONDS = 10.0
-"""Windows are no longer dropped once none was for this long."""
 _MOST_ERRORS = 10
 """Inferences that may fail in a row."""
 _NO_ENGINE = WindowScores(None, (), degraded=True, reason="engine")
@@ -101,35 +100,6 @@ class _Told:
     """Called as time passes."""
 
 
-class _Drops:
-    """Windows that were dropped, told when it begins and when it is over."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._n = 0
-        self._begun = self._newest = 0.0
-
-    def add(self, n: int, now: float) -> str | None:
-        """Count some; the sentence that it begins, where it does."""
-        if not n:
-            return None
-        begins = not self._n
-        self._begun = now if begins else self._begun
-        self._newest = now
-        self._n += n
-        self.total += n
-        return "windows come faster than they are judged: the oldest are dropped" if begins else None
-
-    def over(self, now: float, *, ended: bool) -> tuple[str, float] | None:
-        """The sentence that it is over and how long it lasted, once, where it is."""
-        if not self._n or not (ended or now - self._newest >= _QUIET_SECONDS):
-            return None
-        n, self._n = self._n, 0
-        seconds = self._newest - self._begun
-        noun = "window was" if n == 1 else "windows were"
-        return f"{n} {noun} dropped within {seconds:.1f} s", seconds
-
-
 class _Loop:
     """One stream, in the thread that takes its predictions."""
 
@@ -152,7 +122,7 @@ class _Loop:
         self._stats = told.stats
         self._clock = clock
         self._ticked = -math.inf
-        self._drops = _Drops()
+        self._drops = Drops()
         self._n_errors = 0
         self._engine_problem: str | None = None
         self._started = False
