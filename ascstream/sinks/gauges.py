@@ -51,7 +51,9 @@ def device_row(device: DeviceHealth, now: float, width: int) -> Text:
         parts = [_not_running(device, now)]
     row = Text().append(symbol, style).append(f" {name}  ", "bold")
     row.append_text(beside(parts, width - row.cell_len))
-    about = device.problem if device.state != "running" and device.problem else _about(device)
+    about = _about(device)
+    if device.state != "running" and device.problem:
+        about = device.problem.removeprefix(f"{device.name}: ")
     room = width - row.cell_len - 3
     if about and room >= 8:
         row.append(" " * 3).append(shorten(printable(about), room), "dim")

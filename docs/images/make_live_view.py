@@ -104,7 +104,7 @@ def as_prediction(line: dict[str, Any], step_seconds: float) -> Prediction:
         "source", "start", "end", "label", "level", "reason", "score", "scores", "raw_scores", "modalities",
         "degraded", "lost_seconds", "padded_seconds", "latency_seconds", "time",
     )  # fmt: skip
-    fields = {name: line.get(name) for name in names}
+    fields: dict[str, Any] = {name: line.get(name) for name in names}
     return Prediction(**fields, step_seconds=step_seconds, lost=line.get("lost", {}))
 
 
@@ -126,7 +126,7 @@ def read_picture(path: Path) -> Image:
     import av
 
     with av.open(str(path)) as container:
-        return next(container.decode(video=0)).to_ndarray(format="rgb24")
+        return np.asarray(next(container.decode(video=0)).to_ndarray(format="rgb24"), np.uint8)
 
 
 def made_up() -> Iterator[dict[str, Any]]:
@@ -144,13 +144,21 @@ def made_up() -> Iterator[dict[str, Any]]:
         common = {"source": "microphone USB Audio · camera C270", "time": time}
         yield {
             **common,
-            "type": "prediction", "start": end - 1, "end": end, "label": label, "level": "scene", "reason": None,
-            "score": score, "scores": scores, "raw_scores": scores, "degraded": gone, "lost_seconds": 0.0,
-            "modalities": ["audio"] if gone else ["audio", "video"], "padded_seconds": 0.0,
-
-                "lost": {"camera": end - 120} if gone else {},
-                "latency_seconds": 0.018 + 0.02 * float(rng.random()) ** 4
-            ,
+            "type": "prediction",
+            "start": end - 1,
+            "end": end,
+            "label": label,
+            "level": "scene",
+            "reason": None,
+            "score": score,
+            "scores": scores,
+            "raw_scores": scores,
+            "degraded": gone,
+            "lost_seconds": 0.0,
+            "modalities": ["audio"] if gone else ["audio", "video"],
+            "padded_seconds": 0.0,
+            "lost": {"camera": end - 120} if gone else {},
+            "latency_seconds": 0.018 + 0.02 * float(rng.random()) ** 4,
         }
         if index in (604, 749):
             kind, words = ("device_lost", "camera lost: no picture for 2 s") if index == 604 else ("device_back", "")

@@ -173,7 +173,7 @@ def test_forty_columns_and_ten_rows_look_like_this():
         "airport         ━╸────────────────   8 %",
         "bus             ━╸────────────────   8 %",
         "metro           ━╸────────────────   8 %",
-        "park            ━━━━━━━━━━╸───────  60 %",
+        "park            ━━━━━━━━━━━───────  60 %",
         "█" * 40,
         "● mic     −32 dBFS ━━━━────   +12 ppm",
         "● camera  30.0 fps   delay 48 ms",
