@@ -178,7 +178,7 @@ class LivePicture:
             ("large", [empty] * (len(big) - len(head))),
             *((("key", meaning),) if letters else ()),
             ("more bars", [empty] * max(0, n_bars - 3)),
-            ("axis", [axis(_SPAN_SECONDS, width)] if scores else []),
+            ("axis", [axis(_SPAN_SECONDS, width)] if self._latest is not None else []),
             ("machine", self._machine(now, width, canvas)),
             ("notes", notes),
             *((f"gap {index}", [empty]) for index in (1, 2)),

@@ -177,7 +177,7 @@ def test_forty_columns_and_ten_rows_look_like_this():
         "█" * 40,
         "● mic     −32 dBFS ━━━━────   +12 ppm",
         "● camera  30.0 fps   delay 48 ms",
-        "latency p50 4 ms   0 dropped",
+        "latency p50 4 ms  p95 4 ms   0 dropped",
     ]
 
 
