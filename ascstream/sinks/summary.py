@@ -146,10 +146,10 @@ def _measures(summary: StreamSummary, width: int) -> list[Text]:
         missing.append(f"{_count(summary.n_dropped_windows, 'window')} dropped")
     if summary.dropped_tail_seconds >= 0.005:
         missing.append(f"last {summary.dropped_tail_seconds:.2f} s left out")
-    rows = [
-        ("speed", f"{speed(factor)} real time (factor {factor:.4f}, {duration(summary.wall_seconds)})"),
-        ("latency", percentiles(latency, width - 2 - _NAME, " · ")),
-    ]
+    rows = [("latency", percentiles(latency, width - 2 - _NAME, " · "))]
+    if not summary.devices:  # a live stream takes as long as it takes
+        took = f"{speed(factor)} real time (factor {factor:.4f}, {duration(summary.wall_seconds)})"
+        rows.insert(0, ("speed", took))
     reasons = {reason.replace("_", " "): share for reason, share in summary.unknown_reasons.items()}
     if reasons:
         rows.insert(0, ("unknown", " · ".join(_unbroken(f"{why} {100 * part:.0f} %") for why, part in reasons.items())))

@@ -357,6 +357,7 @@ def test_the_terminal_is_given_back_and_the_summary_stays():
     assert before.endswith("\x1b[?7h\x1b[?25h")
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", after)
     assert plain.startswith("mic 0 · 1.0 s · 1 window\n")
+    assert "real time" not in plain
     assert "missing  1 window dropped" in plain
     assert "lost     microphone 3 s in 2 times" in plain
 
