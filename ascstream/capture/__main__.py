@@ -48,13 +48,13 @@ def main() -> NoReturn:
 def _record(request: Request, outbox: Outbox) -> None:
     """Only what this kind of device needs is loaded."""
     if isinstance(request, MicrophoneRequest):
-        from ascstream.capture import microphone
+        from ascstream.capture.microphone import record
 
-        microphone.record(request, outbox)
+        record(request, outbox)
     else:
-        from ascstream.capture import media
+        from ascstream.capture.media import record as record_media
 
-        media.record(request, outbox)
+        record_media(request, outbox)
 
 
 if __name__ == "__main__":

@@ -220,6 +220,11 @@ class Playback:
         self._thread = Thread(target=self._feed, name="playback", daemon=True)
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """Whether it is still being played."""
+        return self._process.poll() is None
+
     def wait(self, timeout_seconds: float = 60.0) -> None:
         """Wait until all of it was played."""
         self._process.wait(timeout_seconds)

@@ -182,6 +182,10 @@ def test_frozen_it_falls_silent_and_goes_on(pulse: PulseServer) -> None:
             time.sleep(0.5)
             assert recording.seconds == heard
             assert recording.recorder.running
+            with Recording() as hanging:  # PortAudio does not even start
+                time.sleep(1.0)
+            assert hanging.said == []
+            assert not hanging.recorder.running
         finally:
             pulse.thaw()
         recording.hear(0.5)

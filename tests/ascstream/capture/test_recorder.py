@@ -190,6 +190,15 @@ def test_a_child_ends_with_its_parent() -> None:
     until(lambda: not Path(f"/proc/{pid}").exists() or "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text())
 
 
+def test_what_lies_in_the_current_folder_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("json", "queue", "numpy", "ascstream"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong file')")
+    monkeypatch.chdir(tmp_path)
+    with Child(request=MicrophoneRequest("no such microphone")) as child:
+        assert "no such microphone" in child.end() or "PortAudio" in child.end()
+        assert "unexpectedly" not in child.end()
+
+
 def test_a_microphone_loads_no_decoder() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "ascstream.capture"]
     request = b'{"kind": "microphone", "name": "no such microphone", "channels": []}\n'
