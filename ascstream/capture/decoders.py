@@ -32,13 +32,16 @@ _EASIER: tuple[Literal["DEFAULT", "NONREF", "NONKEY"], ...] = ("DEFAULT", "NONRE
 class Decoder:
     """Decodes the pictures of one stream. Used by one thread at a time."""
 
-    def __init__(self, stream: av.VideoStream, report: Report, beside: Sequence[str] = ()) -> None:
+    def __init__(
+        self, stream: av.VideoStream, report: Report, beside: Sequence[str] = (), *, hardware: bool = True
+    ) -> None:
         """Choose how.
 
         Args:
             stream: Whose packets.
             report: Told the decoder's name, and if it is too slow.
             beside: What else is to be told with its name.
+            hardware: Whether a device may decode; it does not say how a picture is to be turned.
         """
         self._stream = stream
         self._report = report
@@ -46,8 +49,9 @@ class Decoder:
         self.intra = stream.codec_context.codec.intra_only
         """Whether each packet is a whole picture that can be decoded alone."""
         self._device = ""
-        self._codec = self._hardware() or self._software()
+        self._codec = (self._hardware() if hardware else None) or self._software()
         self._n_waiting = 0
+        self._works = False
         self._since = time.monotonic()
         self._busy = 0.0
         self._ease = 0
@@ -63,18 +67,17 @@ class Decoder:
         try:
             frames = self._codec.decode(packet)
         except av.FFmpegError:
-            if self._device and self._n_waiting >= 0:
-                self._give_up_device()
+            self._wait_for_device()
             raise
         finally:
             self._watch(begin, time.monotonic())
-        if frames:
-            self._n_waiting = -1
-        elif self._n_waiting >= 0:
-            self._n_waiting += 1
-            if self._device and self._n_waiting > _PATIENCE_PACKETS:
-                self._give_up_device()
-        return [frame for frame in frames if not frame.is_corrupt]
+        whole = [frame for frame in frames if not frame.is_corrupt]
+        if self._works and len(whole) < len(frames):
+            self._report.corrupt("a picture")
+        self._works |= bool(whole)
+        if not whole:
+            self._wait_for_device()
+        return whole
 
     def _software(self) -> av.VideoCodecContext:
         codec = self._stream.codec_context
@@ -108,11 +111,13 @@ class Decoder:
                 return codec
         return None
 
-    def _give_up_device(self) -> None:
-        self._device = ""
-        self._codec = self._software()
-        self._n_waiting = -1
-        self._describe()
+    def _wait_for_device(self) -> None:
+        """Count a packet without a picture, and give a device up that makes none of any."""
+        self._n_waiting += 1
+        if self._device and not self._works and self._n_waiting > _PATIENCE_PACKETS:
+            self._device = ""
+            self._codec = self._software()
+            self._describe()
 
     def _describe(self) -> None:
         codec = self._stream.codec_context

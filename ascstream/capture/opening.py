@@ -23,6 +23,7 @@ _DEFAULT_SIZE = (640, 480)
 _FRAME_RATE = "30"
 """What cameras have at every size; a slower one in the dark stays slow."""
 _V4L2 = frozenset({"v4l2", "video4linux2", "video4linux2,v4l2"})
+_CAMERA_PATHS = ("/dev/video", "/dev/v4l/")
 
 _LIVE_OPTIONS = {"fpsprobesize": "0", "analyzeduration": "2000000"}
 """Look at the stream until its form is known, not for its frame rate, and for two seconds at most. What was read for
@@ -58,8 +59,9 @@ def open_medium(request: MediaRequest) -> Medium:
         DecodeError: It has not what is wanted.
         SourceError: It cannot be opened.
     """
-    if request.format is not None:
-        opened = _open_device(request, request.format)
+    form = request.format or ("v4l2" if request.where.startswith(_CAMERA_PATHS) else None)
+    if form is not None:
+        opened = _open_device(request, form)
         medium = Medium(opened, plays=False, stamped=True, local=True)
     else:
         medium = _open_stream(request)

@@ -30,6 +30,7 @@ class Tracks:
             outbox: Where to.
         """
         self._wanted = request
+        self._live = not medium.plays
         self._choose(medium)
         self.report = Report(outbox, _opened(medium, self.audio, self.video))
         """What is said."""
@@ -59,7 +60,7 @@ class Tracks:
         self.sound = None if self.audio is None else SoundTrack(self.audio, self.report)
         """Decodes the sound."""
         beside = [] if self.audio is None else [self.audio.codec_context.name]
-        self.decoder = None if self.video is None else Decoder(self.video, self.report, beside)
+        self.decoder = None if self.video is None else Decoder(self.video, self.report, beside, hardware=self._live)
         """Decodes the picture."""
         self._begun = False
 

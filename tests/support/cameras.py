@@ -306,7 +306,7 @@ class UdpStream:
         """Send, from the film's beginning."""
         self.kill()
         source = ["-re", "-stream_loop", "-1", "-i", str(self._film)]
-        target = ["-c", "copy", "-f", "mpegts", "-pes_payload_size", "300", f"{self.url}?pkt_size=1316"]
+        target = ["-c", "copy", "-f", "mpegts", "-pes_payload_size", "0", f"{self.url}?pkt_size=1316"]
         command = ["ffmpeg", "-nostdin", "-loglevel", "error", *source, *target]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

@@ -12,7 +12,7 @@ from support.cameras import rtsp_film, rtsp_server, udp_stream
 from support.films import clap_film, claps_heard, claps_seen
 from support.watched import SMALL, Watched
 
-from ascstream.capture.messages import Failed, Opened, Picture, Seen, Sound
+from ascstream.capture.messages import Failed, Note, Opened, Picture, Seen, Sound
 from ascstream.capture.requests import MediaRequest
 
 MOST_APART_SECONDS = 0.04
@@ -131,3 +131,13 @@ def test_a_film_with_one_track_plays(tmp_path: Path, tracks: str) -> None:
             stamps = [seen.stamp for seen in child.wait_for(Seen, 12)]
             assert np.diff(stamps).max() < 0.5, "it began again"
         assert len(child.all(Opened)) == 1
+
+
+def test_a_large_picture_is_decoded_by_whatever_is_there(tmp_path: Path) -> None:
+    path = clap_film(tmp_path / "large.mkv", seconds=1, width=1280, height=720)
+    with Watched(MediaRequest(str(path), picture=SMALL)) as child:
+        child.wait_for(Seen, 3)
+        image = child.ask().image
+        assert image is not None
+        assert image.shape == (120, 160, 3)
+        assert not child.all(Note)
