@@ -226,14 +226,14 @@ class _Loop:
         return prediction
 
     def _note_health(self) -> Health:
-        """How the stream is; the statistics learn it."""
+        """How the stream is; the statistics learn it, once it has begun."""
         health = replace(
             self._source.health(),
             n_dropped_windows=self._drops.total,
             n_waiting_windows=self._gatherer.n_waiting,
             engine_problem=self._engine_problem,
         )
-        if self._stats is not None:
+        if self._stats is not None and self._started:
             self._stats.health(health)
         return health
 

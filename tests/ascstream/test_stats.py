@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ascstream.intervals import IntervalMerger
+from ascstream.live.health import DeviceHealth, Health
 from ascstream.records import Prediction
 from ascstream.stats import StreamStats
 
@@ -112,3 +113,29 @@ def test_reasons_of_unknown_are_parts_of_the_whole_time_the_largest_first() -> N
     assert list(summary.unknown_reasons) == ["low_confidence", "silence"]
     assert summary.unknown_reasons == pytest.approx({"low_confidence": 0.5, "silence": 0.25})
     assert sum(summary.unknown_reasons.values()) == pytest.approx(summary.shares["unknown"])
+
+
+def test_devices_are_counted_with_their_losses_and_how_long_these_were() -> None:
+    now = [100.0]
+    stats = StreamStats("mic", clock=lambda: now[0])
+    assert (stats.summary().n_losses, stats.summary().devices, stats.summary().device_lost_seconds) == (0, (), {})
+    microphone = DeviceHealth("microphone", "USB Audio", "running", since=100.0, drift_ppm=12.5)
+    camera = DeviceHealth("camera", "/dev/video0", "running", since=100.0)
+    stats.health(Health((microphone, camera)))
+    lost = replace(camera, state="waiting", since=112.0, lost_since=110.0, problem="unplugged", n_losses=1)
+    stats.health(Health((microphone, lost)))
+    now[0] = 115.0
+    assert stats.summary().device_lost_seconds == {"camera": 5.0}
+    back = replace(camera, since=120.0, n_losses=1)
+    stats.health(Health((microphone, back)))
+    lost_again = replace(lost, since=131.0, lost_since=130.0, n_losses=2)
+    stats.health(Health((microphone, lost_again)))
+    now[0] = 133.0
+    # lost, back and lost once more between two looks: what came between is known by the new moment alone
+    stats.health(Health((microphone, replace(lost_again, lost_since=132.0, n_losses=3))))
+    stats.dropped(3)
+    stats.dropped(4)
+    summary = stats.summary()
+    assert summary.device_lost_seconds == {"camera": 10.0 + 2.0 + 1.0}
+    assert (summary.n_losses, summary.n_dropped_windows) == (3, 7)
+    assert summary.devices[0].drift_ppm == 12.5

@@ -83,6 +83,7 @@ class SyntheticLive:
         has_video: bool = False,
         events: Sequence[StreamEvent] = (),
         failure: SourceError | None = None,
+        opening_seconds: float = 0.0,
     ) -> None:
         self._inner = SyntheticSource(
             segments, block_samples=block_samples, has_audio=has_audio, has_video=has_video, events=events
@@ -90,6 +91,7 @@ class SyntheticLive:
         self.info = SourceInfo("synthetic", has_audio, has_video, duration_seconds=None, live=True)
         self._clock = clock
         self._failure = failure
+        self._opening_seconds = opening_seconds
         self._stopped = threading.Event()
         self._begun = clock.monotonic()
         kinds = ("microphone", "camera") if has_video else ("microphone",)
@@ -100,6 +102,16 @@ class SyntheticLive:
         self.n_reopened = 0
 
     def items(self, wants: Wants) -> Iterator[StreamItem]:
+        if self._opening_seconds:
+            kept = dict(self._devices)
+            for kind in kept:
+                self.lose(kind)
+                self._devices[kind] = replace(self._devices[kind], state="opening", n_losses=0)
+            if self._clock.wait(self._stopped, self._opening_seconds):
+                return
+            for kind in kept:
+                self.find(kind)
+                self._devices[kind] = replace(self._devices[kind], n_losses=0)
         self._begun = self._clock.monotonic()
         for item in self._inner.items(wants):
             due = self._begun + (item.end if isinstance(item, AudioBlock) else item.time)

@@ -426,3 +426,13 @@ def test_a_hundred_streams_leave_nothing_behind(listener: Classifier) -> None:
     after = state()
     assert after[:2] == before[:2]
     assert after[2] - before[2] <= 1_000_000
+
+
+def test_opening_the_devices_is_no_loss(listener: Classifier) -> None:
+    clock = FastClock(5)
+    stats = StreamStats("synthetic", clock=clock.monotonic)
+    with SyntheticLive([PARK], clock, opening_seconds=2.0) as source:
+        predictions = list(stream_live(listener, source, stats=stats, clock=clock, **PATIENT))
+    assert predictions[-1].end == 4.0
+    summary = stats.summary()
+    assert (summary.n_losses, summary.device_lost_seconds) == (0, {})

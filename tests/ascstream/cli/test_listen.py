@@ -1,0 +1,90 @@
+"""One live stream into sinks, without devices: what ends it, and what is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support import bundles
+from support.live_streams import FastClock, SyntheticLive, troubled
+
+from ascstream.classifier import Classifier
+from ascstream.cli.listen import Request, follow, open_sinks
+from ascstream.errors import DegradedError
+from ascstream.pipeline import StreamSettings
+from ascstream.sources.synthetic import Segment
+from engines.errors import BackendError
+
+PARK = Segment(4.0, tones=((bundles.tone_hz("park"),),))
+ENDLESS = replace(PARK, seconds=1e6)
+REQUEST = Request("lines", (), None, None, None, None, strict=False, wait=False, level="info", camera_delay=0.0)
+HALF = StreamSettings(step_seconds=0.5)
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Classifier]:
+    with Classifier.load(bundles.mono_logmel(tmp_path_factory.mktemp("bundle"))) as classifier:
+        yield classifier
+
+
+def run(classifier: Classifier, source: SyntheticLive, request: Request, clock: FastClock) -> None:
+    sinks = open_sinks(request, "")
+    try:
+        follow(classifier, source, HALF, sinks, request, clock)
+    finally:
+        sinks.close()
+
+
+def told(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_stream_lasts_as_long_as_was_asked_for(
+    listener: Classifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock, out = FastClock(10), tmp_path / "r.jsonl"
+    run(listener, SyntheticLive([ENDLESS], clock), replace(REQUEST, duration=3.2, out=(str(out),)), clock)
+    records = told(out)
+    assert [record["end"] for record in records if record["type"] == "prediction"][-1] == 3.0
+    assert records[0]["type"] == "event"
+    assert (records[0]["kind"], records[0]["message"]) == (
+        "started",
+        "microphone synthetic microphone, 24000 Hz, 1 channel",
+    )
+    assert (records[-1]["type"], records[-1]["complete"]) == ("summary", True)
+    captured = capsys.readouterr()
+    assert "; microphone synthetic microphone, 24000 Hz, 1 channel; window 1 s, step 0.5 s" in captured.err
+    assert captured.out.count("park") >= 3
+
+
+def test_strict_names_the_device_that_is_lost(listener: Classifier) -> None:
+    clock = FastClock(10)
+    source = SyntheticLive([PARK, Segment(4.0, lost=True)], clock)
+    source.lose("microphone")
+    with pytest.raises(
+        DegradedError, match=r"that is degraded \(.*microphone lost for \d+\.\d s\); the results are kept"
+    ):
+        run(listener, source, replace(REQUEST, strict=True, level="error"), clock)
+    assert source.stopped
+
+
+def test_an_engine_that_fails_for_good_is_told_to_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def trouble(call: int) -> None:
+        if call > 2:
+            raise BackendError("scene: the device is gone")
+
+    clock, out = FastClock(10), tmp_path / "r.jsonl"
+    request = replace(REQUEST, out=(str(out),))
+    with (
+        troubled(bundles.mono_logmel(tmp_path), trouble) as classifier,
+        pytest.raises(BackendError, match="the device is gone"),
+    ):
+        run(classifier, SyntheticLive([ENDLESS], clock), request, clock)
+    records = told(out)
+    assert (records[-1]["type"], records[-1]["error"]) == ("summary", "scene: the device is gone")
+    assert [record["reason"] for record in records if record["type"] == "prediction"][-9:] == ["engine"] * 9
+    # nine sentences are one line and a count
+    assert capsys.readouterr().err.count("engine_error: an inference failed: scene: the device is gone") <= 4
