@@ -47,7 +47,7 @@ class Inbox:
             self._letters.append(Letter(device, attempt, message))
             if isinstance(message, Sound):
                 self._sound_seconds += _length(message)
-                if self._sound_seconds > MOST_SOUND_SECONDS:
+                if self._sound_seconds > MOST_SOUND_SECONDS + 1e-6:
                     self._drop_oldest_sound()
             elif len(self._letters) > _MOST_LETTERS:
                 self._letters.popleft()

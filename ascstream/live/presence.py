@@ -137,7 +137,7 @@ def look_for_path(path: Path) -> Hashable | None:
         status = path.stat()
     except (OSError, ValueError):
         return None
-    return status.st_dev, status.st_ino, status.st_rdev
+    return status.st_dev, status.st_ino, getattr(status, "st_rdev", 0)  # Windows has no device numbers
 
 
 def look_for_server(address: tuple[str, int], stopped: threading.Event) -> Hashable | None:

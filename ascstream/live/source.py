@@ -18,7 +18,8 @@ from ascstream.live.flow import Flow, Member
 from ascstream.live.health import Device, Health
 from ascstream.live.inbox import Inbox
 from ascstream.live.presence import Presence, Watch, presence_of
-from ascstream.live.supervisor import Kind, RecorderLike, Supervisor
+from ascstream.live.supervised import RecorderLike
+from ascstream.live.supervisor import Kind, Supervisor
 from ascstream.records import StreamItem
 from ascstream.sources.base import SourceInfo, VideoWants, Wants
 from ascstream.sources.inputs import redact

@@ -8,10 +8,11 @@ from __future__ import annotations
 import random as random_numbers
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 from ascstream.capture.messages import Failed, Message, Note, Opened, Seen, Sound
 from ascstream.live.health import Device, State
+from ascstream.live.supervised import RecorderLike, WatchLike
 
 Kind: TypeAlias = Literal["sound", "picture"]
 """What a device delivers."""
@@ -30,61 +31,6 @@ _JOIN_SECONDS = 0.3
 """What a look at a device's presence gets to end; then its thread, which a name server may hold, is left behind."""
 _MOST_GRAVES = 3
 """Processes that a driver keeps from ending: with more, none is started."""
-
-
-class RecorderLike(Protocol):
-    """A process that records; `capture/recorder.py` has the real one."""
-
-    @property
-    def running(self) -> bool:
-        """Whether it has not ended yet."""
-        ...
-
-    @property
-    def log(self) -> tuple[str, ...]:
-        """The newest lines it wrote for people."""
-        ...
-
-    def ask(self, moment: float) -> None:
-        """Ask for the newest picture at a moment; never blocks, never raises."""
-        ...
-
-    def kill(self) -> None:
-        """End it; never waits, may be called twice."""
-        ...
-
-    def close(self, timeout_seconds: float = 0.5) -> None:
-        """End it and give everything back."""
-        ...
-
-
-class WatchLike(Protocol):
-    """Looks whether a device is there; `presence.py` has the real one."""
-
-    def start(self) -> None:
-        """Look every second from now on."""
-        ...
-
-    def stop(self) -> None:
-        """Look no more."""
-        ...
-
-    def changed(self) -> bool:
-        """Whether it came, or came anew, since this was last asked."""
-        ...
-
-    @property
-    def longest_seconds(self) -> float:
-        """How far attempts may lie apart now: short where its return could not be seen."""
-        ...
-
-    def forget(self) -> None:
-        """The device runs: how it looked before counts no more."""
-        ...
-
-    def join(self, timeout_seconds: float) -> None:
-        """Wait for the last look to end, after `stop`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

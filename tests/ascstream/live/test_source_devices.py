@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -163,6 +165,51 @@ def test_nothing_is_left_of_streams_that_were_closed(server: PulseServer) -> Non
             counts.append(left())
         assert counts[-1] == counts[0]
         assert not _children("ascstream.capture")
+
+
+_FOLLOW = """
+import sys, time
+from ascstream.capture.requests import MicrophoneRequest
+from ascstream.live.source import open_live
+from ascstream.records import AudioBlock, StreamEvent
+from ascstream.sources.base import AudioWants, Wants
+with open_live(MicrophoneRequest("pulse"), None) as source:
+    end = lost = 0.0
+    told = time.monotonic()
+    for item in source.items(Wants(AudioWants(24000, 1), None)):
+        if isinstance(item, StreamEvent):
+            print(item.kind, item.seconds, flush=True)
+        elif isinstance(item, AudioBlock):
+            end, lost = item.end, lost + item.lost * (item.end - item.start)
+            if time.monotonic() - told > 0.2:
+                told = time.monotonic()
+                print("at", end, lost, told - source.to_monotonic(end), flush=True)
+"""
+
+
+@needs_pulse
+@pytest.mark.slow
+def test_a_program_that_was_stopped_catches_up_with_lost_blocks(server: PulseServer) -> None:
+    """SIGSTOP for six seconds, as a laptop's lid does: the stream is at now again at once, and says so."""
+    with subprocess.Popen([sys.executable, "-c", _FOLLOW], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            lines = iter(process.stdout.readline, "")
+            before = [next(lines).split() for _ in range(10)][-1]
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(6.5)
+            process.send_signal(signal.SIGCONT)
+            after = [next(lines).split() for _ in range(25)]
+        finally:
+            process.kill()
+    told = [words for words in after if words[0] == "suspended"]
+    assert len(told) == 1
+    assert float(told[0][1]) == pytest.approx(6.5, abs=1.5)
+    end, lost, behind = (float(word) for word in after[-1][1:])
+    print(f"lost {lost:.2f} s, then {behind * 1e3:.0f} ms behind")
+    assert end - float(before[1]) > 10
+    assert 4.0 < lost < 9.0
+    assert behind < 1.0
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that sends signals; there is one on Unix")
