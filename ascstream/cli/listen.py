@@ -248,11 +248,11 @@ class _Run:
         """Refuse a degraded window where the user does."""
         if not (self._request.strict and prediction.degraded):
             return
-        lost = [f"{device} lost for {seconds:.1f} s" for device, seconds in prediction.lost.items()]
-        why = ", ".join([(prediction.reason or "").replace("_", " "), describe_degraded(prediction), *lost])
+        reason = (prediction.reason or "").replace("_", " ") if prediction.level == "unknown" else ""
+        why = ", ".join(part for part in (reason, describe_degraded(prediction)) if part)
         raise DegradedError(
             f"expected every window whole, since --strict was given; got one at {prediction.end:g} s "
-            f"that is degraded ({why.lstrip(', ')}); the results are kept"
+            f"that is degraded ({why}); the results are kept"
         )
 
     def _is_over(self, prediction: Prediction) -> bool:

@@ -210,7 +210,7 @@ def _resolve(
     if source is not None:
         return Devices(None, None, resolve_source(source))
     if mic is None and camera is None:
-        mic, camera = "0", "0" if sees else None
+        return _first(hears, sees, channels, request)
     microphone: MicrophoneRequest | MediaRequest | None = None
     pictures: MediaRequest | None = None
     unused = []
@@ -228,3 +228,28 @@ def _resolve(
         wanted = " or ".join(word for word, has in (("--mic 0", hears), ("--camera 0", sees)) if has)
         raise UsageError(f"expected something that bundle {manifest.name} perceives, got nothing; type: {wanted}")
     return Devices(microphone, pictures, None)
+
+
+def _first(hears: bool, sees: bool, channels: tuple[int, ...], request: Request) -> Devices:
+    """The first microphone and camera, as far as the bundle perceives them; all that is missing in one message."""
+    from ascstream.cli.listen import Devices
+    from ascstream.errors import SourceError
+    from ascstream.live.addresses import resolve_camera, resolve_microphone
+
+    microphone: MicrophoneRequest | MediaRequest | None = None
+    camera: MediaRequest | None = None
+    missing: list[str] = []
+    if hears:
+        try:
+            microphone = resolve_microphone("0", channels, wait=request.wait)
+        except SourceError as error:
+            missing.append(str(error))
+    if sees:
+        try:
+            camera = resolve_camera("0", wait=request.wait)
+        except SourceError as error:
+            missing.append(str(error))
+    if missing:
+        alone = "--mic 0" if microphone is not None else "--camera 0" if camera is not None else ""
+        raise SourceError("\n".join(missing) + (f"; to go on without, type: ascstream live {alone}" if alone else ""))
+    return Devices(microphone, camera, None)

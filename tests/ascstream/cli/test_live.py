@@ -66,6 +66,12 @@ def test_without_devices_one_message_says_what_to_do(bundle: Bundle) -> None:
         message = done.stderr.splitlines()[-1]
         assert message.startswith('ascstream: expected a microphone for "0", found none; ')
         assert message.endswith("type: ascstream doctor")
+    if not found.cameras:
+        done = ascstream("live", "--bundle", bundle("audio_visual"))
+        assert (done.returncode, done.stdout) == (3, "")
+        first, second = done.stderr.splitlines()
+        assert first.startswith('ascstream: expected a microphone for "0", found none; ')
+        assert second.startswith('expected a camera for "0", found none; ')
 
 
 def test_answers_come_in_real_time_with_the_time_of_day(microphone: Path, bundle: Bundle) -> None:
