@@ -94,6 +94,8 @@ class Supervisor:
         self._graves: list[RecorderLike] = []
         self._heard: dict[Kind, tuple[float, float]] = {}
         """Newest stamp of each kind, and the moment at which it came; of this attempt."""
+        self._first: dict[Kind, float] = {}
+        """First stamp of each kind; of this attempt."""
         self._last_heard: float | None = None
         self._stepped = 0.0
         self._n_failures = 0
@@ -107,14 +109,15 @@ class Supervisor:
 
     @property
     def first_stamp(self) -> float | None:
-        """Stamp of the newest sound or picture, whichever is older; None before the first."""
-        return min((stamp for stamp, _ in self._heard.values()), default=None)
+        """Stamp from which on it gave everything it has, in this attempt; None before the first."""
+        return max(self._first.values(), default=None)
 
     def open(self, now: float) -> None:
         """Start an attempt."""
         self.attempt += 1
         attempt = self.attempt
         self._heard.clear()
+        self._first.clear()
         self._enter("opening", now)
         self._stepped = now
         if self.lost_since is None:
@@ -169,6 +172,7 @@ class Supervisor:
         if kind in self._heard and message.stamp <= self._heard[kind][0]:
             return []
         self._heard[kind] = (message.stamp, now)
+        self._first.setdefault(kind, message.stamp)
         self._last_heard = now
         if self.state == "running":
             return []
