@@ -143,8 +143,8 @@ class Frames:
                 frames = self._decoder.decode(packet)
             except av.FFmpegError:
                 frames = []
-        self._good = bool(frames)
         if not frames:
+            self._good = False
             self._report.corrupt("a picture")
             return None
         self._tell_size(frames[-1])
@@ -155,7 +155,8 @@ class Frames:
         if now - self._tried < _TRIAL_SECONDS:
             return False
         self._tried = now
-        return self._decode(packet) is not None
+        self._good = self._decode(packet) is not None
+        return self._good
 
     def _tell_size(self, frame: av.VideoFrame) -> None:
         self._report.update(width=frame.width, height=frame.height)

@@ -123,9 +123,7 @@ def clap_film(
         tone,
     ]
     command += ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", str(frame_rate)]
-    command += ["-pix_fmt", "yuv420p", "-c:a", sound, "-shortest"]
-    command += ["-pes_payload_size", "0"] if path.suffix == ".ts" else []  # sound as it comes, not in lumps
-    command += [str(path)]
+    command += ["-pix_fmt", "yuv420p", "-c:a", sound, "-shortest", str(path)]
     subprocess.run(command, check=True, timeout=120)
     return path
 

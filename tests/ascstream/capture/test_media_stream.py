@@ -23,11 +23,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clap_film(tmp_path_factory.mktemp("films") / "claps.mp4", seconds=12)
 
 
-@pytest.fixture(scope="module")
-def transport_stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return clap_film(tmp_path_factory.mktemp("films") / "claps.ts", seconds=12)
-
-
 def both(where: str) -> MediaRequest:
     return MediaRequest(where, sound=True, picture=SMALL, read_seconds=1.0)
 
@@ -69,8 +64,8 @@ def test_rtsp_keeps_sound_and_picture_together(film: Path) -> None:
 
 
 @pytest.mark.slow
-def test_transport_streams_keep_sound_and_picture_together(transport_stream: Path) -> None:
-    with udp_stream(transport_stream) as sender, Watched(both(sender.url)) as child:
+def test_transport_streams_keep_sound_and_picture_together(film: Path) -> None:
+    with udp_stream(film) as sender, Watched(both(sender.url)) as child:
         apart = watch_claps(child)
         assert np.median(np.abs(apart)) <= MOST_APART_SECONDS
         sounds = child.all(Sound)
@@ -82,8 +77,8 @@ def test_transport_streams_keep_sound_and_picture_together(transport_stream: Pat
 
 
 @pytest.mark.slow
-def test_sound_alone_is_followed(transport_stream: Path) -> None:
-    with udp_stream(transport_stream) as sender, Watched(MediaRequest(sender.url, sound=True)) as child:
+def test_sound_alone_is_followed(film: Path) -> None:
+    with udp_stream(film) as sender, Watched(MediaRequest(sender.url, sound=True)) as child:
         child.wait_for(Sound, 100)
         [opened] = child.all(Opened)
         assert (opened.width, opened.sample_rate) == (None, 48000)
@@ -92,8 +87,8 @@ def test_sound_alone_is_followed(transport_stream: Path) -> None:
 
 
 @pytest.mark.slow
-def test_h264_that_is_joined_in_the_middle_is_shown_from_a_key_frame_on(transport_stream: Path) -> None:
-    with udp_stream(transport_stream) as sender:
+def test_h264_that_is_joined_in_the_middle_is_shown_from_a_key_frame_on(film: Path) -> None:
+    with udp_stream(film) as sender:
         time.sleep(1.5)
         with Watched(MediaRequest(sender.url, picture=SMALL)) as child:
             child.wait_for(Seen, 3)
