@@ -154,7 +154,7 @@ class Supervisor:
         if isinstance(message, Opened):
             before, self.opened = self.opened, message
             changed = None if before is None else _difference(before, message)
-            return [] if changed is None else [Happened("device_changed", f"{self.name}: {changed}")]
+            return [] if changed is None else [Happened("device_changed", f"{self.device} changed: {changed}")]
         if isinstance(message, Failed):
             self.missing = message.missing
             return self.fail(message.message, now)
@@ -186,7 +186,7 @@ class Supervisor:
             return []
         self._told_lost = False
         away = now - (now if lost_since is None else lost_since)
-        return [Happened("device_back", f"{self.name} is back after {away:.1f} s", away)]
+        return [Happened("device_back", f"{self.device} back after {away:.1f} s: {self.name}", away)]
 
     def fail(self, problem: str, now: float) -> list[Happened]:
         """The device is lost: end it, and try again later."""
@@ -211,7 +211,7 @@ class Supervisor:
         if self._told_lost:
             return []
         self._told_lost = True
-        return [Happened("device_lost", self.problem or f"{self.name} does not answer yet")]
+        return [Happened("device_lost", f"{self.device} lost: {self.problem or f'{self.name} does not answer yet'}")]
 
     def ask(self, moment: float) -> bool:
         """Ask for the newest picture at a moment; False where nobody would answer."""

@@ -133,7 +133,7 @@ def test_a_stall_is_noticed_within_two_seconds_and_told_once():
     while not bench.events:
         bench.go(0.1)
     assert bench.now - silent_since <= 2.0
-    assert bench.events[0].message == "card has given no sound for 1.8 s"
+    assert bench.events[0].message == "microphone lost: card has given no sound for 1.8 s"
     assert bench.supervisor.lost_since == pytest.approx(silent_since)
     bench.go(120)
     assert bench.kinds() == ["device_lost"]
@@ -150,7 +150,7 @@ def test_a_stamp_that_stands_still_is_silence():
     bench.go(5, seen=True)
     bench.go(2, seen=True, stamp=bench.now)
     assert bench.supervisor.state == "waiting"
-    assert bench.events[0].message == "card has given no picture for 1.8 s"
+    assert bench.events[0].message == "microphone lost: card has given no picture for 1.8 s"
 
 
 def test_a_source_is_lost_when_either_of_its_two_stops():
@@ -225,7 +225,7 @@ def test_a_device_that_fails_says_why():
     bench.go(1, sound=True)
     bench.say(Failed("the card was unplugged"))
     assert bench.supervisor.problem == "the card was unplugged"
-    assert [(event.kind, event.message) for event in bench.events] == [("device_lost", "the card was unplugged")]
+    assert [(event.kind, event.message) for event in bench.events] == [("device_lost", "microphone lost: the card was unplugged")]
 
 
 def test_old_messages_of_an_attempt_that_ended_are_nothing():
@@ -245,7 +245,7 @@ def test_a_new_form_and_the_childs_notes_are_told():
     bench.say(Opened("card", 44100, 2, 2))
     bench.say(Note("mono", "one channel is dead"))
     assert [(event.kind, event.message) for event in bench.events] == [
-        ("device_changed", "card: 1 × 48000 Hz before, 2 × 44100 Hz now"),
+        ("device_changed", "microphone changed: 1 × 48000 Hz before, 2 × 44100 Hz now"),
         ("mono", "one channel is dead"),
     ]
 
