@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,12 +20,18 @@ from ascstream.capture.finding import Found, NoMicrophoneError, find
 from ascstream.capture.messages import Failed, Note, Opened, Sound
 from ascstream.capture.requests import MicrophoneRequest
 
-_BLOCK_SECONDS = 0.02
+_BLOCK_SECONDS = 0.01
+_JOIN_SECONDS = 0.0005
+"""Host APIs call back several times in a row: what comes within this time travels as one message."""
 _BUFFER_SECONDS = 0.06
 """What the driver keeps for us while this process does not run; costs no latency, which a block decides."""
-_MOST_BLOCKS = 100
+_MOST_BLOCKS = 200
 _OTHER_RATES = (48_000, 44_100, 16_000)
 _MOST_DELAY_SECONDS = 10.0
+_SAID = 100
+"""Blocks whose delays are compared."""
+_CHANGED_SECONDS = 0.025
+"""A delay has changed, rather than been estimated otherwise, from here on."""
 _MOST_ARRAY_CHANNELS = 31
 """More are no microphones: sound servers offer 32, or 128, whatever is plugged in."""
 _BAD_RATE, _BAD_CHANNELS, _BAD_DEVICE, _UNAVAILABLE = -9997, -9998, -9996, -9985
@@ -41,6 +48,9 @@ class _Block(NamedTuple):
     """Whether samples before it were lost."""
     data: bytes
     """[n_samples, n_channels] float32, all channels that are open."""
+
+
+_NOTHING = _Block(0.0, 0.0, False, b"")
 
 
 def record(request: MicrophoneRequest, outbox: Outbox) -> None:
@@ -91,6 +101,8 @@ class _Recording:
         first_ones = list(columns) == list(range(len(columns)))
         self._columns = slice(len(columns)) if first_ones else list(columns)  # a slice is chosen without a copy
         self._queue: SimpleQueue[_Block | None] = SimpleQueue()
+        self._next: _Block | None = _NOTHING
+        """What comes before the queue; None is the end."""
         self._dropped = False
         self._stream: Any = None
 
@@ -136,6 +148,20 @@ class _Recording:
     def _ended(self) -> None:
         self._queue.put(None)
 
+    def _take(self) -> list[_Block]:
+        """Blocks that came together and without a hole, waited for; none at the end."""
+        blocks: list[_Block] = []
+        while not blocks or not (self._next is _NOTHING and self._queue.empty()):
+            block = self._queue.get() if self._next is _NOTHING else self._next
+            self._next = _NOTHING
+            if block is None or (blocks and block.overflow):
+                self._next = block
+                break
+            if not blocks:
+                time.sleep(_JOIN_SECONDS)
+            blocks.append(block)
+        return blocks
+
     def run(self, outbox: Outbox, *, chosen: bool) -> None:
         """Send blocks until the stream ends."""
         rate, n_open, latency = round(self._stream.samplerate), int(self._stream.channels), float(self._stream.latency)
@@ -149,33 +175,49 @@ class _Recording:
                     "choose others with --mic-channels, such as --mic-channels 1,3",
                 )
             )
-        while (block := self._queue.get()) is not None:
-            lost = block.overflow or self._dropped
+        delay = Delay(latency)
+        while blocks := self._take():
+            lost = self._dropped or blocks[0].overflow
             self._dropped = False
-            every = np.frombuffer(block.data, np.float32).reshape(-1, n_open)
+            every = np.frombuffer(b"".join(block.data for block in blocks), np.float32).reshape(-1, n_open)
             samples = every[:, self._columns].T
             finite = np.isfinite(samples)
             if not finite.all():
                 samples, lost = np.where(finite, samples, np.float32(0)), True
-            stamp = stamp_block(block.called, block.delay_seconds, len(every) / rate, latency)
+            newest = blocks[-1]
+            length = len(newest.data) / (4 * n_open * rate)
+            stamp = newest.called - len(every) / rate - delay.follow(newest.delay_seconds - length)
             outbox.put(Sound(stamp, samples, rate, lost))
         outbox.put(
             Failed(f"{found.name} stopped: it was unplugged, or the sound system ended; is it plugged in, and running?")
         )
 
 
-def stamp_block(called: float, delay_seconds: float, block_seconds: float, latency_seconds: float) -> float:
-    """The moment at which the first sample of a block was in the air.
+class Delay:
+    """How long after its end a block is heard of: from the air to the callback, but for the block itself.
 
-    Args:
-        called: Moment of the callback.
-        delay_seconds: From the air to the callback, as PortAudio says; host APIs are known that say 0, or nonsense.
-        block_seconds: Length of the block.
-        latency_seconds: The stream's, as PortAudio says: what to assume instead.
+    What host APIs say of it is estimated anew for each block: PulseAudio's is off by 10 ms either way. It does not
+    change, while the moments of the callbacks are exact but for being late; so the median of what was said first is
+    taken for good, until what is said has clearly changed. Host APIs are known that say 0, or nonsense: the stream's
+    latency is assumed then.
     """
-    if 0 < delay_seconds <= _MOST_DELAY_SECONDS:
-        return called - delay_seconds
-    return called - block_seconds - latency_seconds
+
+    def __init__(self, latency_seconds: float) -> None:
+        """Begin with the latency that PortAudio says a stream has."""
+        self._latency = latency_seconds
+        self._said: deque[float] = deque(maxlen=_SAID)
+        self._n = 0
+        self._taken = latency_seconds
+
+    def follow(self, seconds: float) -> float:
+        """Hear what is said of a block; what to take."""
+        self._said.append(seconds if -_BLOCK_SECONDS < seconds <= _MOST_DELAY_SECONDS else self._latency)
+        self._n += 1
+        if self._n <= _SAID or self._n % _SAID == 0:
+            median = max(0.0, float(np.median(self._said)))
+            if self._n <= _SAID or abs(median - self._taken) > _CHANGED_SECONDS:
+                self._taken = median
+        return self._taken
 
 
 def _choose_columns(found: Found, channels: Sequence[int]) -> Sequence[int]:

@@ -17,7 +17,7 @@ from support.pulse import PulseServer, needs_pulse
 from support.waiting import until
 
 from ascstream.capture.messages import Failed, Message, Opened, Sound
-from ascstream.capture.microphone import stamp_block
+from ascstream.capture.microphone import Delay
 from ascstream.capture.recorder import Recorder
 from ascstream.capture.requests import MicrophoneRequest
 
@@ -243,15 +243,23 @@ def test_a_parent_that_stops_reading_finds_the_newest_sound_and_a_mark(pulse: Pu
 
 
 @given(
-    called=st.floats(0, 1e6),
-    delay=st.floats(allow_nan=True, allow_infinity=True),
-    block=st.floats(0.001, 0.1),
+    said=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=300),
     latency=st.floats(0, 0.5),
 )
-def test_a_stamp_is_never_after_the_callback_whatever_portaudio_says(
-    called: float, delay: float, block: float, latency: float
-) -> None:
-    stamp = stamp_block(called, delay, block, latency)
-    assert called - 10 <= stamp <= called
-    if not 0 < delay <= 10:
-        assert stamp == called - block - latency
+def test_no_sound_comes_from_the_future_whatever_portaudio_says(said: list[float], latency: float) -> None:
+    delay = Delay(latency)
+    assert all(0 <= delay.follow(seconds) <= 10 for seconds in said)
+
+
+def test_what_is_said_of_the_delay_is_averaged_and_then_kept() -> None:
+    rng, delay = np.random.default_rng(1), Delay(0.5)
+    noisy = [delay.follow(0.03 + 0.01 * float(rng.uniform(-1, 1))) for _ in range(1000)]
+    assert abs(noisy[-1] - 0.03) < 0.002
+    assert len(set(noisy[100:])) == 1  # a stamp then moves with the clock of the sound alone
+    changed = [delay.follow(0.1) for _ in range(200)]
+    assert changed[-1] == pytest.approx(0.1)
+
+
+def test_without_a_word_of_the_delay_the_latency_counts() -> None:
+    delay = Delay(0.06)
+    assert [delay.follow(seconds) for seconds in (float("nan"), -3.0, 1e9)] == [0.06] * 3
