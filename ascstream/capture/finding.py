@@ -50,7 +50,10 @@ def find(
         devices: As PortAudio lists them.
         apis: Its host APIs.
         default: Number of the default input; below 0 where there is none.
-        request: By number, by stable id, by name (or the unambiguous part of one), or none of these.
+        request: By number, by stable id, by name, or none of these. The name is a whole one where a host API stands
+            beside it, as when it was chosen from a list: "Microphone" is not "Microphone Array" when it is unplugged.
+            Else a user typed it, and an unambiguous part of one will do. A number that now belongs to a device of
+            another name than the request's counts no more.
         stable_id: That of a name of ALSA's; asked only where one is wanted.
 
     Raises:
@@ -58,15 +61,17 @@ def find(
     """
     inputs = [number for number, device in enumerate(devices) if device["max_input_channels"] > 0]
     chosen: Sequence[int]
-    if request.portaudio_index is not None:
-        wanted, chosen = f"pa:{request.portaudio_index}", [n for n in inputs if n == request.portaudio_index]
+    number = [n for n in inputs if n == request.portaudio_index and request.name in (None, devices[n]["name"])]
+    if number or (request.portaudio_index is not None and request.name is None):
+        wanted, chosen = f"pa:{request.portaudio_index}", number
     elif request.stable_id is not None:
         wanted = request.stable_id
-        chosen = [n for n in inputs if stable_id(devices[n]["name"]) == wanted]
+        chosen = [n for n in inputs if (stable_id(devices[n]["name"]) or "").lower() == wanted.lower()]
     elif request.name is not None:
         wanted = f"{request.name!r}" + (f" of {request.host_api}" if request.host_api else "")
         there = [n for n in inputs if request.host_api in (None, apis[devices[n]["hostapi"]]["name"])]
-        chosen = _by_name({n: str(devices[n]["name"]) for n in there}, request.name)
+        names = {n: str(devices[n]["name"]) for n in there}
+        chosen = _by_name(names, request.name, whole=request.host_api is not None)
     else:
         wanted, chosen = "default", [default] if default in inputs else inputs
     if not chosen:
@@ -82,11 +87,13 @@ def find(
     )
 
 
-def _by_name(names: Mapping[int, str], wanted: str) -> list[int]:
-    """Those of that very name; else the one that has it as a part; none where several have."""
+def _by_name(names: Mapping[int, str], wanted: str, *, whole: bool) -> list[int]:
+    """Those of that very name; else, unless it is a whole one, the one that has it as a part; none of several."""
     exact = [number for number, name in names.items() if name == wanted]
+    if exact or whole:
+        return exact
     part = [number for number, name in names.items() if wanted.lower() in name.lower()]
-    return exact or (part if len({names[number] for number in part}) == 1 else [])
+    return part if len({names[number] for number in part}) == 1 else []
 
 
 def _explain(devices: Sequence[Mapping[str, Any]], inputs: Sequence[int], wanted: str, name: str | None) -> str:

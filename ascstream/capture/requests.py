@@ -1,4 +1,4 @@
-"""What a recording child is asked for: plain records that travel as JSON on its command line."""
+"""What a recording child is asked for: plain records that travel as JSON on its stdin."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class MicrophoneRequest:
     name: str | None
     """PortAudio's name of it; None: the system's default. Found anew at each opening, since numbers change."""
     host_api: str | None = None
-    """PortAudio's name of its host API: the same card has a name in several; None: the first that has the name."""
+    """PortAudio's name of its host API: the same card has a name in several. None: `name` was typed by somebody, who
+    may have given a part of it, and the first host API that has it will do."""
     portaudio_index: int | None = None
-    """PortAudio's own number, where the user gave one ("pa:4"); wins over the name."""
+    """PortAudio's own number, where nothing else tells twins apart; counts for as long as that device bears `name`."""
     stable_id: str | None = None
     """`ascstream.devices.Microphone.stable_id`: finds the card again under another number; wins over the name."""
     channels: tuple[int, ...] = ()

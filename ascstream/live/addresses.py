@@ -22,6 +22,12 @@ _PORTAUDIO = re.compile(r"pa:([0-9]{1,6})", re.ASCII)
 _NODE = re.compile(r"/dev/(video[0-9]+|v4l/.+)", re.ASCII)
 _MICROPHONE = 'a microphone: a number, "pa:N", "default", a name or a part of it, a stable id, a URL, a file, or "none"'
 _CAMERA = 'a camera: a number, a path such as /dev/video0, a name or a part of it, a URL, a file, or "none"'
+_DOCTOR = "to see what else is missing, type: ascstream doctor"
+_WAITED = {
+    "microphone": "type --mic default, or --mic and the name or id that ascstream devices shows when it is there",
+    "camera": "type --camera and the path that ascstream devices shows when it is there, such as /dev/v4l/by-id/…",
+}
+"""What can be waited for: a number is a place in a list, and any device may come to it."""
 _SOURCE = "a source with sound and picture: a URL such as rtsp://HOST/PATH, or a media file"
 
 
@@ -33,6 +39,7 @@ def resolve_microphone(
     Args:
         text: A number N, the N-th microphone of `ascstream devices`; "pa:N", PortAudio's own number; "default"; a
             stable id; a name or an unambiguous part of it; a URL or a file, of which the sound is taken; "none".
+            Numbers say which device it is now; from then on it is known by its id or name.
         channels: Channels to take, counted from 1; (): one of one, and the first two of more.
         devices: What there is; None: it is asked for where it is needed.
         wait: Whether a device that is not there is taken as well, by its name or id, to be waited for.
@@ -50,7 +57,8 @@ def resolve_microphone(
         raise UsageError(f"channels: expected different numbers, counted from 1, got {list(channels)}")
     if word.lower() == "none":
         return None
-    media = _media(word, _MICROPHONE)
+    number = _PORTAUDIO.fullmatch(word.lower())
+    media = None if number is not None or word.lower() == "default" else _media(word, _MICROPHONE)
     if media is not None:
         if channels:
             raise UsageError(f"channels: a card's are chosen, those of {_shown(word)} are not; leave them out")
@@ -61,16 +69,12 @@ def resolve_microphone(
         if not mics and not wait:
             raise _nothing("microphone", word, found)
         return MicrophoneRequest(None, channels=channels)
-    number = _PORTAUDIO.fullmatch(word.lower())
-    if number is not None:
-        chosen = [mic for mic in mics if mic.portaudio_index == int(number[1])]
-        if not chosen:
-            raise _not_found("microphone", word, _MICROPHONE, found)
-        return MicrophoneRequest(chosen[0].name, chosen[0].host_api, chosen[0].portaudio_index, channels=channels)
-    if _NUMBER.fullmatch(word):
-        if int(word) >= len(mics):
-            raise _not_found("microphone", word, _MICROPHONE, found)
-        return _of(mics[int(word)], mics, channels)
+    if number is not None or _NUMBER.fullmatch(word):
+        place = int(word if number is None else number[1])
+        for mic in mics:
+            if place == (mic.index if number is None else mic.portaudio_index):
+                return _of(mic, mics, channels)
+        raise _not_found("microphone", word, _MICROPHONE, found, "a number" if wait else "")
     exact = [mic for mic in mics if mic.stable_id is not None and mic.stable_id.lower() == word.lower()]
     chosen = exact or _named(word, mics)
     if len({mic.name for mic in chosen}) > 1 or (len(chosen) > 1 and len({mic.host_api for mic in chosen}) == 1):
@@ -78,7 +82,7 @@ def resolve_microphone(
     if chosen:
         return _of(chosen[0], mics, channels)
     if wait:
-        return MicrophoneRequest(word, stable_id=word if word.startswith("alsa:") else None, channels=channels)
+        return MicrophoneRequest(word, stable_id=word if word.lower().startswith("alsa:") else None, channels=channels)
     raise _not_found("microphone", word, _MICROPHONE, found)
 
 
@@ -109,7 +113,7 @@ def resolve_camera(text: str, *, devices: DeviceList | None = None, wait: bool =
     cameras = found.cameras
     if _NUMBER.fullmatch(word):
         if int(word) >= len(cameras):
-            raise _not_found("camera", word, _CAMERA, found)
+            raise _not_found("camera", word, _CAMERA, found, "a number" if wait else "")
         camera = cameras[int(word)]
         return _picture(camera, camera.stable_path or camera.path)
     if _NODE.fullmatch(word):
@@ -124,7 +128,7 @@ def resolve_camera(text: str, *, devices: DeviceList | None = None, wait: bool =
         raise _ambiguous("camera", word, [_line(camera) for camera in chosen])
     if chosen:
         return _picture(chosen[0], chosen[0].stable_path or chosen[0].path)
-    raise _not_found("camera", word, _CAMERA, found)
+    raise _not_found("camera", word, _CAMERA, found, "the name of a camera" if wait else "")
 
 
 def resolve_source(text: str) -> MediaRequest:
@@ -213,25 +217,27 @@ def _named(word: str, devices: Sequence[_Device]) -> list[_Device]:
     return []
 
 
-def _nothing(kind: str, word: str, found: DeviceList) -> SourceError:
-    """Say that there is no device at all."""
+def _nothing(kind: str, word: str, found: DeviceList, vain: str = "") -> SourceError:
+    """Say that there is no device at all, and, where `vain` was given to wait for, what can be waited for."""
     return SourceNotFoundError(
         f"expected a {kind} for {_shown(word)}, found none; {'; '.join(found.advice) or 'see: ascstream devices'}; "
-        "to see what else is missing, type: ascstream doctor"
+        + (f"--wait cannot wait for {vain}: {_WAITED[kind]}" if vain else _DOCTOR)
     )
 
 
-def _not_found(kind: str, word: str, expected: str, found: DeviceList) -> SourceError:
+def _not_found(kind: str, word: str, expected: str, found: DeviceList, vain: str = "") -> SourceError:
     """Say that none of the devices is meant, and list them."""
     devices = found.microphones if kind == "microphone" else found.cameras
     if not devices:
-        return _nothing(kind, word, found)
+        return _nothing(kind, word, found, vain)
     names = [device.name for device in devices] + ["none"] + (["default"] if kind == "microphone" else [])
     close = difflib.get_close_matches(word.casefold(), {name.casefold(): name for name in names}, n=1)
     hint = next(f'did you mean "{name}"? ' for name in names if name.casefold() == close[0]) if close else ""
     lines = "; ".join([*map(_line, devices), *found.advice])
     return SourceNotFoundError(
-        f"expected {expected}; got {_shown(word)}; {hint}found {lines}; type one of these, or see: ascstream devices"
+        f"expected {expected}; got {_shown(word)}; {hint}found {lines}; "
+        + (f"--wait cannot wait for {vain}: {_WAITED[kind]}; " if vain else "")
+        + "type one of these, or see: ascstream devices"
     )
 
 

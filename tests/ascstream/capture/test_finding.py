@@ -46,9 +46,12 @@ def found(request: MicrophoneRequest, devices: list[dict[str, Any]] = JETSON, de
         (MicrophoneRequest("USB Audio: - (hw:1,0)"), 1),
         (MicrophoneRequest("USB Audio: - (hw:1,0)", "JACK Audio Connection Kit"), 3),
         (MicrophoneRequest("array"), 2),
-        (MicrophoneRequest("usb audio", "ALSA"), 1),
+        (MicrophoneRequest("usb audio"), 1),
         (MicrophoneRequest("an old name (hw:7,0)", stable_id="alsa:usb-2:2-C,0"), 2),
-        (MicrophoneRequest("USB Audio: - (hw:1,0)", portaudio_index=2, stable_id="alsa:usb-1:1-B,0"), 2),
+        (MicrophoneRequest("an old name (hw:7,0)", stable_id="ALSA:USB-2:2-c,0"), 2),
+        (MicrophoneRequest("Array: 4 mics (hw:2,0)", portaudio_index=2, stable_id="alsa:usb-1:1-B,0"), 2),
+        (MicrophoneRequest("USB Audio: - (hw:1,0)", "ALSA", portaudio_index=3), 3),
+        (MicrophoneRequest(None, portaudio_index=2), 2),
     ],
 )
 def test_number_before_id_before_name(request_: MicrophoneRequest, index: int) -> None:
@@ -71,6 +74,7 @@ def test_without_a_default_the_first_that_records_is_taken() -> None:
         (MicrophoneRequest("Violin"), "'Violin'"),
         (MicrophoneRequest("USB Audio: - (hw:1,0)", "Core Audio"), "'USB Audio: - (hw:1,0)' of Core Audio"),
         (MicrophoneRequest("mic"), None),
+        (MicrophoneRequest("Array", "ALSA"), "'Array' of ALSA"),
         (MicrophoneRequest("(hw:"), "'(hw:'"),
         (MicrophoneRequest("USB Audio: - (hw:1,0)", stable_id="alsa:usb-9:9-Z,0"), "alsa:usb-9:9-Z,0"),
         (MicrophoneRequest(None, portaudio_index=0), "pa:0"),
@@ -88,6 +92,19 @@ def test_what_is_not_there_is_missing_and_never_replaced(request_: MicrophoneReq
         f"there is no microphone {wanted}; found: pa:1 'USB Audio: - (hw:1,0)', pa:2 'Array: 4 mics (hw:2,0)', "
         "pa:3 'USB Audio: - (hw:1,0)', pa:5 'default'; type: ascstream devices"
     )
+
+
+@pytest.mark.parametrize(
+    ("request_", "index"),
+    [
+        (MicrophoneRequest("USB Audio: - (hw:1,0)", "ALSA", portaudio_index=2), 1),
+        (MicrophoneRequest("USB Audio: - (hw:1,0)", portaudio_index=2, stable_id="alsa:usb-2:2-C,0"), 2),
+    ],
+)
+def test_a_number_that_another_device_has_now_counts_no_more(request_: MicrophoneRequest, index: int) -> None:
+    assert found(request_)[0] == index
+    with pytest.raises(NoMicrophoneError, match="there is no microphone 'Violin' of ALSA; found"):
+        found(MicrophoneRequest("Violin", "ALSA", portaudio_index=2))
 
 
 def test_a_device_that_another_program_uses_is_said_to_be_busy() -> None:

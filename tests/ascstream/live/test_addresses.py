@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +39,8 @@ def of_webcam(**changes: object) -> MicrophoneRequest:
     [
         ("0", of_webcam()),
         (" 1 ", MicrophoneRequest(ARRAY.name, "ALSA")),
-        ("pa:3", of_webcam(portaudio_index=3, stable_id=None)),
-        ("PA:12", MicrophoneRequest("default", "ALSA", 12)),
+        ("pa:3", of_webcam()),
+        ("PA:12", MicrophoneRequest("default", "ALSA")),
         ("default", MicrophoneRequest(None)),
         ("none", None),
         ("None", None),
@@ -196,6 +197,7 @@ def test_one_microphone_of_several_host_apis_is_taken_from_the_first() -> None:
 def test_twins_that_only_their_numbers_tell_apart_are_asked_for_by_them() -> None:
     twins = DeviceList(tuple(Microphone(n, n + 2, "USB Mic", "Core Audio", 1, 48_000, False) for n in range(2)))
     assert resolve_microphone("1", devices=twins) == MicrophoneRequest("USB Mic", "Core Audio", 3)
+    assert resolve_microphone("pa:2", devices=twins) == MicrophoneRequest("USB Mic", "Core Audio", 2)
     assert "which several have" in message("usb mic", twins)
 
 
@@ -209,15 +211,38 @@ def test_a_microphone_that_is_not_there_can_be_waited_for() -> None:
     assert resolve_microphone(absent, devices=NOTHING, wait=True) == MicrophoneRequest(absent, stable_id=absent)
     assert resolve_microphone("C525", (1,), devices=NOTHING, wait=True) == MicrophoneRequest("C525", channels=(1,))
     assert resolve_microphone("default", devices=NOTHING, wait=True) == MicrophoneRequest(None)
-    with pytest.raises(SourceNotFoundError):
-        resolve_microphone("0", devices=NOTHING, wait=True)
+
+
+@pytest.mark.parametrize("text", ["0", "pa:4"])
+def test_a_number_cannot_be_waited_for_and_the_message_says_what_can(text: str) -> None:
+    with pytest.raises(SourceNotFoundError) as caught:
+        resolve_microphone(text, devices=NOTHING, wait=True)
+    assert str(caught.value) == (
+        f'expected a microphone for "{text}", found none; no microphone: /dev/snd is missing; '
+        "no camera: /dev/video* has none; --wait cannot wait for a number: type --mic default, "
+        "or --mic and the name or id that ascstream devices shows when it is there"
+    )
+    with pytest.raises(SourceNotFoundError, match=r"--wait cannot wait for a number: type --mic default, .* type one"):
+        resolve_microphone(text, devices=replace(FOUND, microphones=(replace(WEBCAM, index=1),)), wait=True)
+
+
+def test_words_come_before_files_of_that_name(tmp_path: Path) -> None:
+    for name in ("default", "pa:3"):
+        (tmp_path / name).touch()
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        assert resolve_microphone("default", devices=FOUND) == MicrophoneRequest(None)
+        assert resolve_microphone("pa:3", devices=FOUND) == of_webcam()
+    finally:
+        os.chdir(before)
 
 
 def test_a_camera_that_is_not_there_can_be_waited_for() -> None:
     absent = "/dev/v4l/by-id/usb-absent-index0"
     assert resolve_camera(absent, devices=NOTHING, wait=True) == MediaRequest(absent, "v4l2")
-    for text in ("0", "webcam"):
-        with pytest.raises(SourceNotFoundError):
+    for text, vain in (("0", "a number"), ("webcam", "the name of a camera")):
+        with pytest.raises(SourceNotFoundError, match=rf"--wait cannot wait for {vain}: type --camera .*/v4l/by-id/…$"):
             resolve_camera(text, devices=NOTHING, wait=True)
 
 
