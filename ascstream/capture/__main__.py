@@ -5,13 +5,12 @@ Not an argument: those are shown to every user of the machine, and an address ma
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 from typing import NoReturn
 
-from ascstream.capture.child import Outbox, read_line, take_stdout
+from ascstream.capture.child import Outbox, read_line, take_stdout, tell_mistake
 from ascstream.capture.messages import Failed
 from ascstream.capture.requests import MicrophoneRequest, Request, from_json
 
@@ -35,12 +34,7 @@ def main() -> NoReturn:
         _record(request, outbox)
     except BaseException as error:  # noqa: BLE001  the last that can be done is to say it; the text may hold secrets
         outbox.put(Failed(f"recording broke off because of a mistake of ours ({type(error).__name__})"))
-        import traceback
-
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"{type(error).__name__} at {place.filename}:{place.lineno}\n")
-            sys.stderr.flush()
+        tell_mistake(error)
     outbox.close()
     os._exit(0)
 

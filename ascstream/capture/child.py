@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -118,7 +120,8 @@ def watch_stdin(ask: Callable[[float], None], gone: Callable[[], None] = lambda:
     Args:
         ask: Told the newest moment that the parent asks for, from that thread; must not block. Of questions that came
             together, all but the last are passed over.
-        gone: Called when the parent is gone; by default this process ends at once.
+        gone: Called when the parent is gone, or a question cannot be answered because of a mistake of ours; by default
+            this process ends at once.
     """
     Thread(target=_watch, args=(ask, gone), name="stdin", daemon=True).start()
 
@@ -132,6 +135,16 @@ def read_line(most: int = 1 << 16) -> bytes:
 
 
 def _watch(ask: Callable[[float], None], gone: Callable[[], None]) -> None:
+    try:
+        _listen(ask)
+    except BaseException as error:  # noqa: BLE001  nobody would notice the parent's end any more
+        tell_mistake(error)
+    finally:
+        gone()
+
+
+def _listen(ask: Callable[[float], None]) -> None:
+    """Pass questions on until the parent is gone."""
     rest = b""
     while data := _read(1 << 16):
         *lines, rest = (rest + data).split(b"\n")
@@ -143,7 +156,6 @@ def _watch(ask: Callable[[float], None], gone: Callable[[], None]) -> None:
                 continue
             ask(moment)
             break
-    gone()
 
 
 def _read(most: int) -> bytes:
@@ -156,6 +168,15 @@ def _read(most: int) -> bytes:
 
 def _seconds(sound: Sound) -> float:
     return float(sound.samples.shape[1]) / sound.sample_rate
+
+
+def tell_mistake(error: BaseException) -> None:
+    """Log a mistake of ours: where it is, but not its text, which may hold secrets."""
+    place = next(reversed(traceback.extract_tb(error.__traceback__)), None)
+    with contextlib.suppress(OSError, ValueError):
+        where = "" if place is None else f" at {place.filename}:{place.lineno}"
+        sys.stderr.write(f"{type(error).__name__}{where}\n")
+        sys.stderr.flush()
 
 
 def take_stdout() -> int:

@@ -30,8 +30,9 @@ class Report:
 
     def begin(self) -> None:
         """Say that it is open."""
-        self._open = True
-        self._outbox.put(self._opened)
+        with self._lock:
+            self._open = True
+            self._outbox.put(self._opened)
 
     def put(self, message: Message) -> None:
         """Say this."""
@@ -44,8 +45,8 @@ class Report:
             if changed == self._opened:
                 return
             self._opened = changed
-        if self._open:
-            self._outbox.put(changed)
+            if self._open:  # still under the lock: of two threads, the later form is to be said last
+                self._outbox.put(changed)
 
     def note(self, kind: str, message: str) -> None:
         """Say this, the first time."""

@@ -192,6 +192,25 @@ def test_only_the_newest_question_is_asked_and_the_end_of_stdin_ends_the_process
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_question_that_breaks_ends_the_process_and_tells_no_secret() -> None:
+    script = (
+        "import time; from ascstream.capture.child import watch_stdin\n"
+        "def ask(moment): raise RuntimeError('rtsp://user:secret@host')\n"
+        "watch_stdin(ask); time.sleep(60)"
+    )
+    reader, writer = os.pipe()
+    os.write(writer, b"1.5\n")  # and the parent stays
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdin=reader, capture_output=True, timeout=50, check=False
+        )
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert done.returncode == 0
+    assert done.stderr == b"RuntimeError at <string>:2\n"
+
+
 def test_what_a_library_prints_does_not_spoil_the_messages() -> None:
     script = (
         "import os; from ascstream.capture.messages import Note\n"
