@@ -171,8 +171,11 @@ class Supervisor:
         kind: Kind = "sound" if isinstance(message, Sound) else "picture"
         if kind in self._heard and message.stamp <= self._heard[kind][0]:
             return []
+        returns = self._told_lost and kind == "picture" and kind not in self._heard
         self._heard[kind] = (message.stamp, now)
         self._first.setdefault(kind, message.stamp)
+        if returns and isinstance(message, Seen) and message.n_frames < 2:
+            return []  # many a server has one old picture ready, and nothing after it
         self._last_heard = now
         if self.state == "running":
             return []

@@ -153,6 +153,22 @@ def test_a_stamp_that_stands_still_is_silence():
     assert bench.events[0].message == "microphone lost: card has given no picture for 1.8 s"
 
 
+def test_one_old_picture_is_no_return():
+    bench = Bench(["picture"])
+    bench.go(3, seen=True)
+    bench.go(3)  # lost, and opened again
+    assert bench.supervisor.state == "opening"
+    bench.say(Seen(bench.now, 1))  # what the server had ready
+    bench.go(3)
+    assert bench.kinds() == ["device_lost"]
+    assert bench.supervisor.lost_since == pytest.approx(1003.0)
+    bench.go(4)
+    bench.say(Seen(bench.now - 0.1, 1))
+    bench.say(Seen(bench.now, 1))
+    assert bench.kinds() == ["device_lost", "device_back"]
+    assert bench.supervisor.n_losses == 1
+
+
 def test_a_source_is_lost_when_either_of_its_two_stops():
     bench = Bench(["sound", "picture"])
     bench.say(Opened("camera", 48000, 2, 2, 640, 480))
@@ -225,7 +241,9 @@ def test_a_device_that_fails_says_why():
     bench.go(1, sound=True)
     bench.say(Failed("the card was unplugged"))
     assert bench.supervisor.problem == "the card was unplugged"
-    assert [(event.kind, event.message) for event in bench.events] == [("device_lost", "microphone lost: the card was unplugged")]
+    assert [(event.kind, event.message) for event in bench.events] == [
+        ("device_lost", "microphone lost: the card was unplugged")
+    ]
 
 
 def test_old_messages_of_an_attempt_that_ended_are_nothing():
