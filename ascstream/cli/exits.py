@@ -230,8 +230,38 @@ def hangup_calls(action: Callable[[], None]) -> Iterator[None]:
     Args:
         action: Called in the main thread, between any two of its steps: it may set a flag, and little else.
     """
-    number = getattr(signal, "SIGHUP", None)
-    if number is None or signal.getsignal(number) == signal.SIG_IGN or _has_terminal():
+    with contextlib.nullcontext() if _has_terminal() else _calls("SIGHUP", action):
+        yield
+
+
+@contextlib.contextmanager
+def suspend_calls(action: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-Z call `action` in place of stopping the run: what is drawn goes first, then `suspend` stops it.
+
+    Args:
+        action: Called in the main thread, between any two of its steps: it may set a flag, and little else.
+    """
+    with _calls("SIGTSTP", action):
+        yield
+
+
+def suspend() -> None:
+    """Stop as Ctrl-Z does; returns when the shell lets the run go on."""
+    number = getattr(signal, "SIGTSTP", None)
+    if number is None:
+        return
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        signal.raise_signal(number)
+    finally:
+        signal.signal(number, before)
+
+
+@contextlib.contextmanager
+def _calls(name: str, action: Callable[[], None]) -> Iterator[None]:
+    """Let a signal call `action`, unless it is ignored already or unknown here."""
+    number = getattr(signal, name, None)
+    if number is None or signal.getsignal(number) == signal.SIG_IGN:
         yield
         return
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import click
 
 from ascstream.capture.requests import MediaRequest, MicrophoneRequest
 from ascstream.classifier import Classifier
-from ascstream.cli.exits import hangup_calls, raise_stopped
+from ascstream.cli.exits import hangup_calls, raise_stopped, suspend, suspend_calls
 from ascstream.cli.file import tell_summary
 from ascstream.errors import AscstreamError, DegradedError
 from ascstream.live.clock import Clock
@@ -136,7 +136,8 @@ def follow(
     with closing(Log(request.level, clock=clock)) as log, closing(Notifier(clock=clock)) as notifier:
         run = _Run(classifier, source, settings, sink, request, log)
         try:
-            with hangup_calls(run.ask_to_reopen):
+            ctrl_z = suspend_calls(run.ask_to_suspend) if request.format == "view" else nullcontext()
+            with hangup_calls(run.ask_to_reopen), ctrl_z:
                 run.follow(notifier, clock)
         finally:
             notifier.stopping()
@@ -164,12 +165,17 @@ class _Run:
         self._begun = False
         self._early: list[StreamEvent] = []
         self._reopen = False
+        self._suspend = False
         # a view is not to be written into
         self._logs_events = request.format != "view" or not sys.stderr.isatty()
 
     def ask_to_reopen(self) -> None:
         """Open files and devices anew, soon; from a signal handler."""
         self._reopen = True
+
+    def ask_to_suspend(self) -> None:
+        """Give the terminal back and stop, soon; from a signal handler."""
+        self._suspend = True
 
     def follow(self, notifier: Notifier, clock: Clock) -> None:
         """Take predictions until something ends it."""
@@ -238,6 +244,10 @@ class _Run:
         if self._begun:
             self._sink.tick(health, picture)
         self._log.tick()
+        if self._suspend:
+            self._suspend = False
+            self._sink.pause()
+            suspend()
         if self._reopen:
             self._reopen = False
             self._log.write("info", "SIGHUP: files and devices are opened anew")

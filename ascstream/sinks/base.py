@@ -13,8 +13,8 @@ from ascstream.stats import StreamStats, StreamSummary
 class Sink(Protocol):
     """Takes the predictions of one or several inputs, one input after the other.
 
-    `begin`, then any number of `emit`, `event`, `tick` and `reopen`, then `end`, for each input; `close` once. Every
-    method may raise `OutputError` (full disk, no permission); what was written before stays.
+    `begin`, then any number of `emit`, `event`, `tick`, `reopen` and `pause`, then `end`, for each input; `close` once.
+    Every method may raise `OutputError` (full disk, no permission); what was written before stays.
     """
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:
@@ -40,6 +40,10 @@ class Sink(Protocol):
 
     def reopen(self) -> None:
         """Close the file, which somebody may have moved away, and go on in one of the same name."""
+        return
+
+    def pause(self) -> None:
+        """Give the terminal back until something is drawn again: the user is about to use it (Ctrl-Z)."""
         return
 
     def end(self, summary: StreamSummary, error: str | None) -> None:

@@ -25,7 +25,7 @@ _NONE: Mapping[str, float] = MappingProxyType({})
 class LinesSink(Sink):
     """Writes `   12.0 s  street_traffic   87 %  degraded (no picture)`; events go to standard error.
 
-    Of a live stream the line begins with the time of day: `15:04:05  park   87 %  degraded (camera lost 12 s)`.
+    Of a live stream the line begins with the time of day: `15:04:05.2  park   87 %  degraded (camera lost 12 s)`.
     """
 
     def __init__(
@@ -124,14 +124,13 @@ def to_line(prediction: Prediction, decimals: int = 1, others: Mapping[str, floa
 
 
 def _of_day(prediction: Prediction) -> str:
-    """Local time of a live prediction: `15:04:05`, with tenths where they come faster than that."""
+    """Local time of a live prediction: `15:04:05.2`; of one form, so that lines stay in their columns."""
     text = prediction.time or ""
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
     except ValueError:
         return printable(text)
-    tenths = f".{moment.microsecond // 100_000}" if prediction.step_seconds < 1 else ""
-    return f"{moment:%H:%M:%S}{tenths}"
+    return f"{moment:%H:%M:%S}.{moment.microsecond // 100_000}"
 
 
 def describe_unknown(prediction: Prediction) -> str:

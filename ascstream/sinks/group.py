@@ -42,6 +42,10 @@ class SinkGroup(Sink):
         """Go on in files of the same names."""
         self._each(lambda sink: sink.reopen())
 
+    def pause(self) -> None:
+        """Give the terminal back for a while."""
+        self._each(lambda sink: sink.pause())
+
     def end(self, summary: StreamSummary, error: str | None) -> None:
         """The input is over."""
         self._each(lambda sink: sink.end(summary, error))

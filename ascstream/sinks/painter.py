@@ -29,7 +29,7 @@ _REFRESH_SECONDS = 10.0
 
 
 class Painter:
-    """Owns the terminal between `start` and `stop`."""
+    """Owns the terminal between `start` and `stop`, or anew from the next `paint` on."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -51,6 +51,8 @@ class Painter:
             pieces: All within the terminal.
             now: Seconds that only go forward.
         """
+        if not self._started:
+            self.start(now)
         begun = ""
         fresh = {(piece.row, piece.column, piece.width): piece.text for piece in pieces}
         if self._console.size != self._size:

@@ -142,6 +142,11 @@ class ViewSink(Sink):
             self._picture.tick(health, picture)
             self._draw_when_due()
 
+    def pause(self) -> None:
+        """Give the terminal back until the next picture of a live stream."""
+        if self._painter is not None:
+            self._guard(self._painter.stop)
+
     def end(self, summary: StreamSummary, error: str | None) -> None:
         """Take the picture away and print the summary, if there is anything to sum up."""
         self.close()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,50 @@ def test_a_terminal_that_is_closed_ends_the_run_with_129(tmp_path: Path, microph
         process.kill()
         process.wait()
     assert len(predictions(out.read_text())) >= 1
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_draws_anew(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
+    words = ["live", "--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.2", "--quiet"]
+    terminal, side = pty.openpty()
+    noted = tmp_path / "pid"
+    # what a shell is to its job: of the same session, and of another process group
+    script = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); pid = os.fork()\n"
+        "if not pid: os.setpgid(0, 0); os.execv(sys.argv[2], sys.argv[2:])\n"
+        "open(sys.argv[1], 'w').write(str(pid)); sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))"
+    )
+    shell = subprocess.Popen(
+        [sys.executable, "-c", script, str(noted), str(COMMAND), *map(str, words)],
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        start_new_session=True,
+        env=environment(TERM="xterm", COLUMNS="80", LINES="24"),
+    )
+    os.close(side)
+    pid = 0
+    try:
+        drawn = b""
+        while b"bus" not in drawn:
+            drawn += os.read(terminal, 65536)
+        pid = int(noted.read_text())
+        os.kill(pid, signal.SIGTSTP)
+        until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+        while not drawn.endswith(b"\x1b[?7h\x1b[?25h\x1b[?1049l"):
+            drawn += os.read(terminal, 65536)
+        os.kill(pid, signal.SIGCONT)
+        drawn = b""
+        while b"bus" not in drawn:
+            drawn += os.read(terminal, 65536)
+        assert drawn.startswith(b"\x1b[?1049h")
+        os.kill(pid, signal.SIGINT)
+        assert shell.wait(20) == 130
+    finally:
+        for number in (shell.pid, pid) if pid else (shell.pid,):
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        shell.wait()
+        os.close(terminal)
 
 
 def test_a_reader_that_goes_away_ends_the_run_quietly(microphone: Path, bundle: Bundle) -> None:

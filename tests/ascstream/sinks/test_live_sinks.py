@@ -226,7 +226,7 @@ def test_a_live_line_begins_with_the_time_of_day(capsys, monkeypatch):
         time.tzset()
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
-        "21:29:05  park              80 %",
+        "21:29:05.2  park              80 %",
         "21:29:05.2  park              80 %  degraded (camera lost 12 s)",
     ]
     assert printed.err == "21:29:58: camera lost: no picture for 2 s\n"

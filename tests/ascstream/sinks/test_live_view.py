@@ -22,6 +22,7 @@ from support.predictions import LABELS, make_prediction
 
 from ascstream.live.health import Health
 from ascstream.records import Image, Prediction, StreamEvent
+from ascstream.sinks import SinkGroup
 from ascstream.sinks.drawing import Legend
 from ascstream.sinks.live_picture import LivePicture
 from ascstream.sinks.parts import Canvas
@@ -360,6 +361,30 @@ def test_the_terminal_is_given_back_and_the_summary_stays():
     assert "real time" not in plain
     assert "missing  1 window dropped" in plain
     assert "lost     microphone 3 s in 2 times" in plain
+
+
+def test_the_terminal_is_given_back_for_a_while_and_then_drawn_anew():
+    clock = HandClock()
+    sink, file, _ = make_sink(clock)
+    group = SinkGroup([sink])
+    group.begin(make_live_info(), StreamStats("mic 0"))
+    group.tick(make_health(), GREY)
+    group.pause()
+    before = file.getvalue()
+    assert before.endswith("\x1b[?7h\x1b[?25h\x1b[?1049l")
+    group.pause()
+    assert file.getvalue() == before
+    clock.go_on(0.3)
+    group.tick(make_health(), GREY)
+    after = file.getvalue().removeprefix(before)
+    assert after.startswith("\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J")
+    screen = Screen(80, 24)
+    screen.feed(after)
+    assert any("microphone" in line for line in screen.lines())
+    group.pause()
+    given_back = file.getvalue()
+    group.close()
+    assert file.getvalue() == given_back
 
 
 def test_a_changed_size_is_drawn_anew():
