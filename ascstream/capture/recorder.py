@@ -9,21 +9,15 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from threading import Lock, Thread, current_thread
 from typing import IO
 
 from ascstream.capture.messages import Failed, Message, read
 from ascstream.capture.requests import MicrophoneRequest, Request, to_json
+from ascstream.child_process import command_of
 from ascstream.errors import SourceError
 from ascstream.sources.inputs import redact
 
-_BEGIN = (
-    "import sys; sys.path[:] = [place for place in sys.path if place] + sys.argv[1:]; "
-    "from ascstream.capture.__main__ import main; main()"
-)
-"""What `python -m ascstream.capture` does, but for a file named json.py in the current folder, which is not loaded."""
-_COMMAND = (sys.executable, "-c", _BEGIN, str(Path(__file__).parents[2]))
 _MOST_LINES, _MOST_CHARACTERS = 50, 500
 
 
@@ -50,7 +44,7 @@ class Recorder:
         self._process: subprocess.Popen[bytes] | None = None
         problem = ""
         try:
-            self._process = _start(request, command or _COMMAND)
+            self._process = _start(request, command or command_of("ascstream.capture.__main__"))
         except OSError as error:
             problem = f"cannot start a process that records from {self._name}: {error.strerror or error}"
         if self._process is not None and self._process.stderr is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import subprocess
@@ -10,10 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ascstream.child_process import command_of
 from ascstream.devices.alsa import busy, card_ids, is_device, stable_id
 from ascstream.devices.records import DeviceList, Microphone
 
 _LOG = logging.getLogger(__name__)
+_END_SECONDS = 0.5
 
 
 def list_microphones(timeout_seconds: float = 10.0) -> DeviceList:
@@ -120,17 +123,34 @@ def no_microphone(platform: str = sys.platform, root: Path = Path("/")) -> str:
 
 def _ask(timeout_seconds: float) -> dict[str, Any]:
     """The answer of `ask_here`, from another process; "error" says in words why there is none."""
-    words = [sys.executable, "-m", "ascstream.devices"]
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_seconds, check=False
+        process = subprocess.Popen(
+            command_of("ascstream.devices.__main__"), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe
         )
-        for line in done.stderr.decode("utf-8", "replace").splitlines():
-            _LOG.debug("%s", line)
-        answer: dict[str, Any] = json.loads(done.stdout)
+    except OSError as error:
+        return {"error": f"no process can be started to ask PortAudio ({error.strerror or error}); what uses them all?"}
+    try:
+        output, log = process.communicate(timeout=timeout_seconds)
     except subprocess.TimeoutExpired:
         return {"error": f"PortAudio did not answer within {timeout_seconds:g} s; does the sound system hang?"}
+    finally:
+        _end(process)
+    lines = log.decode("utf-8", "replace").strip().splitlines()
+    for line in lines:
+        _LOG.debug("%s", line)
+    try:
+        answer: dict[str, Any] = json.loads(output)
     except ValueError:
-        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return {"error": f"PortAudio broke off ({last or done.returncode}); is the sound system configured?"}
+        return {"error": f"PortAudio broke off ({[process.returncode, *lines][-1]}); is the sound system configured?"}
     return answer
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Leave nothing behind, and wait no longer for a process that a driver keeps from ending."""
+    process.kill()
+    for file in (process.stdout, process.stderr):
+        if file is not None:
+            file.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_END_SECONDS)

@@ -55,6 +55,27 @@ def test_a_sound_system_that_kills_portaudio_costs_a_sentence(tmp_path: Path) ->
     assert "Traceback" not in done.stderr
 
 
+def test_a_file_in_the_current_folder_is_not_loaded(tmp_path: Path) -> None:
+    for name in ("json.py", "sounddevice.py", "av.py"):
+        (tmp_path / name).write_text('from pathlib import Path\nPath("loaded").touch()\nraise SystemExit(3)\n')
+    done = ascstream("devices", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "broke off" not in done.stderr
+    assert not (tmp_path / "loaded").exists()
+
+
+def test_what_a_library_prints_does_not_spoil_the_list(tmp_path: Path) -> None:
+    (tmp_path / "sounddevice.py").write_text(
+        'import os\nos.write(1, b"a server is missing")\n'
+        "def query_devices(): return ()\n"
+        "query_hostapis = query_devices\n"
+        'class default: device = {"input": -1}\n'
+        'def get_portaudio_version(): return 0, "PortAudio V0, of a test"\n'
+    )
+    done = ascstream("devices", "--json", env={"PYTHONPATH": str(tmp_path)})
+    assert json.loads(done.stdout)["portaudio"] == "PortAudio V0"
+
+
 def test_a_sound_system_that_does_not_answer_costs_a_sentence() -> None:
     found = list_microphones(timeout_seconds=0.001)
     assert found.microphones == ()
