@@ -13,40 +13,22 @@ import platform
 import tempfile
 import wave
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ascstream.cli.exits import BUNDLE, OK
+from ascstream.cli.findings import Check
 from ascstream.cli.options import Subcommand
 
 if TYPE_CHECKING:
     from engines.manifest import Manifest
 
 _STREAM_SETTINGS = ("step", "smoothing", "scene_threshold", "group_threshold")
-Status = Literal["ok", "missing", "failed"]
-"""missing: not there, and `file` works without it · failed: there should be one, and it does not work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    """What it is."""
-    status: Status
-    """Whether it works."""
-    value: str
-    """What was found."""
-    advice: str | None = None
-    """What to type next."""
-    needed: bool = True
-    """Whether `ascstream file` does not work where this failed."""
 
 
 @click.command("doctor", cls=Subcommand, short_help="Check this installation.")
@@ -148,13 +130,10 @@ def _portaudio() -> Check:
 
 
 def _machine() -> Iterator[Check]:
-    """What a live stream needs of the machine; whatever goes wrong in looking must not hide the rest."""
+    """What a live stream needs of the machine."""
     from ascstream.cli.machine import look_around
 
-    try:
-        yield from look_around()
-    except Exception as error:  # noqa: BLE001
-        yield Check("machine", "failed", f"{type(error).__name__}: {error}", needed=False)
+    yield from look_around()
 
 
 def _cuda() -> Check:

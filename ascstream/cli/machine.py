@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import shutil
-import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ascstream.cli.doctor import Check
+from ascstream.cli.findings import Check, Machine, absent
+from ascstream.cli.sound_server import sound_server
+from ascstream.cli.wall_clock import clock
 
 _LEAST_FREE_BYTES = 1 << 30
-_MOST_CLOCK_ERROR_US = 16_000_000
-"""A larger error means that nothing sets the clock: the kernel's NTP_PHASE_LIMIT, as timedatectl takes it."""
 _JETPACKS = {32: 4, 34: 5, 35: 5, 36: 6, 38: 7}
 """Release of Jetson Linux to that of JetPack."""
 _FIRST_JETPACK = 6
 _L4T = re.compile(r"# R([0-9]+) \(release\), REVISION: ([0-9.]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Where to look; a test may point elsewhere."""
-
-    platform: str = sys.platform
-    """As `sys.platform`."""
-    root: Path = Path("/")
-    """Where /dev, /proc, /sys, /etc and /run are."""
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    """Its variables."""
-    folder: Path = Path()
-    """Where results would be written."""
-
-    def text(self, path: str) -> str:
-        """A small file below the root; empty where it cannot be read."""
-        try:
-            return (self.root / path).read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:
-            return ""
-
-    @property
-    def contained(self) -> bool:
-        """Whether this is a container: its devices and sockets are those that it was given."""
-        marks = (self.root / ".dockerenv", self.root / "run/.containerenv")
-        return any(mark.exists() for mark in marks) or bool(self.environment.get("container"))
 
 
 def look_around(machine: Machine | None = None) -> Iterator[Check]:
@@ -65,7 +35,10 @@ def look_around(machine: Machine | None = None) -> Iterator[Check]:
     )
     checks = linux if machine.platform.startswith("linux") else (access,)
     for check in (*checks, disk):
-        found = check(machine)
+        try:
+            found = check(machine)
+        except Exception as error:  # noqa: BLE001  one look that goes wrong must not hide the others
+            found = Check(check.__name__.replace("_", " "), "failed", f"{type(error).__name__}: {error}", needed=False)
         if found is not None:
             yield found
 
@@ -78,7 +51,7 @@ def sound_devices(machine: Machine) -> Check:
     advice = "plug one in; to see what the system knows, type: arecord -l"
     if machine.contained:
         advice = "a container has the devices that it is given: docker run --device /dev/snd --group-add audio …"
-    return _absent("sound devices", "/dev/snd has none that records", advice)
+    return absent("sound devices", "/dev/snd has none that records", advice)
 
 
 def cameras(machine: Machine) -> Check:
@@ -89,18 +62,15 @@ def cameras(machine: Machine) -> Check:
     advice = "plug one in, or give a network camera: --camera rtsp://…; to see what the system knows, type: lsusb"
     if machine.contained:
         advice = "a container has the devices that it is given: docker run --device /dev/video0 --group-add video …"
-    return _absent("video devices", "there is no /dev/video*", advice)
+    return absent("video devices", "there is no /dev/video*", advice)
 
 
 def busy_cameras(machine: Machine) -> Check | None:
     """Who has opened a camera, as far as this user may see: most can be read by one program at a time."""
     users: dict[str, set[str]] = {}
-    for link in (machine.root / "proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            target = os.readlink(link)  # noqa: PTH115  what it says, not where it leads
-            if re.fullmatch(r"/dev/video[0-9]+", target):
-                number = link.parents[1].name
-                users.setdefault(target, set()).add(f"{machine.text(f'proc/{number}/comm') or '?'} (process {number})")
+    for target, number in _open_files(machine.root / "proc"):
+        if re.fullmatch(r"/dev/video[0-9]+", target):
+            users.setdefault(target, set()).add(f"{machine.text(f'proc/{number}/comm') or '?'} (process {number})")
     if not users:
         return None
     about = "; ".join(f"{node} by {', '.join(sorted(names))}" for node, names in sorted(users.items()))
@@ -109,37 +79,15 @@ def busy_cameras(machine: Machine) -> Check | None:
     )
 
 
-def sound_server(machine: Machine) -> Check:
-    """Whether PulseAudio, or PipeWire in its place, answers where this environment looks for it."""
-    name, variables = "sound server", machine.environment
-    runtime = variables.get("XDG_RUNTIME_DIR", "")
-    address = variables.get("PULSE_SERVER", "").split(" ")[0].rpartition("}")[2]
-    folder = variables.get("PULSE_RUNTIME_PATH") or (f"{runtime}/pulse" if runtime else "")
-    if not address and folder:
-        address = f"unix:{folder}/native"
-    where = _inside(machine, address.removeprefix("unix:")) if address.startswith(("unix:", "/")) else None
-    if address and (where is None or where.exists()):
-        problem = _connect(address, where)
-        if problem is None:
-            return Check(name, "ok", f"PulseAudio or PipeWire answers at {address}", needed=False)
-        return Check(name, "failed", f"{address} does not answer: {problem}", _restart(machine), needed=False)
-    others = sorted((machine.root / "run/user").glob("*/pulse/native"))
-    if others:
-        place = others[0].parents[1].name
-        advice = (
-            f"one runs for user {place}; type: export XDG_RUNTIME_DIR=/run/user/{place} "
-            f"(in a service: Environment=XDG_RUNTIME_DIR=/run/user/{place} and User={place})"
-        )
-        return _absent(name, "not found from this environment", advice)
-    if variables.get("PULSE_SERVER"):
-        return Check(name, "failed", f"nothing is at PULSE_SERVER={address}", _restart(machine), needed=False)
-    if machine.contained:
-        advice = (
-            "to use the host's: docker run -v /run/user/1000/pulse/native:/run/pulse "
-            "-e PULSE_SERVER=unix:/run/pulse --user 1000 …"
-        )
-        return _absent(name, "none in this container; ALSA's own devices are opened directly", advice)
-    return _absent(name, "none runs for this user; ALSA's own devices are opened directly", None)
+def _open_files(proc: Path) -> Iterator[tuple[str, str]]:
+    """What processes have opened, as far as this user may see, and their numbers; they may end meanwhile."""
+    for process in os.listdir(proc) if proc.is_dir() else ():  # noqa: PTH208  their names alone
+        if not process.isdecimal():
+            continue
+        with contextlib.suppress(OSError):
+            for link in os.listdir(proc / process / "fd"):  # noqa: PTH208
+                with contextlib.suppress(OSError):
+                    yield os.readlink(proc / process / "fd" / link), process  # noqa: PTH115  what it says
 
 
 def jetpack(machine: Machine) -> Check | None:
@@ -181,24 +129,6 @@ def processor(machine: Machine) -> Check | None:
     return Check("processor", "ok", ", ".join(words), advice, needed=False)
 
 
-def clock(_machine: Machine) -> Check | None:
-    """Whether something sets the wall clock, which the UTC times of live results come from."""
-    error = _clock_error_us()
-    return None if error is None else judge_clock(error)
-
-
-def judge_clock(error_us: int) -> Check:
-    """The finding for a clock.
-
-    Args:
-        error_us: The kernel's bound on its error, in microseconds.
-    """
-    if error_us < _MOST_CLOCK_ERROR_US:
-        return Check("clock", "ok", f"synchronised, within {error_us / 1000:.0f} ms", needed=False)
-    advice = "times in live results may be wrong; type: sudo timedatectl set-ntp true (in a container: on the host)"
-    return Check("clock", "missing", "not synchronised", advice, needed=False)
-
-
 def disk(machine: Machine) -> Check:
     """Room for results in the working folder."""
     try:
@@ -224,10 +154,6 @@ def access(machine: Machine) -> Check:
     return Check(
         "access", "ok", "cannot be told; where sound is silent or a camera does not open, see", where, needed=False
     )
-
-
-def _absent(name: str, value: str, advice: str | None) -> Check:
-    return Check(name, "missing", value, advice, needed=False)
 
 
 def _permission(name: str, nodes: list[Path], group: str, machine: Machine) -> Check:
@@ -269,51 +195,3 @@ def _membership(group: str) -> tuple[str, bool]:
             return user, user in grp.getgrnam(group).gr_mem
         except KeyError:
             return os.environ.get("USER", "$USER"), False
-
-
-def _inside(machine: Machine, path: str) -> Path:
-    """A path of the machine, below its root."""
-    return machine.root / path.lstrip("/")
-
-
-def _connect(address: str, where: Path | None, timeout_seconds: float = 1.0) -> str | None:
-    """Why a server does not answer; None where it does."""
-    try:
-        if where is None:
-            host, _, port = address.removeprefix("tcp:").removeprefix("tcp4:").partition(":")
-            socket.create_connection((host, int(port or 4713)), timeout_seconds).close()
-        elif sys.platform != "win32":
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-                client.settimeout(timeout_seconds)
-                client.connect(str(where))
-    except (OSError, ValueError) as error:
-        return getattr(error, "strerror", None) or str(error)
-    return None
-
-
-def _restart(machine: Machine) -> str:
-    if machine.contained:
-        return "is the host's socket passed in, for this user? docker run -v /run/user/1000/pulse/native:/run/pulse …"
-    return "type: systemctl --user restart pipewire-pulse (or: pulseaudio --kill; pulseaudio --start)"
-
-
-class _Timex(ctypes.Structure):
-    """The beginning of the C library's `struct timex`, and more room than the rest of it takes."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("rest", ctypes.c_byte * 512),
-    )
-
-
-def _clock_error_us() -> int | None:
-    """The kernel's bound on the error of its wall clock in microseconds; None where it cannot be asked."""
-    try:
-        timex = _Timex()
-        code = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))
-    except (AttributeError, OSError, TypeError):
-        return None
-    return None if code < 0 else int(timex.maxerror)

@@ -23,7 +23,7 @@ def card_ids(root: Path = Path("/")) -> dict[int, str]:
         root: Where /sys and /proc are.
     """
     found: dict[int, tuple[str, str]] = {}
-    for folder in sorted((root / "sys/class/sound").glob("card*")) or sorted((root / "proc/asound").glob("card*")):
+    for folder in _matches(root / "sys/class/sound", "card*") or _matches(root / "proc/asound", "card*"):
         match = _CARD.fullmatch(folder.name)
         if match is not None:
             number = int(match[1])
@@ -46,7 +46,7 @@ def busy(root: Path = Path("/")) -> dict[tuple[int, int], str]:
         root: Where /proc is.
     """
     found: dict[tuple[int, int], str] = {}
-    for file in sorted((root / "proc/asound").glob("card[0-9]*/pcm[0-9]*c/sub*/status")):
+    for file in _matches(root / "proc/asound", "card[0-9]*/pcm[0-9]*c/sub*/status"):
         match = _STATUS.fullmatch(f"{file.parents[2].name}/{file.parents[1].name}")
         try:
             owner = re.search(r"owner_pid\s*:\s*([0-9]+)", file.read_text(encoding="utf-8", errors="replace"))
@@ -92,6 +92,14 @@ def _built_in(device: Path, proc: Path) -> tuple[str, str]:
     except (OSError, RuntimeError):
         return f"id-{_text(proc / 'id') or proc.name}", ""
     return f"{kind}-{place}", ""
+
+
+def _matches(folder: Path, pattern: str) -> list[Path]:
+    """Files of the kernel's, sorted; none where they vanish while they are listed: a card was unplugged."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
 
 
 def _text(file: Path) -> str:

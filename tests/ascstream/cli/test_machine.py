@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from ascstream.cli import machine as checks
-from ascstream.cli.doctor import Check
-from ascstream.cli.machine import Machine, look_around
+from ascstream.cli.findings import Check, Machine
+from ascstream.cli.machine import look_around
+from ascstream.cli.wall_clock import judge_clock
 
 
 @pytest.fixture
@@ -103,6 +104,14 @@ def test_who_uses_a_camera_is_named(root: Path) -> None:
     (root / "proc/41/fd/3").unlink()
     (root / "proc/42/fd/3").unlink()
     assert checks.busy_cameras(Machine("linux", root, {})) is None
+
+
+def test_a_look_that_goes_wrong_hides_no_other(root: Path) -> None:
+    usual = names(Machine("linux", root, {}))
+    broken = list(look_around(Machine("linux", root, {}, Path("\0"))))
+    assert [check.name for check in broken[:-1]] == usual[:-1]
+    assert (broken[-1].name, broken[-1].status, broken[-1].needed) == ("disk", "failed", False)
+    assert broken[-1].value.startswith("ValueError: ")
 
 
 @pytest.fixture
@@ -214,9 +223,9 @@ def test_a_jetson_says_its_power_mode(root: Path) -> None:
 
 
 def test_a_clock_that_nothing_sets_is_noticed() -> None:
-    assert checks.judge_clock(16_000_000).status == "missing"
-    assert "timedatectl set-ntp true" in (checks.judge_clock(16_000_000).advice or "")
-    assert checks.judge_clock(1_500).value == "synchronised, within 2 ms"
+    assert judge_clock(16_000_000).status == "missing"
+    assert "timedatectl set-ntp true" in (judge_clock(16_000_000).advice or "")
+    assert judge_clock(1_500).value == "synchronised, within 2 ms"
 
 
 def test_the_kernel_is_asked_for_its_clock() -> None:
