@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ _ABSENT_SECONDS = 0.1
 """How far lost blocks keep behind while no sound can come: what the first sound of a device is late by."""
 _LATEST_START_SECONDS = 0.3
 """The stream begins at most this much before the moment at which all devices deliver."""
+_HELD_SECONDS = 0.0015
+"""What a resampler holds back: 16 samples of the lower rate, here of 16 kHz, and what rounding adds."""
+_LONGEST_CHUNK_SECONDS = 0.1
+"""The stream does not begin later by more, for the sake of where chunks end."""
 _FOLD_SECONDS = 10.0
 """Events of one kind that come again within this time are told together."""
 _FOLDED = frozenset({"overflow", "gap"})
@@ -215,7 +220,7 @@ class Flow:
                     raise _explain(supervisor)
         stamps = [stamp for supervisor in supervisors if (stamp := supervisor.first_stamp) is not None]
         begin = max([*stamps, now - _LATEST_START_SECONDS]) if len(stamps) == len(supervisors) else now
-        self.timeline = Timeline(min(begin, now))
+        self.timeline = Timeline(self._align(min(begin, now)))
         if self._wants.audio is not None:
             self._sound = LiveSound(self._wants.audio, self.timeline)
         if self._wants.video is not None and self._eye is None:
@@ -232,6 +237,19 @@ class Flow:
         for attempt, sound, came in early:
             if self._sound is not None and self._ear is not None and self._ear.supervisor.is_current(attempt):
                 yield from self._sound.add(sound, came)
+
+    def _align(self, begin: float) -> float:
+        """A beginning a little later, so that chunks of sound end just after windows do, as seldom just before.
+
+        A window whose last samples are still in the resampler waits for a whole chunk more. Steps are mostly a
+        multiple of the chunks' length, or nearly so: what holds for second 0 then holds for many windows.
+        """
+        chunk = self._early[-1][1] if self._early else None
+        length = 0.0 if chunk is None else chunk.samples.shape[1] / chunk.sample_rate
+        if chunk is None or not 0 < length <= _LONGEST_CHUNK_SECONDS:
+            return begin
+        edge = chunk.stamp + length - _HELD_SECONDS
+        return edge + length * math.ceil((begin - edge) / length)
 
     def _advance(self, now: float) -> Iterator[StreamItem]:
         """What the time demands: questions, and lost blocks for what does not come."""

@@ -103,6 +103,23 @@ def test_sound_and_picture_of_one_moment_have_one_time(world):
     assert stream.latest < 0.1
 
 
+@pytest.mark.parametrize("with_camera", [False, True])
+def test_a_window_does_not_wait_for_the_chunk_after_its_own(world, with_camera):
+    FakeMicrophone(world, sample_rate=44100, delay=lambda: 0.01)
+    camera = None
+    if with_camera:
+        FakeCamera(world).opening_seconds = 0.777
+        camera = CAMERA
+    stream = Stream(world, camera=camera, wants=BOTH if with_camera else Wants(AUDIO, None)).until(5020)
+    moments = {}  # at which each step of 0.2 s was complete
+    for item in itertools.islice(stream.items, 500):
+        if isinstance(item, AudioBlock):
+            moments.setdefault(int(item.end / 0.2 + 1e-6), world.now)
+    waits = [moment - stream.source.to_monotonic(0.2 * step) for step, moment in list(moments.items())[1:]]
+    assert len(waits) > 20
+    assert max(waits) < 0.01 + 0.002  # the microphone's delay, and what the resampler holds; no chunk of 20 ms
+
+
 def test_each_moment_at_which_windows_look_is_settled_within_60_ms(world):
     FakeMicrophone(world)
     FakeCamera(world)
