@@ -18,10 +18,13 @@ MEDIA_SUFFIXES = frozenset(_SUFFIXES.split())
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_BARE_USER = re.compile(r"(?<=://)(?!(?:\[[^\]\s]*\]|[^/?#\s'\":]*)(?::\d*)?(?:[/?#\s'\",;)]|$))\S*@")
+"""A password with a `/` or a quote in it that was not written as %2F: what is no host and port, up to the last @."""
 _SECRET = re.compile(
-    r"(?i)((?:^|[?&;#])[^=&;?#\s]*(?:token|key|password|passwd|pwd|pass|secret|auth|sig|signature|credential|session)"
-    r"[^=&;?#\s]*=)[^&;#\s'\"]*"
+    r"(?i)((?<![^/=&;?#\s'\"])[^/=&;?#\s'\"]*(?:token|key|pass|pwd|psw|loginpas|secret|auth|sig|credential|session)"
+    r"[^/=&;?#\s'\"]*=)[^&;#\s'\"]*"
 )
+"""Also in a path, where some recorders have it: /user=admin_password=…_channel=1."""
 
 
 def url_scheme(where: str) -> str | None:
@@ -32,7 +35,7 @@ def url_scheme(where: str) -> str | None:
 
 def redact(url: str) -> str:
     """`url`, or any text with URLs in it, less user names, passwords and the values of telling query keys."""
-    return _SECRET.sub(r"\1***", _USER.sub("***@", url)) if "://" in url else url
+    return _SECRET.sub(r"\1***", _BARE_USER.sub("***@", _USER.sub("***@", url))) if "://" in url else url
 
 
 def expand_inputs(patterns: Iterable[str | Path]) -> list[str]:
