@@ -12,6 +12,7 @@ printed line. `cpu_of_ffmpeg` is the ratio to ffmpeg, which before records and d
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import queue
@@ -178,7 +179,7 @@ def report(seen: Seen, step: float, seconds: float, ffmpeg: float) -> dict[str, 
         ]
     )
     at, cpu, memory, processes = (np.array(column) for column in zip(*seen.usage, strict=True))
-    warm = at >= min(WARM_UP_SECONDS, seconds / 10)
+    warm = (at >= min(WARM_UP_SECONDS, seconds / 10)) & (processes >= np.median(processes))
     hours = (at[warm] - at[warm][0]) / 3600
     slope = float(np.polyfit(hours, memory[warm], 1)[0])
     used = float((cpu[warm][-1] - cpu[warm][0]) / (at[warm][-1] - at[warm][0]))
@@ -192,6 +193,7 @@ def report(seen: Seen, step: float, seconds: float, ffmpeg: float) -> dict[str, 
         "windows_dropped": summary.get("n_dropped_windows"),
         "lost_seconds": summary["lost_seconds"],
         "capture_to_line_ms": {p: round(1e3 * float(np.percentile(late, q)), 1) for p, q in PERCENTILES.items()},
+        "each_tenth": tenths(ends, late, at, cpu),
         "latency_seconds": summary["latency_seconds"],
         "cpu_cores": round(used, 4),
         "cpu_of_ffmpeg": round(used / ffmpeg, 2) if ffmpeg else None,
@@ -203,6 +205,18 @@ def report(seen: Seen, step: float, seconds: float, ffmpeg: float) -> dict[str, 
         "events": sorted({record["kind"] for record in seen.others if record["type"] == "event"}),
     }
     return figures | ({"recovery_seconds": recoveries(seen)} if seen.faults else {})
+
+
+def tenths(ends: np.ndarray, late: np.ndarray, at: np.ndarray, cpu: np.ndarray) -> list[dict[str, float]]:
+    """Lateness and load of each tenth of the run: other work on the machine shows here."""
+    parts = []
+    for begin, end in itertools.pairwise(np.linspace(ends[0], ends[-1] + 1e-6, 11)):
+        chosen = late[(ends >= begin) & (ends < end)]
+        looks = (at >= begin) & (at < end)
+        used = np.ptp(cpu[looks]) / np.ptp(at[looks]) if looks.sum() > 1 else float("nan")
+        row = {name: round(1e3 * float(np.percentile(chosen, q)), 1) for name, q in PERCENTILES.items()}
+        parts.append({**row, "cpu_cores": None if np.isnan(used) else round(float(used), 4)})
+    return parts
 
 
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}

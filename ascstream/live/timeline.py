@@ -22,6 +22,8 @@ _STEEPEST = 5e-4
 """No crystal is off by more; what is, are samples that are missing."""
 _EARLY_SECONDS = 0.05
 """A second whose stamps lie below the line by more is an error, or, where the next one does too, a new clock."""
+_RAW, _SETTLED = 3, 10
+"""What a device says of its delay settles in the first seconds: these are forgotten once so many others are there."""
 _JOIN_SECONDS = 1.0
 """How long the map takes to join a new line."""
 _GENTLEST = 0.5
@@ -68,6 +70,8 @@ class Timeline:
         self._map = ClockMap((moment,), (0.0,), 1.0)
         self._lateness: deque[tuple[float, float]] = deque(maxlen=_MEMORY)
         """The least late observation of each second: stream seconds, and stamp less origin less stream seconds."""
+        self._raw = _RAW
+        """Seconds still to be forgotten."""
         self._least: tuple[float, float] | None = None
         self._suspect: tuple[float, float] | None = None
         self._slope = 0.0
@@ -81,7 +85,7 @@ class Timeline:
 
     @property
     def drift_ppm(self) -> float | None:
-        """How much faster the sound's clock goes than the machine's, in millionths; None before 30 s of sound."""
+        """How much faster the sound's clock goes than the machine's, in millionths; None before 33 s of sound."""
         return (1 / (1 + self._slope) - 1) * 1e6 if self._known else None
 
     def to_stream(self, moment: float) -> float:
@@ -99,6 +103,7 @@ class Timeline:
             same_clock: Whether it is the device it was, whose drift is then expected again.
         """
         self._lateness.clear()
+        self._raw = _RAW
         self._least = self._suspect = None
         self._known = False
         if not same_clock:
@@ -139,6 +144,9 @@ class Timeline:
             self._known = False
         self._suspect = None
         self._lateness.append(least)
+        while self._raw and len(self._lateness) >= _SETTLED + self._raw:
+            self._lateness.popleft()
+            self._raw -= 1
 
     def _follow(self, now: float) -> None:
         """Fit the line anew, and let the map join it."""

@@ -75,11 +75,19 @@ def test_the_map_never_steps_back_and_is_its_own_inverse(data, ppm, seed):
             now += 0.01
 
 
+def test_what_a_device_says_before_it_has_settled_is_forgotten():
+    timeline = Timeline(START)
+    end = feed(timeline, 3, offset=-0.01)
+    end = feed(timeline, 57, begin=end)
+    assert timeline.drift_ppm == pytest.approx(0, abs=1)
+    assert abs(timeline.to_stream(true(end, 0)) - end) <= 0.001
+
+
 def test_the_drift_is_unknown_before_half_a_minute():
     timeline = Timeline(START)
     end = feed(timeline, 29, ppm=100)
     assert timeline.drift_ppm is None
-    feed(timeline, 5, ppm=100, begin=end)
+    feed(timeline, 6, ppm=100, begin=end)
     assert timeline.drift_ppm == pytest.approx(100, abs=0.1)
 
 
