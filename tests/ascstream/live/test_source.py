@@ -201,7 +201,7 @@ def test_a_device_that_comes_back_with_another_rate_is_told(world):
     microphone.sample_rate, microphone.n_channels = 44100, 2
     stream.until(5020)
     assert stream.kinds() == ["device_lost", "device_changed", "device_back"]
-    assert stream.events[1][2].message == "card: 1 × 48000 Hz before, 2 × 44100 Hz now"
+    assert stream.events[1][2].message == "microphone changed: 1 × 48000 Hz before, 2 × 44100 Hz now"
     assert stream.lost_seconds < 1.5
 
 
@@ -412,4 +412,4 @@ def test_a_child_that_fails_while_it_runs_is_told_in_its_own_words(world):
     stream = Stream(world, camera=None, wants=Wants(AUDIO, None)).until(5005)
     microphone.recorders[0].say(Failed("card: the server has gone"))
     stream.until(5006)
-    assert stream.events[0][2].message == "card: the server has gone"
+    assert stream.events[0][2].message == "microphone lost: card: the server has gone"
