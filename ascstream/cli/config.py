@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -88,7 +89,16 @@ def settings_in_force(
     options, _, _ = target.make_parser(context).parse_args(list(words))
     for option in target.settings():
         option.handle_parse_result(context, options, [])
-    return found, describe_settings(context, target.settings(), found)
+    return found, [_without_secrets(entry) for entry in describe_settings(context, target.settings(), found)]
+
+
+def _without_secrets(entry: Setting) -> Setting:
+    """A setting whose address, if it is one, is shown without its password."""
+    if not isinstance(entry.value, str):
+        return entry
+    from ascstream.sources.inputs import redact
+
+    return replace(entry, value=redact(entry.value), shown=redact(entry.shown))
 
 
 def _as_json(found: SettingsFile, settings: list[Setting]) -> dict[str, Any]:

@@ -217,8 +217,8 @@ class _Run:
         """Pass an event on; the first sample or picture begins the output."""
         if event.kind == "started":
             self._announce(event.message)
-            self._begun = True
             self._sink.begin(self._source.info, stats)
+            self._begun = True  # a signal may come before: what has not begun has no end either
             for early in self._early:
                 self._sink.event(early)
         elif self._logs_events:

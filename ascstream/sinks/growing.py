@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from ascstream.live.clock import Clock
 
 _LEAST_PERIOD = 1.0
 """Seconds: names tell files apart by the second."""
+_PATIENCE_SECONDS = 5.0
+"""A named pipe whose reader takes nothing for this long is an error: meanwhile nothing is heard or seen."""
 _TAIL = 1 << 16
 """Bytes from a file's end in which its last line is looked at."""
 
@@ -42,7 +46,8 @@ class GrowingFile:
 
     A torn last line of a run that was killed is completed by a newline. Where `Growth.rotate_seconds` is set, the file
     is renamed by the time at which its period began, `results.2026-11-21T15-00-00Z.jsonl`, and a new one is begun;
-    nothing is ever overwritten. A device or a named pipe is written to directly and never rotated.
+    nothing is ever overwritten. A device or a named pipe is written to directly and never rotated; the
+    reader of a pipe has to be there, and to read, since nothing is heard or seen while it is waited for.
     """
 
     def __init__(self, path: Path, growth: Growth) -> None:
@@ -94,11 +99,14 @@ class GrowingFile:
     def reopen(self) -> None:
         """Close it and go on in the file of that name, which is a new one where somebody moved the old one away.
 
+        A device or a named pipe stays open: its reader would take that for the end.
+
         Raises:
             OutputError: It cannot be opened.
         """
-        self.close()
-        self._open()
+        if self._regular:
+            self.close()
+            self._open()
 
     def close(self) -> None:
         """Give it back; may be called twice."""
@@ -120,8 +128,8 @@ class GrowingFile:
             place = self._path.resolve()
             found = _status(place)
             self._regular = found is None or stat.S_ISREG(found.st_mode)
-            if not self._regular:
-                self._descriptor = os.open(place, os.O_WRONLY)
+            if found is not None and not self._regular:
+                self._descriptor = _open_special(place, found)
                 return
             ours = found is not None and (found.st_dev, found.st_ino) == self._identity
             if found is not None and not ours and found.st_size:
@@ -132,6 +140,8 @@ class GrowingFile:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
             self._descriptor = os.open(place, flags, 0o666)
             status = os.fstat(self._descriptor)
+        except OutputError:
+            raise
         except OSError as error:
             raise self._error(error) from error
         self._identity = (status.st_dev, status.st_ino)
@@ -166,7 +176,7 @@ class GrowingFile:
         n_written = 0
         try:
             while n_written < len(data):
-                n_written += os.write(descriptor, data[n_written:])
+                n_written += _write_patiently(descriptor, data[n_written:])
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -228,6 +238,39 @@ def _set_aside(path: Path, moment: float) -> None:
         if not os.path.lexists(name):
             path.rename(name)
             return
+
+
+def _open_special(path: Path, status: os.stat_result) -> int:
+    """Open a device or a named pipe for writing; a pipe without waiting for whoever is to read it.
+
+    Raises:
+        OutputError: Nobody reads the pipe.
+        OSError: It cannot be opened.
+    """
+    flags = getattr(os, "O_NONBLOCK", 0) if stat.S_ISFIFO(status.st_mode) else 0
+    try:
+        return os.open(path, os.O_WRONLY | flags)
+    except OSError as error:
+        if error.errno != errno.ENXIO or not flags:
+            raise
+        raise OutputError(f"{path}: nobody reads this named pipe; start its reader first: cat {path}") from error
+
+
+def _write_patiently(descriptor: int, data: bytes) -> int:
+    """Write a part; a named pipe that is full is waited for a while.
+
+    Raises:
+        TimeoutError: Its reader takes nothing.
+        OSError: It cannot be written.
+    """
+    while True:
+        try:
+            return os.write(descriptor, data)
+        except BlockingIOError:
+            if not select.select([], [descriptor], [], _PATIENCE_SECONDS)[1]:
+                raise TimeoutError(
+                    errno.ETIMEDOUT, f"its reader has taken nothing for {_PATIENCE_SECONDS:.0f} s"
+                ) from None
 
 
 def _status(path: Path) -> os.stat_result | None:

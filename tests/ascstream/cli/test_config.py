@@ -114,3 +114,11 @@ def test_a_mistyped_variable_is_named_and_ignored() -> None:
         "ascstream: environment: ASCSTREAM_STPE is no setting and is ignored; did you mean ASCSTREAM_STEP?\n"
         "ascstream: environment: ASCSTREAM_XYZZY is no setting and is ignored; see: ascstream config show\n"
     )
+
+
+def test_passwords_are_not_shown() -> None:
+    env = {"ASCSTREAM_SOURCE": "rtsp://me:hunter2@host/live?token=hunter3"}
+    assert shown("live", env=env)["live", "source"][0] == "rtsp://***@host/live?token=***"
+    text = ascstream("config", "show", env=env).stdout
+    assert "rtsp://***@host/live?token=***" in text
+    assert "hunter" not in text

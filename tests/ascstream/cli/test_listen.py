@@ -12,10 +12,14 @@ from support import bundles
 from support.live_streams import FastClock, SyntheticLive, troubled
 
 from ascstream.classifier import Classifier
+from ascstream.cli.exits import Stopped
 from ascstream.cli.listen import Request, follow, open_sinks
 from ascstream.errors import DegradedError
 from ascstream.pipeline import StreamSettings
+from ascstream.sinks import Sink
+from ascstream.sources.base import SourceInfo
 from ascstream.sources.synthetic import Segment
+from ascstream.stats import StreamStats, StreamSummary
 from engines.errors import BackendError
 
 PARK = Segment(4.0, tones=((bundles.tone_hz("park"),),))
@@ -58,6 +62,24 @@ def test_a_stream_lasts_as_long_as_was_asked_for(
     captured = capsys.readouterr()
     assert "; microphone synthetic microphone, 24000 Hz, 1 channel; window 1 s, step 0.5 s" in captured.err
     assert captured.out.count("park") >= 3
+
+
+def test_a_signal_while_the_outputs_begin_is_no_bug(listener: Classifier) -> None:
+    class Interrupted(Sink):
+        ended = False
+
+        def begin(self, info: SourceInfo, stats: StreamStats) -> None:
+            raise Stopped(15)
+
+        def end(self, summary: StreamSummary, error: str | None) -> None:
+            self.ended = True
+
+    clock, sink = FastClock(10), Interrupted()
+    source = SyntheticLive([ENDLESS], clock)
+    with pytest.raises(Stopped):
+        follow(listener, source, HALF, sink, REQUEST, clock)
+    assert source.stopped
+    assert not sink.ended
 
 
 def test_strict_names_the_device_that_is_lost(listener: Classifier) -> None:

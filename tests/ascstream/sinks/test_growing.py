@@ -206,17 +206,40 @@ def test_a_named_pipe_is_neither_rotated_nor_read(tmp_path):
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
     read: list[str] = []
-    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
-    reader.start()
-    clock = HandClock()
-    file = GrowingFile(pipe, Growth(clock, 1.0))
-    for number in range(3):
-        file.write(f"{number}\n", header="h\n")
-        clock.go_on(10.0)
-    file.close()
-    reader.join(10)
+    side = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(side, True)
+    with os.fdopen(side) as reading:
+        reader = threading.Thread(target=lambda: read.append(reading.read()))
+        clock = HandClock()
+        file = GrowingFile(pipe, Growth(clock, 1.0))
+        reader.start()
+        for number in range(3):
+            file.write(f"{number}\n", header="h\n")
+            clock.go_on(10.0)
+            file.reopen()
+        file.close()
+        reader.join(10)
     assert read == ["h\n0\n1\n2\n"]
     assert names(tmp_path) == ["pipe.csv"]
+
+
+def test_a_named_pipe_that_nobody_reads_is_an_error_at_once(tmp_path):
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match=r"pipe\.jsonl: nobody reads this named pipe; start its reader first: cat /"):
+        GrowingFile(pipe, Growth(HandClock()))
+
+
+@pytest.mark.slow
+def test_a_named_pipe_that_is_not_emptied_is_an_error_after_a_while(tmp_path):
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    side = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    file = GrowingFile(pipe, Growth(HandClock()))
+    with pytest.raises(OutputError, match=r"pipe\.jsonl: its reader has taken nothing for 5 s; what was written"):
+        file.write("x" * 2**20 + "\n")
+    file.close()
+    os.close(side)
 
 
 def test_a_folder_that_went_away_is_an_error_that_names_the_path(tmp_path):
