@@ -95,7 +95,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code, message = explain(error)
         if message:
             with contextlib.suppress(OSError):  # a terminal that is gone
-                click.echo(_printable(message), err=True)
+                click.echo(_printable(_without_secrets(message)), err=True)
         if isinstance(error, OSError):
             _forget_broken_stdout()  # if it was stdout that failed, that is said already
         return _flushed(code)
@@ -143,6 +143,13 @@ def explain(error: BaseException) -> tuple[int, str]:
         return RUN_TIME, "ascstream: not enough memory"
     what = f"{type(error).__name__}: {error}".rstrip(": ")
     return RUN_TIME, f"ascstream: {what}; this is a bug: run again with --debug and report what it prints"
+
+
+def _without_secrets(message: str) -> str:
+    """A message without the password of an address that was typed in a wrong place."""
+    from ascstream.sources.inputs import redact
+
+    return redact(message)
 
 
 def _printable(message: str) -> str:

@@ -204,6 +204,7 @@ def _resolve(
     from ascstream.cli.listen import Devices
     from ascstream.errors import UsageError
     from ascstream.live.addresses import resolve_camera, resolve_microphone, resolve_source
+    from ascstream.sources.inputs import redact
 
     manifest = classifier.manifest
     hears, sees = bool(manifest.audio_inputs), manifest.video_input is not None
@@ -217,11 +218,11 @@ def _resolve(
     if hears:
         microphone = resolve_microphone(mic or "none", channels, wait=request.wait)
     elif mic not in (None, "0", "none"):
-        unused.append(f"the microphone {mic} is not opened: bundle {manifest.name} only sees")
+        unused.append(f"the microphone {redact(mic or '')} is not opened: bundle {manifest.name} only sees")
     if sees:
         pictures = resolve_camera(camera or "none", wait=request.wait)
     elif camera not in (None, "none"):
-        unused.append(f"the camera {camera} is not opened: bundle {manifest.name} only hears")
+        unused.append(f"the camera {redact(camera or '')} is not opened: bundle {manifest.name} only hears")
     for sentence in unused if request.level != "error" else ():
         click.echo(f"ascstream: {sentence}", err=True)
     if microphone is None and pictures is None:

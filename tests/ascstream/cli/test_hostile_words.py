@@ -99,3 +99,21 @@ def test_closed_standard_input_is_empty(bundle: Bundle) -> None:
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 3
     assert done.stderr == "ascstream: standard input is empty (0 bytes); check the command that feeds it\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["URL"],
+        ["live", "URL"],
+        ["live", "--step", "URL"],
+        ["live", "--mic", "0", "--bundle", "URL"],
+        ["file", "--format", "URL"],
+        ["config", "show", "live", "--source", "URL"],
+    ],
+    ids=range(6),
+)
+def test_a_password_in_the_wrong_place_is_not_shown(words: list[str]) -> None:
+    done = ascstream(*(word.replace("URL", "rtsp://me:hunter2@host/x") for word in words))
+    assert "rtsp://***@host/x" in done.stdout + done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
