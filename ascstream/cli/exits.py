@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -25,6 +26,8 @@ DEGRADED = 5
 """The exit codes; 128 + the signal's number where a signal ended the run."""
 
 _HUNG_UP = 129
+_PATIENCE_SECONDS = 0.3
+"""How long a run that was stopped waits for whoever reads its output."""
 
 _COMPLETE = "_ASCSTREAM_COMPLETE"
 """Set by the shell functions of `ascstream completion` while they ask for completions."""
@@ -62,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     code = _run(arguments)
     _forget_broken_stderr()
+    _wait_for_readers(seconds=0)
     if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):
         # everything is written; libraries that are unloaded under a call that still runs crash, or wait for it
         os._exit(code)
@@ -78,7 +82,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return int(app.main([], prog_name="ascstream", complete_var=_COMPLETE, standalone_mode=False) or OK)
     debug = "--debug" in words or os.environ.get("ASCSTREAM_DEBUG", "0") not in ("", "0")
     try:
-        with _signals(), app.make_context("ascstream", words) as context:
+        with _signals(), _early_hangups(words), app.make_context("ascstream", words) as context:
             code = app.invoke(context)
             sys.stdout.flush()
             return code if isinstance(code, int) else OK
@@ -185,6 +189,26 @@ def _forget_broken_stdout() -> None:
         forget_stdout()
 
 
+def _wait_for_readers(seconds: float) -> None:
+    """From `seconds` from now on, point outputs at nothing whose reader reads nothing; 0: never mind.
+
+    Whoever waits in a write to a full pipe, or to a terminal that Ctrl-S holds, goes on then, and the run ends in order.
+    """
+    if not hasattr(signal, "setitimer"):  # Windows
+        return
+
+    def look(*_: object) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                if not select.select([], [stream.fileno()], [], 0)[1]:
+                    _forget(stream)
+
+    with contextlib.suppress(ValueError):  # not the main thread: no signal came either
+        if seconds:
+            signal.signal(signal.SIGALRM, look)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+
 def _flushed(code: int) -> int:
     """Flush stdout while its failure can still be said; `code` unless that failed."""
     try:
@@ -210,6 +234,7 @@ def _signals() -> Iterator[None]:
     def stop(signal_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal_number, signal.SIG_DFL)
         _stopped.append(Stopped(signal_number))
+        _wait_for_readers(_PATIENCE_SECONDS)
         raise _stopped[-1]
 
     before = {}
@@ -239,6 +264,12 @@ def hangup_calls(action: Callable[[], None]) -> Iterator[None]:
     """
     with contextlib.nullcontext() if _has_terminal() else _calls("SIGHUP", action):
         yield
+
+
+def _early_hangups(words: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    """Ignore SIGHUP to a service while it has nothing open that could be opened anew."""
+    command = next((word for word in words if not word.startswith("-")), None)
+    return hangup_calls(lambda: None) if command == "live" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

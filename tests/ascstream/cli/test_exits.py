@@ -10,7 +10,7 @@ import signal
 import click
 import pytest
 
-from ascstream.cli.exits import Stopped, _signals, explain, raise_stopped
+from ascstream.cli.exits import Stopped, _signals, _wait_for_readers, explain, raise_stopped
 from ascstream.errors import DecodeError, DegradedError, OutputError, SourceNotFoundError, UsageError
 from engines.errors import BackendError, ManifestError
 
@@ -67,3 +67,4 @@ def test_a_signal_that_a_library_lost_is_raised_again() -> None:
             raise_stopped()
         assert caught.value.exit_code == 143
     raise_stopped()  # and it is over
+    _wait_for_readers(seconds=0)

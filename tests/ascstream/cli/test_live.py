@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
@@ -230,6 +231,44 @@ def test_a_reader_that_goes_away_does_not_cost_the_files(tmp_path: Path, microph
         until(lambda: len(predictions(out.read_text())) > n_before + 10)
         process.terminate()
         assert process.wait(20) == 143
+
+
+def test_a_reader_that_reads_nothing_does_not_keep_ctrl_c_from_ending_the_run(
+    tmp_path: Path, microphone: Path, bundle: Bundle
+) -> None:
+    out, captions = tmp_path / "r.jsonl", tmp_path / "r.srt"
+    words = ["--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.01", "--format", "jsonl"]
+    with running(*words, "--out", out, "--out", captions) as process:
+        assert process.stdout is not None
+        full = select.poll()  # 64 KiB are in the pipe, nobody takes them: it waits in a write
+        full.register(process.stdout, select.POLLIN)
+        assert full.poll()
+        size = -1
+        while size != (size := out.stat().st_size):
+            time.sleep(1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert time.monotonic() - began < 5  # half a second where nothing else runs
+        assert process.stderr is not None
+        assert process.stderr.read().decode().endswith("ascstream: stopped by Ctrl-C; results so far are kept\n")
+    assert records(out.read_text())[-1]["type"] == "summary"
+    assert "bus" in captions.read_text()
+
+
+@pytest.mark.parametrize(("words", "ends"), [(["live"], False), (["--debug", "live"], False), (["file", "live"], True)])
+def test_a_hangup_before_anything_is_open_is_no_end(words: list[str], *, ends: bool) -> None:
+    script = (
+        "import signal, sys\n"
+        "from ascstream.cli.exits import Stopped, _early_hangups, _signals\n"
+        "with _signals(), _early_hangups(sys.argv[1:]):\n"
+        "    signal.raise_signal(signal.SIGHUP)\n"
+        "print('goes on')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, start_new_session=True, check=False
+    )
+    assert ("goes on" in done.stdout) is not ends
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
