@@ -1,4 +1,6 @@
-"""Blocks and frames in, windows out: the only place where samples are counted.
+"""Blocks and frames in, windows out: where the samples of windows are counted.
+
+What a device's samples are to a stream, `live/sound.py` counts; a file's, `sources/media.py`.
 
 Window k covers [k·step, k·step + window). Its samples are cut at whole positions computed exactly (fractions, never
 summed floats), so the same stream gives the same windows whatever the size of its blocks.

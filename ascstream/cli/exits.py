@@ -192,10 +192,8 @@ def _forget_broken_stdout() -> None:
 def _wait_for_readers(seconds: float) -> None:
     """From `seconds` from now on, point outputs at nothing whose reader reads nothing; 0: never mind.
 
-    Whoever waits in a write to a full pipe, or to a terminal that Ctrl-S holds, goes on then, and the run ends in order.
+    Whoever waits in a write to a full pipe, or to a terminal that Ctrl-S holds, goes on then: the run ends in order.
     """
-    if not hasattr(signal, "setitimer"):  # Windows
-        return
 
     def look(*_: object) -> None:
         for stream in (sys.stdout, sys.stderr):
@@ -203,10 +201,11 @@ def _wait_for_readers(seconds: float) -> None:
                 if not select.select([], [stream.fileno()], [], 0)[1]:
                     _forget(stream)
 
-    with contextlib.suppress(ValueError):  # not the main thread: no signal came either
-        if seconds:
-            signal.signal(signal.SIGALRM, look)
-        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    if sys.platform != "win32":  # which has no such timer
+        with contextlib.suppress(ValueError):  # not the main thread: no signal came either
+            if seconds:
+                signal.signal(signal.SIGALRM, look)
+            signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
 
 
 def _flushed(code: int) -> int:

@@ -183,7 +183,7 @@ class _Loop:
 
         def ready() -> bool:
             takes = late or not engine.busy
-            return engine.answered or gatherer.has_news or gatherer.ended or (takes and gatherer.n_waiting > 0)
+            return engine.answered or gatherer.has_news or (takes and (gatherer.ended or gatherer.n_waiting > 0))
 
         with self._changed:
             self._changed.wait_for(ready, _TURN_SECONDS)

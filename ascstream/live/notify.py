@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -29,26 +28,33 @@ class Notifier:
         """
         variables = os.environ if environment is None else environment
         self._clock = clock or Clock()
-        self._socket = _connect(variables.get("NOTIFY_SOCKET", ""))
+        address = variables.get("NOTIFY_SOCKET", "")
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self._socket = _open(address)
         self._alive_every = _watchdog_seconds(variables) / 2
         self._ready = False
         self._alive_at = self._status_at = 0.0
         self._label = ""
 
     def judged(self, prediction: Prediction) -> None:
-        """A window was answered: the service is ready, and alive unless that was without its engine."""
+        """A window was answered: the service is ready, and alive unless that was without its engine.
+
+        What a manager had no room for is said again with the next window.
+        """
+        if self._socket is None:
+            return
         now = self._clock.monotonic()
-        words = []
-        if not self._ready:
-            self._ready = True
-            words.append("READY=1")
-        if prediction.label != self._label or now - self._status_at >= _STATUS_SECONDS:
+        tells = prediction.label != self._label or now - self._status_at >= _STATUS_SECONDS
+        lives = self._alive_every > 0 and prediction.reason != "engine" and now - self._alive_at >= self._alive_every
+        words = [] if self._ready else ["READY=1"]
+        words += [f"STATUS={_status(prediction)}"] * tells + ["WATCHDOG=1"] * lives
+        if not self._send(words):
+            return
+        self._ready = True
+        if tells:
             self._label, self._status_at = prediction.label, now
-            words.append(f"STATUS={_status(prediction)}")
-        if self._alive_every and prediction.reason != "engine" and now - self._alive_at >= self._alive_every:
+        if lives:
             self._alive_at = now
-            words.append("WATCHDOG=1")
-        self._send(words)
 
     def stopping(self) -> None:
         """The service is about to end."""
@@ -60,24 +66,23 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
-    def _send(self, words: list[str]) -> None:
+    def _send(self, words: list[str]) -> bool:
+        """Say something; whether it was heard. Not connected: a manager that starts anew is reached again."""
         if self._socket is None or not words:
-            return
-        with contextlib.suppress(OSError):
-            self._socket.send("\n".join(words).encode("utf-8", "replace"))
+            return False
+        try:
+            self._socket.sendto("\n".join(words).encode("utf-8", "replace"), self._address)
+        except OSError:
+            return False
+        return True
 
 
-def _connect(address: str) -> socket.socket | None:
-    """A datagram socket to a path, or to an abstract address ("@name"); None where there is none to reach."""
+def _open(address: str) -> socket.socket | None:
+    """A socket that sends to a path, or to an abstract address ("@name"); None where the address is neither."""
     if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
         return None
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        notify.setblocking(False)
-        notify.connect("\0" + address[1:] if address.startswith("@") else address)
-    except OSError:
-        notify.close()
-        return None
+    notify.setblocking(False)
     return notify
 
 

@@ -92,7 +92,10 @@ class Watch:
 
     def _run(self) -> None:
         while True:
-            seen = self._presence.look(self._stopped)
+            try:
+                seen = self._presence.look(self._stopped)
+            except OSError:  # no more processes, or descriptors: it is looked at again
+                seen = None
             with self._lock:
                 if not self._stopped.is_set():
                     self._changed |= self._looked and seen is not None and seen != self._seen

@@ -354,6 +354,15 @@ def test_a_source_that_fails_is_judged_to_its_end_first(listener: Classifier) ->
     assert seen[-1].end == 4.0
 
 
+def test_nobody_spins_while_the_last_window_is_judged(folder: Path) -> None:
+    clock = FastClock(10)
+    with troubled(folder, lambda _call: time.sleep(2.0)) as classifier, SyntheticLive([PARK], clock) as source:
+        live = stream_live(classifier, source, clock=clock, **PATIENT)
+        before = time.thread_time()
+        assert [prediction.end for prediction in live][-1] == 4.0
+    assert time.thread_time() - before < 0.7  # of five seconds of waiting
+
+
 def test_a_source_that_never_opens_says_why(listener: Classifier) -> None:
     clock = FastClock(10)
     failure = SourceError("microphone: expected sound within 5 s, got none")

@@ -96,3 +96,21 @@ def test_a_manager_that_does_not_listen_costs_nothing(manager: tuple[socket.sock
         notifier.judged(make_prediction(float(number), "park" if number % 2 else "bus"))
     notifier.close()
     assert heard(listening)[0] == "READY=1"
+
+
+def test_what_a_manager_did_not_hear_is_said_again(tmp_path: Path) -> None:
+    address = tmp_path / "notify"
+    notifier = Notifier({"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "10000000"}, SteppedClock())
+    notifier.judged(make_prediction(1.0, "park"))  # nobody is there
+    for first in (True, False):  # nor does a manager that starts anew stay unheard of
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+            listening.setblocking(False)
+            listening.bind(str(address))
+            notifier.judged(make_prediction(2.0, "park"))
+            notifier.judged(make_prediction(3.0, "bus"))
+            words = heard(listening)
+        address.unlink()
+        assert words[-1] == "STATUS=bus 80 %"
+        if first:
+            assert words == ["READY=1", "STATUS=park 80 %", "WATCHDOG=1", "STATUS=bus 80 %"]
+    notifier.close()

@@ -155,3 +155,19 @@ def test_a_look_that_hangs_costs_one_thread_and_no_time():
     release.set()
     watch.join(10)
     assert threading.active_count() == before
+
+
+def test_a_look_that_finds_no_process_to_start_is_not_the_last_one():
+    looks = []
+
+    def look(_stopped):
+        looks.append(None)
+        if len(looks) == 1:
+            raise BlockingIOError("no more processes")
+        return None if len(looks) == 2 else "card"
+
+    watch = Watch(Presence(look), pause_seconds=0.01)
+    watch.start()
+    wait_for(watch.changed)
+    watch.stop()
+    watch.join(5)
