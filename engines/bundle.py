@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import BundleError, one_line
+from engines.inside import NoFolderError, open_inside, sync_folder
 from engines.manifest import SCHEMA_VERSION, Manifest, is_plain_name
 from engines.schema import encode
 
@@ -132,12 +133,12 @@ def write_bundle(
         for name, data in files.items():
             _write_synced(fresh / name, data)
         _write_synced(fresh / MANIFEST_NAME, manifest.to_json().encode())
-        _sync_folder(fresh)
+        sync_folder(fresh)
         if accept is not None:
             accept(Bundle(fresh, manifest))
         _move(fresh, target, overwrite)
         with suppress(OSError):  # it is in place; not every file system lets folders be synchronised
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise _in_the_way(target) from None
@@ -152,7 +153,12 @@ def _read_inside(folder: Path, name: str, size: int, *, exact: bool) -> bytes:
     """Read a plain file of a folder, of exactly or at most `size` bytes; never through a link, never waiting."""
     where = folder / name
     try:
-        fd = _open_inside(folder, name)
+        fd = open_inside(folder, name)
+    except NoFolderError as error:
+        raise BundleError(
+            f"{folder}: expected a bundle, a folder with a {MANIFEST_NAME}, got: {error.strerror}; "
+            "name one with --bundle FOLDER"
+        ) from None
     except OSError as error:
         got = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
         raise BundleError(f"{where}: expected a file of the bundle, got: {got}; {_FRESH_COPY}") from None
@@ -173,33 +179,6 @@ def _read_inside(folder: Path, name: str, size: int, *, exact: bool) -> bytes:
         wanted = f"{size} bytes" if exact else f"at most {size} bytes"
         raise BundleError(f"{where}: expected {wanted}, got {length}; {_FRESH_COPY}")
     return data
-
-
-def _open_inside(folder: Path, name: str) -> int:
-    """A descriptor of a file of the bundle that lies at `folder` now; OSError where there is no such file."""
-    while True:
-        folder_fd = _open_folder(folder)
-        try:
-            # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever
-            return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
-        except FileNotFoundError:
-            with suppress(OSError):
-                if not os.path.samestat(os.fstat(folder_fd), folder.stat()):
-                    continue  # the bundle was replaced, and its old files removed, since the line above
-            raise
-        finally:
-            os.close(folder_fd)
-
-
-def _open_folder(folder: Path) -> int:
-    """A descriptor of the folder; BundleError where there is none."""
-    try:
-        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        got = error.strerror if isinstance(error, OSError) else error
-        raise BundleError(
-            f"{folder}: expected a bundle, a folder with a {MANIFEST_NAME}, got: {got}; name one with --bundle FOLDER"
-        ) from None
 
 
 def check_target(target: Path, overwrite: bool) -> None:
@@ -254,7 +233,7 @@ def _move(fresh: Path, target: Path, overwrite: bool) -> None:
 
 def _exchange(first: Path, second: Path) -> bool:
     """Swap two names in one step, where system and file system can; False where they cannot."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # the last: Windows has no library without a name
         rename = ctypes.CDLL(None, use_errno=True).renameat2
         status: int = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
         return status == 0
@@ -279,12 +258,3 @@ def _write_synced(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    """Wait until a folder's entries are on the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

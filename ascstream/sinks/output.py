@@ -25,6 +25,12 @@ STEM = "{stem}"
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 """Unicode categories: control characters, surrogates, line and paragraph separators."""
 
+if sys.platform == "win32":
+    _OWN = os.O_BINARY | os.O_NOINHERIT
+else:
+    _OWN = os.O_CLOEXEC
+"""Opened for this process alone, to be written byte by byte."""
+
 
 def printable(text: str) -> str:
     """The text on one line, without what a terminal would obey or UTF-8 cannot hold: control characters, surrogates."""
@@ -182,13 +188,13 @@ class FileOutput:
     def _open(self) -> int:
         """Create the temporary sibling, with the rights the file has or a new one would get."""
         if _is_special(self._path):
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+            self._descriptor = os.open(self._path, os.O_WRONLY | _OWN)
             return self._descriptor
         self._place = self._path.resolve()
         temporary = self._place.with_name(f".ascstream-{secrets.token_hex(6)}.part")
-        self._descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OWN, 0o666)
         self._temporary = temporary
-        if self._place.exists():
+        if sys.platform != "win32" and self._place.exists():
             os.fchmod(self._descriptor, stat.S_IMODE(self._place.stat().st_mode))
         return self._descriptor
 
