@@ -36,6 +36,13 @@ def test_it_waits_for_devices_and_is_watched() -> None:
     assert values("ProtectSystem") == ["strict"]
 
 
+def test_the_journal_has_what_happens_and_a_stop_is_no_failure() -> None:
+    assert values("StandardOutput") == ["null"]
+    assert values("StandardError") == []
+    assert "--quiet" not in values("ExecStart")[0]
+    assert values("SuccessExitStatus") == ["143"]
+
+
 def test_its_command_has_options_that_exist() -> None:
     (command,) = values("ExecStart")
     program, subcommand, *words = command.split()
@@ -43,7 +50,7 @@ def test_its_command_has_options_that_exist() -> None:
     shown = ascstream("live", "--help")
     assert shown.returncode == 0
     options = [word for word in words if word.startswith("--")]
-    assert options == ["--wait", "--quiet", "--out", "--rotate"]
+    assert options == ["--wait", "--out", "--rotate"]
     for option in options:
         assert option in shown.stdout
 
