@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def listen(classifier: Classifier, devices: Devices, settings: StreamSettings, r
 
     about = f"bundle {classifier.manifest.name} {classifier.manifest.version}, {classifier.backend}"
     sink = open_sinks(request, about)
+    gc.collect()  # see `gc.freeze` below
     with closing(sink):
         source = open_live(
             devices.microphone,
@@ -140,6 +142,7 @@ def follow(
             with hangup_calls(run.ask_to_reopen), ctrl_z:
                 run.follow(notifier, clock)
         finally:
+            gc.unfreeze()
             notifier.stopping()
 
 
@@ -192,11 +195,13 @@ class _Run:
         try:
             with closing(live):
                 for prediction in live:
+                    if self._is_beyond(prediction.end):  # where the last one within was dropped
+                        break
                     self._sink.emit(prediction)
                     notifier.judged(prediction)
                     raise_stopped()
                     self._require_whole(prediction)
-                    if self._is_over(prediction):
+                    if self._is_beyond(prediction.end + self._step):
                         break
             stats.finish()
         except BrokenPipeError:  # nobody listens
@@ -219,6 +224,7 @@ class _Run:
             self._announce(event.message)
             self._sink.begin(self._source.info, stats)
             self._begun = True  # a signal may come before: what has not begun has no end either
+            gc.freeze()  # what is loaded by now stays: to look through it for garbage costs answers 20 ms and more
             for early in self._early:
                 self._sink.event(early)
         elif self._logs_events:
@@ -265,10 +271,10 @@ class _Run:
             f"that is degraded ({why}); the results are kept"
         )
 
-    def _is_over(self, prediction: Prediction) -> bool:
-        """Whether the next window would reach past the duration."""
+    def _is_beyond(self, seconds: float) -> bool:
+        """Whether a window that ends then reaches past the duration."""
         duration = self._request.duration
-        return duration is not None and prediction.end + self._step > duration + 1e-6
+        return duration is not None and seconds > duration + 1e-6
 
     def _end(self, stats: StreamStats, error: str | None) -> None:
         """Tell the sinks and the user how it went, if it went at all."""

@@ -159,6 +159,7 @@ def command(
     """
     from ascstream.classifier import Classifier
     from ascstream.cli.listen import Request, listen
+    from ascstream.errors import UsageError
     from ascstream.pipeline import StreamSettings
     from ascstream.sinks import format_of
 
@@ -168,6 +169,9 @@ def command(
     settings = StreamSettings(step, smoothing, scene_threshold, group_threshold)
     with Classifier.load(bundle, backend=backend, precision=precision, threads=threads) as classifier:
         settings.step(classifier.manifest)
+        window_seconds = classifier.manifest.window.seconds
+        if duration is not None and duration < window_seconds:
+            raise UsageError(f"--duration: expected a window's {window_seconds:g} s or more, got {duration:g} s")
         devices = _resolve(classifier, mic, camera, source, mic_channels or (), request)
         listen(classifier, devices, settings, request)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from ascstream.classifier import Classifier
 from ascstream.cli.exits import Stopped
 from ascstream.cli.listen import Request, follow, open_sinks
 from ascstream.errors import DegradedError
+from ascstream.live.health import Health
 from ascstream.pipeline import StreamSettings
 from ascstream.sinks import Sink
 from ascstream.sources.base import SourceInfo
@@ -80,6 +83,34 @@ def test_a_signal_while_the_outputs_begin_is_no_bug(listener: Classifier) -> Non
         follow(listener, source, HALF, sink, REQUEST, clock)
     assert source.stopped
     assert not sink.ended
+
+
+def test_no_answer_reaches_past_the_duration(tmp_path: Path) -> None:
+    def trouble(call: int) -> None:
+        if call:
+            time.sleep(1.5)  # five windows and more: the ones that end at 3 s and before are dropped
+
+    clock, out = FastClock(2), tmp_path / "r.jsonl"
+    request = replace(REQUEST, duration=3.2, out=(str(out),))
+    with troubled(bundles.mono_logmel(tmp_path), trouble) as classifier:
+        run(classifier, SyntheticLive([ENDLESS], clock), request, clock)
+    ends = [record["end"] for record in told(out) if record["type"] == "prediction"]
+    assert ends
+    assert all(isinstance(end, float) and end <= 3.2 for end in ends)
+
+
+def test_what_is_loaded_is_not_looked_through_for_garbage_while_a_stream_runs(listener: Classifier) -> None:
+    frozen = []
+
+    class Watched(SyntheticLive):
+        def health(self) -> Health:
+            frozen.append(gc.get_freeze_count())
+            return super().health()
+
+    clock = FastClock(10)
+    run(listener, Watched([PARK], clock), REQUEST, clock)
+    assert frozen[-1] > 1000
+    assert gc.get_freeze_count() == 0
 
 
 def test_strict_names_the_device_that_is_lost(listener: Classifier) -> None:

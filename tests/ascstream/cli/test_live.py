@@ -327,6 +327,7 @@ def test_what_the_bundle_does_not_perceive_is_not_opened(microphone: Path, bundl
         (["--mic-channels", "0"], "expected channels counted from 1, such as 1 or 1,2; got '0'"),
         (["--rotate", "1y"], "expected seconds or hh:mm:ss"),
         (["--duration", "0"], "expected seconds or hh:mm:ss, above 0"),
+        (["--duration", "0.9"], "--duration: expected a window's 1 s or more, got 0.9 s"),
         (["--top", "0"], "expected a whole number of scenes, 1 or more"),
         (["--camera-delay", "3"], "expected seconds, -2 to 0.4"),
         (["--step", "7"], "step: expected 0.001 s to the window's 1 s"),
