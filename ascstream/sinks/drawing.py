@@ -161,9 +161,9 @@ def shorten(text: str, width: int) -> str:
 
 def duration(seconds: float) -> str:
     """A short duration for people: `420 µs`, `3.1 ms`, `2.4 s`."""
-    if seconds < 0.0009995:
+    if abs(seconds) < 0.0009995:
         return f"{seconds * 1e6:.0f} µs"
-    return f"{seconds * 1e3:.3g} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
+    return f"{seconds * 1e3:.3g} ms" if abs(seconds) < 0.9995 else f"{seconds:.1f} s"
 
 
 def speed(realtime_factor: float) -> str:

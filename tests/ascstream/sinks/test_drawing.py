@@ -56,6 +56,7 @@ def test_a_clock(seconds, text):
 
 
 def test_durations_and_speeds():
+    assert [duration(value) for value in (-0.18, -2.44, -0.00042)] == ["-180 ms", "-2.4 s", "-420 µs"]
     assert [duration(value) for value in (0.00042, 0.0031, 0.99, 2.44)] == ["420 µs", "3.1 ms", "990 ms", "2.4 s"]
     assert [speed(value) for value in (0.02, 0.5, 0.0, 2.0)] == ["50×", "2.0×", "0.0×", "0.5×"]
 
