@@ -14,7 +14,8 @@ import pytest
 from ascstream.cli import machine as checks
 from ascstream.cli.findings import Check, Machine
 from ascstream.cli.machine import look_around
-from ascstream.cli.wall_clock import judge_clock
+from ascstream.cli.sound_server import sound_server
+from ascstream.cli.wall_clock import clock, judge_clock
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def server(root: Path) -> Iterator[socket.socket]:
 def test_a_sound_server_is_found_as_its_clients_find_it(
     root: Path, server: socket.socket, variables: dict[str, str]
 ) -> None:
-    found = checks.sound_server(Machine("linux", root, variables))
+    found = sound_server(Machine("linux", root, variables))
     assert (found.status, found.value) == (
         "ok",
         "PulseAudio or PipeWire answers at unix:/run/user/1000/pulse/native",
@@ -145,14 +146,14 @@ def test_a_sound_server_is_found_as_its_clients_find_it(
 def test_a_service_that_cannot_find_the_user_s_sound_server_is_told_the_variable(
     root: Path, server: socket.socket
 ) -> None:
-    found = checks.sound_server(Machine("linux", root, {}))
+    found = sound_server(Machine("linux", root, {}))
     assert found.status == "missing"
     assert "type: export XDG_RUNTIME_DIR=/run/user/1000 (in a service: Environment=" in (found.advice or "")
 
 
 def test_a_sound_server_that_is_gone_is_a_failure(root: Path, server: socket.socket) -> None:
     server.close()
-    found = checks.sound_server(Machine("linux", root, {"XDG_RUNTIME_DIR": "/run/user/1000"}))
+    found = sound_server(Machine("linux", root, {"XDG_RUNTIME_DIR": "/run/user/1000"}))
     assert found.status == "failed"
     assert found.value == "unix:/run/user/1000/pulse/native does not answer: Connection refused"
     assert "systemctl --user restart pipewire-pulse" in (found.advice or "")
@@ -162,17 +163,17 @@ def test_a_sound_server_of_another_machine_is_asked(root: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         variables = {"PULSE_SERVER": f"tcp:127.0.0.1:{port}"}
-        assert checks.sound_server(Machine("linux", root, variables)).status == "ok"
-    assert checks.sound_server(Machine("linux", root, variables)).status == "failed"
-    assert checks.sound_server(Machine("linux", root, {"PULSE_SERVER": "tcp:127.0.0.1:loud"})).status == "failed"
+        assert sound_server(Machine("linux", root, variables)).status == "ok"
+    assert sound_server(Machine("linux", root, variables)).status == "failed"
+    assert sound_server(Machine("linux", root, {"PULSE_SERVER": "tcp:127.0.0.1:loud"})).status == "failed"
 
 
 def test_without_a_sound_server_cards_are_opened_directly(root: Path) -> None:
-    found = checks.sound_server(Machine("linux", root, {}))
+    found = sound_server(Machine("linux", root, {}))
     assert (found.status, found.advice) == ("missing", None)
-    missing = checks.sound_server(Machine("linux", root, {"PULSE_SERVER": "unix:/nowhere"}))
+    missing = sound_server(Machine("linux", root, {"PULSE_SERVER": "unix:/nowhere"}))
     assert (missing.status, missing.value) == ("failed", "nothing is at PULSE_SERVER=unix:/nowhere")
-    contained = checks.sound_server(Machine("linux", root, {"container": "docker"}))
+    contained = sound_server(Machine("linux", root, {"container": "docker"}))
     assert "-e PULSE_SERVER=unix:/run/pulse" in (contained.advice or "")
 
 
@@ -229,7 +230,7 @@ def test_a_clock_that_nothing_sets_is_noticed() -> None:
 
 
 def test_the_kernel_is_asked_for_its_clock() -> None:
-    found = checks.clock(Machine())
+    found = clock(Machine())
     assert found is None or found.name == "clock"
 
 
