@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
@@ -101,13 +102,26 @@ def _explain_network(error: SourceError, name: str, scheme: str) -> SourceError:
         return SourceNotFoundError(str(error))
     if isinstance(cause, av.error.ProtocolNotFoundError):
         return SourceError(f"cannot open {name}: the FFmpeg of PyAV {av.__version__} has no {scheme}; give rtsp or udp")
+    if isinstance(cause, av.FFmpegError) and cause.errno == errno.EIO and _has_address(name):
+        return SourceError(f"{name} answers, but with nothing that FFmpeg can play; give the address of a stream")
     if isinstance(cause, av.FFmpegError) and cause.errno in _UNREACHABLE:
         return SourceNotFoundError(f"cannot reach {name}; check the host's name and the network")
     return error
 
 
 _UNREACHABLE = frozenset({errno.EIO, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
-"""EIO is what FFmpeg says of a host without an address."""
+"""EIO is what FFmpeg says of a host without an address, among others."""
+
+
+def _has_address(url: str) -> bool:
+    """Whether the host of an address is known."""
+    import socket
+
+    try:
+        socket.getaddrinfo(urlsplit(url).hostname, None)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _open_device(request: MediaRequest, form: str) -> OpenedContainer:

@@ -25,6 +25,8 @@ FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
 _SETTLED_SECONDS = 10.0
 """A device that ran for so long may try at once again when it is lost."""
+_CHANGE_SECONDS = 10.0
+"""Changes of its form are told this far apart: some cameras never settle."""
 _AWAY_SECONDS = 1.0
 """A step that comes so late says nothing about the device."""
 _JOIN_SECONDS = 0.3
@@ -101,6 +103,7 @@ class Supervisor:
         self._n_failures = 0
         self._retry_seconds = 0.0
         self._told_lost = False
+        self._told_change = -_CHANGE_SECONDS
 
     @property
     def ready(self) -> bool:
@@ -154,7 +157,10 @@ class Supervisor:
         if isinstance(message, Opened):
             before, self.opened = self.opened, message
             changed = None if before is None else _difference(before, message)
-            return [] if changed is None else [Happened("device_changed", f"{self.device} changed: {changed}")]
+            if changed is None or now - self._told_change < _CHANGE_SECONDS:
+                return []
+            self._told_change = now
+            return [Happened("device_changed", f"{self.device} changed: {changed}")]
         if isinstance(message, Failed):
             self.missing = message.missing
             return self.fail(message.message, now)

@@ -29,6 +29,8 @@ _LOCAL_PROTOCOLS = "file,pipe,fd"
 """What a local input may open: never the network."""
 _REFERRING_FORMATS = frozenset("concat concatf dash hls imf lavfi rtsp sap sdp webm_dash_manifest".split())  # noqa: SIM905
 """Local files of these formats name other files, anywhere: they are not followed."""
+_LISTENING_FORMATS = frozenset({"concat", "concatf", "imf", "lavfi", "sap", "sdp"})
+"""From the network, these are not followed: SDP would have us listen, the others read files."""
 _UNSTAMPED_FORMATS = frozenset("aac ac3 amr dts eac3 loas mp3 truehd".split())  # noqa: SIM905
 """Formats without stamps of their own: after a seek their times are guesses."""
 _PREROLL_SECONDS = 1
@@ -186,7 +188,7 @@ def open_container(
     scheme = url_scheme(where) if isinstance(where, str) else None
     name = redact(where) if isinstance(where, str) else "standard input"
     limits = {**(options or {}), "max_pixels": str(MAX_PIXELS)}
-    chosen = limits | {"protocol_whitelist": _LOCAL_PROTOCOLS, "format_whitelist": _local_formats()}
+    chosen = limits | {"protocol_whitelist": _LOCAL_PROTOCOLS, "format_whitelist": _formats_but(_REFERRING_FORMATS)}
     timeout: tuple[float, float] | None = None
     target: str | PipeReader
     head = b""
@@ -194,7 +196,8 @@ def open_container(
         if scheme not in _NETWORK_SCHEMES:
             known = ", ".join(sorted(_NETWORK_SCHEMES))
             raise SourceError(f"cannot open {name}: {scheme}:// is not supported; expected a file or one of {known}")
-        chosen = limits | {"protocol_whitelist": _NETWORK_PROTOCOLS}
+        formats = _formats_but(_LISTENING_FORMATS)
+        chosen = limits | {"protocol_whitelist": _NETWORK_PROTOCOLS, "format_whitelist": formats}
         timeout = (open_timeout_seconds, read_timeout_seconds)
         target = str(where)
     elif isinstance(where, str) and _is_plain(Path(where), name):
@@ -224,8 +227,8 @@ def open_container(
     return opened
 
 
-def _local_formats() -> str:
-    return ",".join(sorted(name for name in av.formats_available if name not in _REFERRING_FORMATS))
+def _formats_but(refused: frozenset[str]) -> str:
+    return ",".join(sorted(name for name in av.formats_available if name not in refused))
 
 
 def _is_plain(path: Path, name: str) -> bool:

@@ -141,3 +141,10 @@ def test_a_playlist_from_the_network_opens_no_local_file(tmp_path: Path) -> None
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n".encode()
     with serving({"/live.m3u8": playlist}) as server:
         assert isinstance(refusal(f"{server.url}/live.m3u8"), SourceError)
+
+
+def test_a_server_that_sends_a_page_is_not_said_to_be_out_of_reach() -> None:
+    with serving({"/index.html": b"<html><body>" + 100 * b"<p>A camera? No.</p>" + b"</body></html>"}) as server:
+        error = refusal(f"{server.url}/index.html")
+    assert isinstance(error, SourceError)
+    assert "cannot reach" not in str(error)

@@ -193,6 +193,12 @@ def test_a_playlist_from_the_network_cannot_read_files_here(server, clips):
         hear(open_media(f"http://{server}/evil.m3u8"), audio_wants())
 
 
+def test_a_session_from_the_network_does_not_make_us_listen(server, clips):
+    (clips.folder / "evil.sdp").write_text(PLAYLISTS["sdp"])
+    with pytest.raises(SourceError):
+        open_media(f"http://{server}/evil.sdp")
+
+
 def test_an_unknown_scheme_names_the_known_ones():
     message = refusal("gopher://me:hidden@host/x", SourceError)
     assert message.startswith(
