@@ -28,6 +28,8 @@ _BUFFER_SECONDS = 0.06
 _MOST_BLOCKS = 200
 _OTHER_RATES = (48_000, 44_100, 16_000)
 _MOST_DELAY_SECONDS = 10.0
+_BACKLOG_SECONDS = 0.2
+_MOST_BACKLOG_SECONDS = 60.0
 _SAID = 100
 """Blocks whose delays are compared."""
 _CHANGED_SECONDS = 0.025
@@ -211,6 +213,8 @@ class Delay:
 
     def follow(self, seconds: float) -> float:
         """Hear what is said of a block; what to take."""
+        if self._taken + _BACKLOG_SECONDS < seconds <= _MOST_BACKLOG_SECONDS:
+            return seconds  # this process was stopped: what waited meanwhile comes at once, and says how old it is
         self._said.append(seconds if -_BLOCK_SECONDS < seconds <= _MOST_DELAY_SECONDS else self._latency)
         self._n += 1
         if self._n <= _SAID or self._n % _SAID == 0:
