@@ -214,10 +214,10 @@ class LiveSource:
 
 
 def open_live(
-    microphone: MicrophoneRequest | MediaRequest | None,
-    camera: MediaRequest | None,
+    microphone: MicrophoneRequest | MediaRequest | str | None = None,
+    camera: MediaRequest | str | None = None,
     *,
-    source: MediaRequest | None = None,
+    source: MediaRequest | str | None = None,
     camera_delay_seconds: float = 0.0,
     wait: bool = False,
     clock: Clock | None = None,
@@ -229,9 +229,9 @@ def open_live(
     """Make a live stream of devices; they are opened when its items are taken.
 
     Args:
-        microphone: What hears; None: nothing.
-        camera: What sees; None: nothing.
-        source: What does both, in place of the two.
+        microphone: What hears: a request, or what `--mic` takes ("0", "default", a name); None: nothing.
+        camera: What sees: a request, or what `--camera` takes ("0", "/dev/video0", a URL); None: nothing.
+        source: What does both, in place of the two: a request, or a URL.
         camera_delay_seconds: How much later the camera shows something than the microphone hears it.
         wait: Whether the stream begins without a device that does not deliver within 5 s, and goes on trying.
         clock: Moments; a test may stand in its place.
@@ -242,6 +242,7 @@ def open_live(
 
     Raises:
         UsageError: No device at all, or a source besides others, or a delay that cannot be.
+        SourceError: A name that means no device; the message lists those there are.
     """
     if source is not None and (microphone is not None or camera is not None):
         raise UsageError("a source has both sound and picture: leave out microphone and camera, or the source")
@@ -251,9 +252,9 @@ def open_live(
             f"got {camera_delay_seconds:g}"
         )
     asked: tuple[tuple[Device, Request | None], ...] = (
-        ("microphone", microphone),
-        ("camera", camera),
-        ("source", source),
+        ("microphone", _resolved("microphone", microphone, wait=wait)),
+        ("camera", _resolved("camera", camera, wait=wait)),
+        ("source", _resolved("source", source, wait=wait)),
     )
     parts = [_Part(device, request) for device, request in asked if request is not None]
     if not parts:
@@ -268,6 +269,17 @@ def open_live(
         pause=pause,
         random=random,
     )
+
+
+def _resolved(device: Device, named: Request | str | None, *, wait: bool) -> Request | None:
+    """A request, also where a text names the device."""
+    if not isinstance(named, str):
+        return named
+    from ascstream.live.addresses import resolve_camera, resolve_microphone, resolve_source
+
+    if device == "source":
+        return resolve_source(named)
+    return resolve_camera(named, wait=wait) if device == "camera" else resolve_microphone(named, wait=wait)
 
 
 def _start_recorder(request: Request, deliver: Callable[[Message], None]) -> RecorderLike:

@@ -16,7 +16,7 @@ import pytest
 from support.cameras import MjpegCamera
 from support.pulse import PulseServer, needs_pulse
 
-from ascstream.capture.requests import MediaRequest, MicrophoneRequest
+from ascstream.capture.requests import MediaRequest
 from ascstream.live.source import LiveSource, open_live
 from ascstream.records import AudioBlock, StreamEvent, VideoFrame, VideoProgress
 from ascstream.sources.base import AudioWants, FrameSchedule, VideoWants, Wants
@@ -81,7 +81,7 @@ class Listener:
 
 @contextmanager
 def listening(camera: MjpegCamera) -> Iterator[Listener]:
-    with open_live(MicrophoneRequest("pulse"), MediaRequest(camera.url)) as source:
+    with open_live("pulse", camera.url) as source:
         listener = Listener(source)
         try:
             listener.wait_for_sound()
