@@ -52,7 +52,7 @@ def render(
     about: str = "",
     width: int = 96,
     height: int = 30,
-    title: str = "ascstream live --mic 0 --camera 0",
+    title: str = "ascstream live",
 ) -> str:
     """The view at the end of a run.
 
