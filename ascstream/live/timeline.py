@@ -22,6 +22,9 @@ _STEEPEST = 5e-4
 """No crystal is off by more; what is, are samples that are missing."""
 _EARLY_SECONDS = 0.05
 """A second whose stamps lie below the line by more is an error, or, where the next one does too, a new clock."""
+_LATE_SECONDS = 0.02
+"""So many seconds in a row that all lie above the line by more are a new line: something was delayed for good."""
+_LATE = 15
 _RAW, _SETTLED = 3, 10
 """What a device says of its delay settles in the first seconds: these are forgotten once so many others are there."""
 _JOIN_SECONDS = 1.0
@@ -72,6 +75,8 @@ class Timeline:
         """The least late observation of each second: stream seconds, and stamp less origin less stream seconds."""
         self._raw = _RAW
         """Seconds still to be forgotten."""
+        self._n_late = 0
+        """Seconds in a row that were clearly late."""
         self._least: tuple[float, float] | None = None
         self._suspect: tuple[float, float] | None = None
         self._slope = 0.0
@@ -104,6 +109,7 @@ class Timeline:
         """
         self._lateness.clear()
         self._raw = _RAW
+        self._n_late = 0
         self._least = self._suspect = None
         self._known = False
         if not same_clock:
@@ -144,6 +150,11 @@ class Timeline:
             self._known = False
         self._suspect = None
         self._lateness.append(least)
+        self._n_late = self._n_late + 1 if least[1] > self._offset + self._slope * least[0] + _LATE_SECONDS else 0
+        if self._n_late == _LATE:
+            while len(self._lateness) > _LATE:
+                self._lateness.popleft()
+            self._n_late, self._known = 0, False
         while self._raw and len(self._lateness) >= _SETTLED + self._raw:
             self._lateness.popleft()
             self._raw -= 1

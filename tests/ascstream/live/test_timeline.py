@@ -83,6 +83,15 @@ def test_what_a_device_says_before_it_has_settled_is_forgotten():
     assert abs(timeline.to_stream(true(end, 0)) - end) <= 0.001
 
 
+def test_what_is_delayed_for_good_is_no_drift():
+    """A sound server that makes its buffer longer: the clock goes as before, and lies elsewhere."""
+    timeline = Timeline(START)
+    end = feed(timeline, 60, ppm=50)
+    end = feed(timeline, 80, ppm=50, begin=end, offset=0.04)
+    assert timeline.drift_ppm == pytest.approx(50, abs=1)
+    assert abs(timeline.to_stream(true(end, 50) + 0.04) - end) <= 0.001
+
+
 def test_the_drift_is_unknown_before_half_a_minute():
     timeline = Timeline(START)
     end = feed(timeline, 29, ppm=100)
