@@ -5,8 +5,8 @@
     PYTHONPATH=tests python benchmarks/soak.py --minutes 5 --fault camera         it is killed for 5 s in each minute
 
 The microphone is PulseAudio's, the camera MJPEG over HTTP at 640×480, 25 pictures a second; both run beside. Memory is
-the proportional share (PSS) of the command and its recording processes, time theirs, lateness from the air to the
-printed line. `cpu_of_ffmpeg` is the ratio to ffmpeg, which before records and decodes the same devices and drops them.
+what the command and its recording processes have for themselves (RssAnon: what libraries share with other programs would
+change with these), time theirs, lateness from the air to the printed line. `cpu_of_ffmpeg` is the ratio to ffmpeg, which before records and decodes the same devices and drops them.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class Usage:
             try:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 self._cpu[pid] = (int(fields[11]) + int(fields[12])) / TICKS
-                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
+                for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                    if line.startswith("RssAnon:"):
                         memory += int(line.split()[1]) / 1024
             except (OSError, IndexError, ValueError):
                 continue
