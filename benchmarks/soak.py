@@ -5,8 +5,9 @@
     PYTHONPATH=tests python benchmarks/soak.py --minutes 5 --fault camera         it is killed for 5 s in each minute
 
 The microphone is PulseAudio's, the camera MJPEG over HTTP at 640×480, 25 pictures a second; both run beside. Memory is
-what the command and its recording processes have for themselves (RssAnon: what libraries share with other programs would
-change with these), time theirs, lateness from the air to the printed line. `cpu_of_ffmpeg` is the ratio to ffmpeg, which before records and decodes the same devices and drops them.
+what the command and its recording processes have for themselves (RssAnon: what is shared changes with other programs),
+time theirs, lateness from the air to the printed line. `cpu_of_ffmpeg` is the ratio to ffmpeg, which before records and
+decodes the same devices and drops them.
 """
 
 from __future__ import annotations
