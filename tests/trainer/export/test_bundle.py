@@ -219,6 +219,17 @@ def test_a_graph_that_answers_differently_is_refused(done: Exported) -> None:
             check_answers(engine, replace(golden, answers={"fused": last}))
 
 
+def test_a_graph_may_differ_by_what_rounding_makes_of_the_network_itself(done: Exported) -> None:
+    golden = read_golden(done.bundle.read("golden.npz"), done.bundle.manifest)["scene"]
+    fused = golden.answers["fused"].astype(np.float64)
+    off = 4e-6 * max(float(np.abs(fused).max()), 1.0)
+    rounded = replace(golden, answers={"fused": (fused + off).astype(np.float32)})
+    with OrtEngine(done.bundle.read("scene.onnx"), name="scene") as engine:
+        with pytest.raises(ExportError, match="in a batch of 1"):
+            check_answers(engine, rounded, lambda: {"fused": fused + 0.9 * off})  # the graph is at fault
+        check_answers(engine, rounded, lambda: {"fused": fused + 0.6 * off})  # the network is as far from the truth
+
+
 def test_what_is_in_the_way_is_said_before_anything_is_done(root: Path, run: ClipRun, done: Exported) -> None:
     before = (done.bundle.path / "manifest.json").read_bytes()
     (root / "prepared").rename(root / "elsewhere")
