@@ -18,6 +18,8 @@ MEDIA_SUFFIXES = frozenset(_SUFFIXES.split())
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
+_TYPED_USER = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/?#]*@")
+"""What was typed as an address may have a blank in its password, or a slash too few."""
 _BARE_USER = re.compile(r"(?<=://)(?!(?:\[[^\]\s]*\]|[^/?#\s'\":]*)(?::\d*)?(?:[/?#\s'\",;)]|$))\S*@")
 """A password with a `/` or a quote in it that was not written as %2F: what is no host and port, up to the last @."""
 _SECRET = re.compile(
@@ -35,7 +37,8 @@ def url_scheme(where: str) -> str | None:
 
 def redact(url: str) -> str:
     """`url`, or any text with URLs in it, less user names, passwords and the values of telling query keys."""
-    return _SECRET.sub(r"\1***", _BARE_USER.sub("***@", _USER.sub("***@", url))) if "://" in url else url
+    text = _TYPED_USER.sub(r"\1***@", url)
+    return _SECRET.sub(r"\1***", _BARE_USER.sub("***@", _USER.sub("***@", text))) if "://" in text else text
 
 
 def expand_inputs(patterns: Iterable[str | Path]) -> list[str]:
