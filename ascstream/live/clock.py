@@ -16,3 +16,9 @@ class Clock:
     def utc(self) -> datetime:
         """Wall time; may jump either way."""
         return datetime.now(timezone.utc)
+
+
+def utc_text(moment: datetime) -> str:
+    """`2026-11-21T15:04:05.123Z`, as in `Prediction.time`."""
+    text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

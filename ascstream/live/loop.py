@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from ascstream.classifier import Classifier
 from ascstream.errors import UsageError
-from ascstream.live.clock import Clock
+from ascstream.live.clock import Clock, utc_text
 from ascstream.live.drops import Drops
 from ascstream.live.engine import EngineThread
 from ascstream.live.gather import Gatherer, LiveStream
@@ -218,7 +218,7 @@ class _Loop:
             window,
             _NO_ENGINE if scores is None else scores,
             moment,
-            time=end.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            time=utc_text(end),
             lost={device.device: max(0.0, now - _lost_since(device)) for device in health.lost},
         )
         if self._stats is not None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Any
 
-from ascstream.live.clock import Clock
+from ascstream.live.clock import Clock, utc_text
 from ascstream.live.health import DeviceHealth, Health
 from ascstream.records import Image, Prediction, StreamEvent
 from ascstream.sinks.base import Sink
@@ -269,12 +268,6 @@ def summary_record(summary: StreamSummary, error: str | None, now: float | None 
         "latency_seconds": _percentiles(summary.latency),
         **live,
     }
-
-
-def utc_text(moment: datetime) -> str:
-    """`2026-11-21T15:04:05.123Z`, as in `Prediction.time`."""
-    text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 def _percentiles(latency: Percentiles) -> dict[str, Any]:

@@ -173,20 +173,11 @@ _RTSP_NEEDS += " gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0
 _SYSTEM_PYTHON = "/usr/bin/python3"
 
 
-class RtspServer:
-    """GStreamer's RTSP server in a process of its own; made by `rtsp_server`."""
+class _OwnProcess:
+    """A server in a process of its own, that can be killed and started again."""
 
-    def __init__(self, launch: str) -> None:
-        self._launch = launch
+    def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = 0
-        """Stays the same after `restart`."""
-        self.restart()
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return f"rtsp://127.0.0.1:{self.port}/live"
 
     @property
     def pid(self) -> int:
@@ -200,6 +191,22 @@ class RtspServer:
         if process is not None:
             process.kill()
             process.communicate()
+
+
+class RtspServer(_OwnProcess):
+    """GStreamer's RTSP server in a process of its own; made by `rtsp_server`."""
+
+    def __init__(self, launch: str) -> None:
+        self._launch = launch
+        super().__init__()
+        self.port = 0
+        """Stays the same after `restart`."""
+        self.restart()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"rtsp://127.0.0.1:{self.port}/live"
 
     def restart(self) -> None:
         """Serve again, on the same port."""
@@ -274,12 +281,12 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         return int(probe.getsockname()[1])
 
 
-class UdpStream:
+class UdpStream(_OwnProcess):
     """A film sent to a UDP port over and over in real time; made by `udp_stream`."""
 
     def __init__(self, film: Path, port: int) -> None:
         self._film = film
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__()
         self.port = port or free_port(socket.SOCK_DGRAM)
         """Where it goes."""
         self.restart()
@@ -288,19 +295,6 @@ class UdpStream:
     def url(self) -> str:
         """What to open."""
         return f"udp://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """Of its process: for signals."""
-        assert self._process is not None
-        return self._process.pid
-
-    def kill(self) -> None:
-        """Stop sending; may be called twice."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
 
     def restart(self) -> None:
         """Send, from the film's beginning."""

@@ -1,11 +1,7 @@
 """The view of a live stream: what it shows, that it fits, that it goes on, and what it costs."""
 
 import io
-import os
-import pty
 import re
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -19,6 +15,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from support.health import HandClock, lost, make_camera, make_health, make_live_info, make_microphone
 from support.predictions import LABELS, make_prediction
+from support.terminal import shown_on_terminal
 
 from ascstream.live.health import Health
 from ascstream.records import Image, Prediction, StreamEvent
@@ -487,25 +484,7 @@ def test_the_view_on_a_real_terminal(variables):
         "    sink.tick(make_health(), np.full((90, 120, 3), 10 * index + 90, np.uint8)); time.sleep(0.25)\n"
         "sink.end(stats.summary(), None); sink.close()\n"
     )
-    environment = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **variables}
-    master, slave = pty.openpty()
-    root = Path(__file__).parents[3]
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=slave, stderr=slave, env=environment, cwd=root
-    ) as process:
-        os.close(slave)
-        shown = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            shown += part
-    os.close(master)
-    assert process.returncode == 0, shown.decode()
-    text = shown.decode()
+    text = shown_on_terminal(code, variables)
     assert text.count("\x1b[?1049h") == text.count("\x1b[?1049l") == 1
     assert text.rindex("4 windows") > text.index("\x1b[?1049l")
     assert bool(re.findall(r"\x1b\[[0-9;]*38;[0-9;]*m", text)) == ("NO_COLOR" not in variables)

@@ -1,20 +1,16 @@
 """The live view and the summary: what they show, that they fit, and what they cost."""
 
 import io
-import os
-import pty
 import re
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from itertools import chain, repeat
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
 from support.predictions import LABELS, feed, make_info, make_prediction
+from support.terminal import shown_on_terminal
 
 from ascstream.records import Prediction, StreamEvent
 from ascstream.sinks.drawing import Legend
@@ -185,25 +181,7 @@ def test_the_view_on_a_real_terminal(variables):
         "feed(sink, [make_prediction(float(end), 'bus' if end < 9 else 'park') for end in range(1, 16)])\n"
         "sink.close()\n"
     )
-    environment = {"PATH": os.environ["PATH"], "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **variables}
-    master, slave = pty.openpty()
-    root = Path(__file__).parents[3]
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=slave, stderr=slave, env=environment, cwd=root
-    ) as process:
-        os.close(slave)
-        shown = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            shown += part
-    os.close(master)
-    assert process.returncode == 0, shown.decode()
-    text = shown.decode()
+    text = shown_on_terminal(code, variables)
     assert "clip.mp4" in text
     assert "\x1b[?25h" in text
     colours = re.findall(r"\x1b\[[0-9;]*38;[0-9;]*m", text)
