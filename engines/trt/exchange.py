@@ -1,0 +1,114 @@
+"""What a builder is told and what it answers: files in one folder, so that anything could stand in for it.
+
+    python -m engines.trt.worker FOLDER
+
+Before: `request.json`, `graph.onnx` (or `plan`, where one is only to be run), `cases.npz`, maybe `timing.cache`.
+After:  `plan`, `answers.npz`, `timing.cache`, and last `report.json`, without which nothing else counts.
+
+On stdout it says how far it is, a JSON object a line: {"phase": "tactics", "fraction": 0.31}; stderr is its log, whose
+last line is the reason where it ends with another code than 0. Arrays: `cases.npz` holds every input by its name,
+[n_cases, …]; `answers.npz` every output by its name, [n_cases, …].
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engines.errors import BackendError, ManifestError, one_line
+from engines.manifest import GraphName, Precision
+from engines.schema import decode, encode, rule
+from engines.trt.records import Device, Latency, Profile
+
+REQUEST, GRAPH, PLAN, CASES, ANSWERS, TIMING, REPORT = (
+    "request.json",
+    "graph.onnx",
+    "plan",
+    "cases.npz",
+    "answers.npz",
+    "timing.cache",
+    "report.json",
+)
+CudaLibrary = Literal["auto", "pycuda", "cuda-bindings"]
+"""What reaches the driver; auto: pycuda where it is installed, else cuda-bindings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a builder has to do."""
+
+    graph: GraphName = rule("a graph")
+    """What messages call it."""
+    precision: Precision = rule("a precision")
+    """What the graph is typed in."""
+    profiles: tuple[Profile, ...] = rule("a list of profiles")
+    """Batch sizes to build for."""
+    build: bool = rule("true or false", default=True)
+    """Whether to make the plan, rather than only run the one that lies there."""
+    run: bool = rule("true or false", default=True)
+    """Whether to run the cases; False: only build."""
+    batches: tuple[int, ...] = rule("a list of whole numbers", default=())
+    """Sizes in which the cases are run, one after the other; together as many as there are cases."""
+    effort: int = rule("0 to 5", minimum=0, maximum=5, default=3)
+    """How long TensorRT searches: its builder optimisation level."""
+    workspace_bytes: int | None = rule("an integer number of bytes, or null", minimum=1 << 20, default=None)
+    """Most that a kernel may use while it runs; None: half of what is free."""
+    timed: int = rule("a whole number", minimum=0, default=500)
+    """Calls to time each way; 0: none."""
+    cuda: CudaLibrary = rule("auto, pycuda or cuda-bindings", default="auto")
+    """What reaches the driver."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildReport:
+    """What a builder did."""
+
+    tensorrt: str = rule("a version")
+    """TensorRT's version."""
+    device: Device = rule("an object")
+    """Where it ran."""
+    build_seconds: float = rule("a duration in seconds", minimum=0, default=0.0)
+    """How long the build took; 0 where nothing was built."""
+    workspace_bytes: int = rule("an integer number of bytes", minimum=0, default=0)
+    """What a kernel may use while it runs."""
+    memory_bytes: int = rule("an integer number of bytes", minimum=0, default=0)
+    """Device memory the plan asks for."""
+    n_layers: int = rule("a whole number", minimum=0, default=0)
+    """Layers of the plan, as far as TensorRT tells: about as many kernels are launched."""
+    latency: tuple[Latency, ...] = rule("a list", default=())
+    """What was timed."""
+    backend: str = rule("a text", default="")
+    """What ran the cases, for people: "TensorRT 10.3.0, Orin, float16, CUDA graph"."""
+
+
+def write_request(folder: Path, request: Request) -> None:
+    """Write `request.json`."""
+    (folder / REQUEST).write_text(json.dumps(encode(request), indent=2), encoding="utf-8")
+
+
+def read_request(folder: Path) -> Request:
+    """Read `request.json`.
+
+    Raises:
+        ManifestError: It is not what this version reads.
+    """
+    return decode(Request, json.loads((folder / REQUEST).read_text(encoding="utf-8")))
+
+
+def write_report(folder: Path, report: BuildReport) -> None:
+    """Write `report.json`: the last thing a builder does."""
+    (folder / REPORT).write_text(json.dumps(encode(report), indent=2), encoding="utf-8")
+
+
+def read_report(folder: Path) -> BuildReport:
+    """Read `report.json`.
+
+    Raises:
+        BackendError: There is none, or it is not what this version reads.
+    """
+    try:
+        return decode(BuildReport, json.loads((folder / REPORT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, ManifestError) as error:
+        raise BackendError(f"builder: expected a report of what was built, got: {one_line(str(error))}") from None
