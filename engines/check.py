@@ -11,7 +11,7 @@ import io
 import math
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +141,46 @@ def read_golden(data: bytes, manifest: Manifest) -> dict[str, GoldenGraph]:
     return golden
 
 
+def golden_of(bundle: Bundle) -> dict[str, GoldenGraph]:
+    """A bundle's golden cases: graph to cases, the frame graph's first.
+
+    Raises:
+        BundleError: The bundle has none, or they are not what its graphs take and give.
+    """
+    manifest = bundle.manifest
+    if manifest.golden is None:
+        raise BundleError(f"{bundle.path}: expected golden cases to compare with, got a bundle without; export it anew")
+    return read_golden(bundle.read(manifest.golden), manifest)
+
+
+def in_batches(
+    infer: Callable[[Mapping[str, Array]], Mapping[str, Array]],
+    feeds: Mapping[str, Array],
+    names: Sequence[str],
+    sizes: Sequence[int] = BATCHES,
+) -> dict[str, Array]:
+    """Answers to all cases, given in batches of these sizes one after the other: [n_cases, …] an output in `names`."""
+    parts = []
+    start = 0
+    for size in sizes:
+        parts.append(infer({name: array[start : start + size] for name, array in feeds.items()}))
+        start += size
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def compare(
+    graph: str, cases: GoldenGraph, answers: Mapping[str, Array], tolerance: Tolerance, precision: str
+) -> tuple[OutputParity, ...]:
+    """One graph's answers against its golden ones, with the manifest's tolerance of a precision."""
+    largest = {"float16": tolerance.float16_logits, "int8": tolerance.int8_logits}.get(precision, tolerance.logits)
+    return tuple(_compare(graph, name, golden, answers[name], largest) for name, golden in cases.answers.items())
+
+
+def worst_of(outputs: Iterable[OutputParity]) -> OutputParity | None:
+    """Of the outputs beyond their tolerance the one that is furthest so; None where every one is within."""
+    return max((entry for entry in outputs if not entry.ok), key=_badness, default=None)
+
+
 def check_parity(bundle: Bundle, engines: Engines) -> Report:
     """Run a bundle's golden cases, in batches of `BATCHES`, and compare.
 
@@ -149,19 +189,13 @@ def check_parity(bundle: Bundle, engines: Engines) -> Report:
         FeedError, BackendError: An engine cannot run them.
     """
     manifest = bundle.manifest
-    if manifest.golden is None:
-        raise BundleError(f"{bundle.path}: expected golden cases to compare with, got a bundle without; export it anew")
-    golden = read_golden(bundle.read(manifest.golden), manifest)
-    tolerance = _tolerance(manifest.tolerance, engines.precision)
-    outputs = []
-    for graph, cases in golden.items():
+    outputs: list[OutputParity] = []
+    for graph, cases in golden_of(bundle).items():
         engine = engines.frame if graph == FRAME_GRAPH else engines.scene
         if engine is None:
             raise BundleError(f"{bundle.path}: expected an engine for the graph {graph!r}, got none")
-        answers = _in_batches(engine, cases)
-        outputs += [
-            _compare(graph, name, expected, answers[name], tolerance) for name, expected in cases.answers.items()
-        ]
+        answers = in_batches(engine.infer, cases.feeds, tuple(cases.answers))
+        outputs += compare(graph, cases, answers, manifest.tolerance, engines.precision)
     return Report(f"{manifest.name} {manifest.version}", engines.backend, engines.precision, N_CASES, tuple(outputs))
 
 
@@ -171,9 +205,8 @@ def require_parity(report: Report) -> Report:
     Raises:
         ParityError: Something is not; the message names the worst output.
     """
-    failed = [entry for entry in report.outputs if not entry.ok]
-    if failed:
-        worst = max(failed, key=_badness)
+    worst = worst_of(report.outputs)
+    if worst is not None:
         got = "NaN or infinity" if worst.max_difference is None else f"{worst.max_difference:.3g}"
         raise ParityError(
             f"{report.bundle} on {report.backend}: expected answers within {worst.tolerance:.3g} of the golden ones, "
@@ -244,16 +277,6 @@ def _check_array(key: str, array: Array | None, shape: tuple[int, ...]) -> None:
         raise BundleError(f"golden: {key}: expected finite numbers, got NaN or infinity")
 
 
-def _in_batches(engine: Engine, cases: GoldenGraph) -> dict[str, Array]:
-    """The engine's answers to all cases."""
-    parts = []
-    start = 0
-    for size in BATCHES:
-        parts.append(engine.infer({name: array[start : start + size] for name, array in cases.feeds.items()}))
-        start += size
-    return {name: np.concatenate([part[name] for part in parts]) for name in cases.answers}
-
-
 def _compare(graph: str, name: str, expected: Array, got: Array, tolerance: float) -> OutputParity:
     """One output; logits absolutely, embeddings relative to their size."""
     difference = float(np.abs(got.astype(np.float64) - expected).max())
@@ -270,8 +293,3 @@ def _compare(graph: str, name: str, expected: Array, got: Array, tolerance: floa
 def _badness(entry: OutputParity) -> float:
     """How far beyond its tolerance an output is."""
     return math.inf if entry.max_difference is None else entry.max_difference / entry.tolerance
-
-
-def _tolerance(tolerance: Tolerance, precision: str) -> float:
-    """The manifest's number for a precision."""
-    return {"float16": tolerance.float16_logits, "int8": tolerance.int8_logits}.get(precision, tolerance.logits)
