@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
 from engines.base import Array, Engine, TensorSpec
 from engines.errors import BackendError, one_line
 from engines.graph import check_graph
+from engines.muted import muted_stderr
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -120,34 +120,13 @@ def _limit_memory() -> None:
 def _onnxruntime() -> Any:
     """Import ONNX Runtime, or say what to type."""
     try:
-        with nullcontext() if "onnxruntime" in sys.modules else _muted_stderr():
+        with nullcontext() if "onnxruntime" in sys.modules else muted_stderr():
             import onnxruntime
     except ImportError as error:
         raise BackendError(
             f"expected ONNX Runtime, which runs the networks, got: {error}; type: pip install onnxruntime"
         ) from None
     return onnxruntime
-
-
-@contextmanager
-def _muted_stderr() -> Iterator[None]:
-    """Drop what C code writes to file descriptor 2.
-
-    Importing some versions of ONNX Runtime, as 1.23, warns of a display that is no PCI card, as on a Jetson, before
-    any log level can be set (microsoft/onnxruntime#26763). What goes wrong in the import is an exception, not a line.
-    """
-    try:
-        saved = os.dup(2)
-    except OSError:  # there is no standard error
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device)
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 def _specs(values: Iterable[Any], graph: str) -> dict[str, TensorSpec]:

@@ -37,17 +37,14 @@ def test_closing_closes_both(tmp_path: Path) -> None:
 
 
 def test_the_backends_there_are() -> None:
-    assert backends() == ("onnxruntime",)
+    assert backends() == ("auto", "onnxruntime", "tensorrt")
 
 
 def test_a_backend_there_is_not(tmp_path: Path) -> None:
     bundle = open_bundle(bundles.mono_logmel(tmp_path))
     with pytest.raises(BackendError) as caught:
         load_engines(bundle, backend="onnx")
-    assert str(caught.value) == "backend: expected one of onnxruntime, got 'onnx'"
-    with pytest.raises(BackendError) as caught:
-        load_engines(bundle, backend="tensorrt")
-    assert str(caught.value) == "backend: this version runs no TensorRT; type: --backend onnxruntime"
+    assert str(caught.value) == "backend: expected one of auto, onnxruntime, tensorrt, got 'onnx'"
 
 
 def test_a_precision_the_bundle_does_not_hold(tmp_path: Path) -> None:

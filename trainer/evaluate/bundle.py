@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.backends import DEFAULT_BACKEND, Engines, load_engines
+from engines.backends import REFERENCE_BACKEND, Engines, load_engines
 from engines.base import Engine
 from engines.bundle import Bundle
 from engines.manifest import FRAME_INPUT, FRAME_OUTPUT, InputSpec, Manifest, WaveformFeature
@@ -50,7 +50,7 @@ def evaluate_bundle(
     labels: Sequence[str],
     *,
     precision: str = "float32",
-    backend: str = DEFAULT_BACKEND,
+    backend: str = REFERENCE_BACKEND,
     threads: int = 1,
 ) -> Answers:
     """What a bundle says of every segment of some clips, with all modalities and with each alone as far as it can.

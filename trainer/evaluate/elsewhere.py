@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engines.backends import DEFAULT_BACKEND
+from engines.backends import REFERENCE_BACKEND
 from engines.bundle import Bundle
 from trainer.clip_run import ClipEntry, ClipRun
 from trainer.data.clips import EVALUATE
@@ -51,7 +51,7 @@ def evaluate_run_on(run: ClipRun, folder: Path) -> tuple[dict[str, Any], Segment
 
 
 def evaluate_bundle_on(
-    bundle: Bundle, folder: Path, *, precision: str = "float32", backend: str = DEFAULT_BACKEND, threads: int = 1
+    bundle: Bundle, folder: Path, *, precision: str = "float32", backend: str = REFERENCE_BACKEND, threads: int = 1
 ) -> tuple[dict[str, Any], Segments]:
     """What a bundle says of a prepared corpus, through the runtime's engines; else as `evaluate_run_on`.
 

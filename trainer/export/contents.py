@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from engines.backends import load_engines
+from engines.backends import REFERENCE_BACKEND, load_engines
 from engines.bundle import Bundle, write_bundle
 from engines.check import check_parity, require_parity, write_golden
 from engines.manifest import GraphName, GraphSpec, Precision
@@ -70,5 +70,5 @@ def _file(made: Made, precision: Precision, name: GraphName) -> str:
 def _accept(bundle: Bundle) -> None:
     """Refuse a bundle whose graphs do not give its golden answers, in any precision it holds."""
     for precision in bundle.manifest.graphs[0].files:
-        with load_engines(bundle, precision=precision) as engines:
+        with load_engines(bundle, backend=REFERENCE_BACKEND, precision=precision) as engines:
             require_parity(check_parity(bundle, engines))

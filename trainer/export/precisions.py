@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.backends import Engines, load_engines
+from engines.backends import REFERENCE_BACKEND, Engines, load_engines
 from engines.base import Array
 from engines.bundle import Bundle
 from engines.check import GoldenGraph, Timing, check_parity, measure, read_golden
@@ -113,7 +113,7 @@ def measure_cost(
         BackendError: A graph cannot be run, gives NaN or infinity, or is too coarse to be shipped.
     """
     manifest = bundle.manifest
-    with load_engines(bundle, precision=precision) as engines:
+    with load_engines(bundle, backend=REFERENCE_BACKEND, precision=precision) as engines:
         outputs = check_parity(bundle, engines).outputs
         if any(entry.max_difference is None for entry in outputs):
             raise BackendError(f"{precision}: expected numbers on the golden cases, got NaN or infinity")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engines.backends import Engines, load_engines
+from engines.backends import REFERENCE_BACKEND, Engines, load_engines
 from engines.bundle import MANIFEST_NAME, open_bundle
 from engines.inputs import WaveformFeature
 from engines.manifest import FRAME_INPUT, FRAME_OUTPUT, Manifest
@@ -154,7 +154,7 @@ def _bundle_teacher(
     video = None if manifest.video_input is None else manifest.video_input[1]
     theirs = Inputs(audio.get(FEATURES), audio.get(WAVEFORM), video)
     changes = match_inputs(theirs, inputs, manifest.window.seconds, config.window.seconds, path, _KEY)
-    engines = stack.enter_context(load_engines(bundle, threads=config.train.threads))
+    engines = stack.enter_context(load_engines(bundle, backend=REFERENCE_BACKEND, threads=config.train.threads))
 
     def answer(given: dict[str, Tensor]) -> Tensor:
         return torch.from_numpy(_infer(engines, manifest, names, {name: x.numpy() for name, x in given.items()}))

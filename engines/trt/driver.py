@@ -1,0 +1,265 @@
+"""What NVIDIA's driver says of this machine, and what TensorRT needs that is not here; how to get it is in `advice.py`.
+
+The driver is asked through ctypes before anything else is loaded: without a device pycuda fails to import, and
+TensorRT's Runtime ends the process. Asking makes no context, but CUDA does not survive a fork from then on: whoever
+starts processes does so by exec.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from engines.errors import BackendError, one_line
+from engines.muted import muted_stderr
+from engines.trt.records import Device, Machine
+
+LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+"""The driver's library, which comes with the driver and from nowhere else."""
+Need: TypeAlias = Literal["driver", "device", "tensorrt", "cuda"]
+"""What TensorRT needs, in the order in which it is looked for; cuda: pycuda, or cuda-bindings."""
+
+_INTEGRATED, _MAJOR, _MINOR = 18, 75, 76
+"""CUdevice_attribute."""
+_L4T = re.compile(r"# R([0-9]+) \(release\), REVISION: ([0-9.]+)")
+_VERSION = re.compile(r"^NVRM version:.*?\s(\d+\.\d[\d.]*)\s", re.MULTILINE)
+_PACKAGES = ("tensorrt_cu13_bindings", "tensorrt_cu12_bindings", "tensorrt_bindings")
+"""Distributions that the module `tensorrt` may come from; `tensorrt` itself may lag behind what it brought."""
+_CODES = {
+    34: "the library is the CUDA toolkit's stub, not the driver's",
+    100: "the driver has found no GPU",
+    101: "the driver has found no GPU of that number",
+    803: "the driver was updated and the old one still runs: restart the machine",
+    804: "its library is not for this GPU's driver",
+    999: "its kernel modules do not answer",
+}
+"""CUresult of cuInit, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverAnswer:
+    """What the driver said."""
+
+    device: Device | None
+    """The first device, which is the one that is used (CUDA_VISIBLE_DEVICES chooses); None where there is none."""
+    n_devices: int = 0
+    """How many there are."""
+    installed: bool = True
+    """Whether the driver's library is there at all."""
+    cuda: tuple[int, int] | None = None
+    """Version of CUDA that it speaks."""
+    problem: str = ""
+    """Why there is no device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modules:
+    """Which of the Python packages are there; only looked for, never imported."""
+
+    tensorrt: bool
+    """NVIDIA's bindings of TensorRT."""
+    pycuda: bool
+    """pycuda."""
+    cuda_bindings: bool
+    """NVIDIA's own bindings of CUDA."""
+
+
+def ask_driver(*, root: Path = Path("/"), library: str = LIBRARY) -> DriverAnswer:
+    """Ask the driver for its first device; takes well under a millisecond where there is no driver.
+
+    Args:
+        root: Where /etc and /proc are.
+        library: The driver's, as the loader finds it.
+    """
+    l4t = read_l4t(root)
+    with nullcontext() if l4t is None else muted_stderr():
+        try:
+            driver = ctypes.CDLL(library)
+        except OSError as error:
+            return DriverAnswer(None, installed=False, problem=_why_not_loaded(library, error))
+        try:
+            return _ask(driver, root, l4t)
+        except AttributeError as error:  # a library of that name that is no driver
+            return DriverAnswer(None, problem=f"{library} is no CUDA driver: {one_line(str(error))}")
+
+
+def find_device(*, root: Path = Path("/"), library: str = LIBRARY) -> Device | None:
+    """The device that would be used; None where there is none, or no driver."""
+    return ask_driver(root=root, library=library).device
+
+
+def find_modules() -> Modules:
+    """Which of the Python packages are there."""
+    spec = _spec("cuda")
+    places = [] if spec is None else list(spec.submodule_search_locations or ())
+    bindings = any((Path(place) / "bindings").is_dir() for place in places)
+    return Modules(_spec("tensorrt") is not None, _spec("pycuda") is not None, bindings)
+
+
+def what_is_missing(*, root: Path = Path("/"), library: str = LIBRARY) -> tuple[Need, ...]:
+    """What TensorRT needs and is not here, whether to build a plan or to run one; nothing is imported."""
+    return missing(ask_driver(root=root, library=library), find_modules())
+
+
+def missing(answer: DriverAnswer, modules: Modules) -> tuple[Need, ...]:
+    """What is not there, of what was found."""
+    found: tuple[tuple[Need, bool], ...] = (
+        ("driver", answer.installed),
+        ("device", answer.device is not None or not answer.installed),  # nobody knows without a driver
+        ("tensorrt", modules.tensorrt),
+        ("cuda", modules.pycuda or modules.cuda_bindings),
+    )
+    return tuple(need for need, there in found if not there)
+
+
+def require_tensorrt(*, root: Path = Path("/"), library: str = LIBRARY) -> Device:
+    """The device, if all that TensorRT needs is here.
+
+    Raises:
+        BackendError: Something is missing; the message names all of it, and how to get it on this machine.
+    """
+    answer, modules = ask_driver(root=root, library=library), find_modules()
+    lacking = missing(answer, modules)
+    if answer.device is not None and not lacking and jetpack_of(answer.device.l4t) >= _FIRST_JETPACK:
+        return answer.device
+    from engines.trt.advice import explain_missing
+
+    raise BackendError(explain_missing(answer, modules, root))
+
+
+def find_machine(*, root: Path = Path("/"), library: str = LIBRARY) -> Machine | None:
+    """What plans must have been built for to run here; None where something is missing.
+
+    Raises:
+        BackendError: TensorRT is there, does not say its version, and cannot be imported.
+    """
+    try:
+        device = require_tensorrt(root=root, library=library)
+    except BackendError:
+        return None
+    return Machine(device, tensorrt_version())
+
+
+def tensorrt_version() -> str:
+    """The installed TensorRT's version; only to be asked where there is a device.
+
+    Raises:
+        BackendError: It does not say, and cannot be imported.
+    """
+    found = {version for name in _PACKAGES if (version := _version(name)) is not None}
+    if not found and (version := _version("tensorrt")) is not None:
+        found = {version}
+    if len(found) == 1:
+        return found.pop()
+    try:
+        import tensorrt
+    except Exception as error:  # noqa: BLE001  a broken binary can raise anything
+        raise BackendError(
+            f"TensorRT: expected a package that can be imported, got {type(error).__name__}: {one_line(str(error))}; "
+            "type: ascstream doctor"
+        ) from None
+    return str(tensorrt.__version__)
+
+
+def read_l4t(root: Path = Path("/")) -> str | None:
+    """The release of Jetson Linux: "36.4.3"; None elsewhere."""
+    match = _L4T.search(read_text(root / "etc/nv_tegra_release"))
+    return None if match is None else f"{match[1]}.{match[2]}"
+
+
+_JETPACKS = ((38, 7), (36, 6), (34, 5))
+_FIRST_JETPACK = 6
+"""Older ones have a TensorRT for Python 3.8 only, and this needs 3.10."""
+
+
+def jetpack_of(l4t: str | None) -> int:
+    """The JetPack of a release of Jetson Linux, 4 for all older ones; the newest known where it is none."""
+    number = int(l4t.partition(".")[0]) if l4t is not None else _JETPACKS[0][0]
+    return next((jetpack for first, jetpack in _JETPACKS if number >= first), 4)
+
+
+def _ask(driver: Any, root: Path, l4t: str | None) -> DriverAnswer:
+    """Every question, in the order in which the driver wants them."""
+    version = ctypes.c_int(0)
+    cuda = None
+    if driver.cuDriverGetVersion(ctypes.byref(version)) == 0 and version.value > 0:
+        cuda = version.value // 1000, version.value % 1000 // 10
+    code = driver.cuInit(0)
+    count = ctypes.c_int(0)
+    if code == 0:
+        code = driver.cuDeviceGetCount(ctypes.byref(count))
+    handle = ctypes.c_int(0)
+    if code == 0 and count.value:
+        code = driver.cuDeviceGet(ctypes.byref(handle), 0)
+    if code != 0 or not count.value:
+        return DriverAnswer(None, cuda=cuda, problem=_why_no_device(code))
+    name = ctypes.create_string_buffer(256)
+    memory = ctypes.c_size_t(0)
+    driver.cuDeviceGetName(name, len(name), handle)
+    driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
+    integrated, major, minor = _attributes(driver, handle)
+    said = _VERSION.search(read_text(root / "proc/driver/nvidia/version"))
+    speaks = "CUDA {}.{}".format(*(cuda or (0, 0)))
+    device = Device(
+        name=one_line(name.value.decode("utf-8", "replace")),
+        compute_capability=f"{major}.{minor}",
+        integrated=bool(integrated),
+        memory_bytes=memory.value,
+        driver=speaks if said is None else said[1],
+        l4t=l4t,
+    )
+    return DriverAnswer(device, count.value, cuda=cuda)
+
+
+def _attributes(driver: Any, handle: ctypes.c_int) -> Iterator[int]:
+    """Whether it is integrated, and the two parts of its compute capability."""
+    for attribute in (_INTEGRATED, _MAJOR, _MINOR):
+        value = ctypes.c_int(0)
+        driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, handle)
+        yield value.value
+
+
+def _why_not_loaded(library: str, error: OSError) -> str:
+    """Why the driver's library cannot be used."""
+    text = str(error)
+    absent = "No such file" in text or "not found" in text or "Could not find" in text
+    return f"there is no {library}" if absent else f"{library} does not load: {one_line(text)}"
+
+
+def _why_no_device(code: int) -> str:
+    """What a code of the driver means."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if code in (0, 100) and hidden is not None:
+        return f"CUDA_VISIBLE_DEVICES={one_line(hidden)!r} leaves no GPU"
+    return f"{_CODES.get(code or 100, 'the driver does not start')} (CUDA error {code or 100})"
+
+
+def _spec(name: str) -> Any:
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):  # a stand-in without a specification, or a parent that breaks
+        return None
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def read_text(path: Path) -> str:
+    """A small file; empty where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
