@@ -31,6 +31,8 @@ REQUEST, GRAPH, PLAN, CASES, ANSWERS, TIMING, REPORT = (
     "timing.cache",
     "report.json",
 )
+FILES = (REQUEST, GRAPH, PLAN, CASES, ANSWERS, TIMING, REPORT)
+"""Every name there may be."""
 CudaLibrary = Literal["auto", "pycuda", "cuda-bindings"]
 """What reaches the driver; auto: pycuda where it is installed, else cuda-bindings."""
 

@@ -1,0 +1,320 @@
+"""A graph to a serialised plan: strongly typed network, profiles, timing cache, workspace, progress.
+
+Runs in the worker's process only; `import tensorrt` is whatever the worker has made of that name. Precision is in the
+graph: TensorRT from 9 on types the network as the graph does. 8.x knows no such networks; there, and only there, the
+flags of the graph's precision are set. TF32 is switched off everywhere: float32 in a graph means float32.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from engines.errors import BackendError, one_line
+from engines.graph import check_graph
+from engines.manifest import Precision
+from engines.trt.exchange import Request
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+NO_DEVICE_WORKSPACE_BYTES = 1 << 30
+"""Most that a kernel may use where no device could be asked what is free."""
+Tell: TypeAlias = Callable[[str, float], None]
+"""Takes what is going on, and how much of it is done: 0 to 1, never less than before."""
+
+_MOST_LINES = 500
+"""Of TensorRT's log on stderr."""
+_SHORTEST_SECONDS = 0.1
+"""Between two lines of progress."""
+_UNKNOWN = re.compile(r"No importer registered|No checker registered|Plugin not found|UNSUPPORTED_NODE")
+_CODE = re.compile(r"^.*?Error Code \d+: ")
+_PLACE = re.compile(r"\s*\(?\bIn \S+ at \S+?:\d+\)?")
+_FLAGS: dict[Precision, tuple[str, ...]] = {"float32": (), "float16": ("FP16",), "int8": ("INT8",)}
+"""Builder flags that 8.x needs to use what the graph asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What became of a graph."""
+
+    plan: bytes
+    """The serialised plan."""
+    timing: bytes | None
+    """The timing cache, with what this build has measured; None where TensorRT gives none."""
+    workspace_bytes: int
+    """What a kernel may use while it runs."""
+    seconds: float
+    """How long it took."""
+
+
+def compile_graph(
+    graph: bytes, request: Request, *, timing: bytes | None = None, free_bytes: int | None = None, tell: Tell
+) -> Compiled:
+    """Build a plan.
+
+    Args:
+        graph: An ONNX file with its weights inside.
+        request: Name, precision, profiles, effort, workspace.
+        timing: A timing cache of an earlier build with this TensorRT on this kind of device.
+        free_bytes: Device memory that is free; None where no device was asked.
+        tell: Hears how far it is, at most ten times a second.
+
+    Raises:
+        BackendError: The graph is none that TensorRT takes, an axis other than the first is free, or the build failed.
+    """
+    import tensorrt as trt
+
+    check_graph(graph, request.graph)
+    begun = time.monotonic()
+    log = _make_log()
+    try:
+        builder = trt.Builder(log)
+    except TypeError:  # "factory function returned nullptr"
+        raise BackendError(
+            f"TensorRT {trt.__version__}: expected a CUDA device to build for, got: {log.reason('none that answers')}; "
+            "type: ascstream doctor"
+        ) from None
+    network = builder.create_network(_network_flags())
+    _parse(network, log, graph, request.graph)
+    config = builder.create_builder_config()
+    _add_profiles(builder, config, network, request)
+    _set_options(config, request, free_bytes)
+    _set_timing(config, timing)
+    if hasattr(trt, "IProgressMonitor"):
+        config.progress_monitor = _make_monitor(Throttled(tell))
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BackendError(
+            f"{request.graph}: expected TensorRT {trt.__version__} to build a plan, got: {log.reason('no plan')}; "
+            "where memory is short, type: --effort 1, or a smaller --workspace"
+        )
+    cache = config.get_timing_cache()
+    return Compiled(
+        plan=bytes(plan),
+        timing=None if cache is None else bytes(cache.serialize()) or None,
+        workspace_bytes=int(config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE)),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _network_flags() -> int:
+    """Strongly typed where networks can be; 8.x: with an explicit batch axis."""
+    import tensorrt as trt
+
+    flags = trt.NetworkDefinitionCreationFlag
+    name = "STRONGLY_TYPED" if hasattr(flags, "STRONGLY_TYPED") else "EXPLICIT_BATCH"
+    return 1 << int(getattr(flags, name))
+
+
+def _parse(network: trt.INetworkDefinition, log: Any, graph: bytes, name: str) -> None:
+    """Make the network that the graph describes."""
+    import tensorrt as trt
+
+    parser = trt.OnnxParser(network, log)
+    if parser.parse(graph):
+        return
+    got = log.reason("nothing of use")
+    hint = "get a fresh copy of the bundle, or export it anew"
+    if parser.num_errors:
+        error = parser.get_error(0)
+        text, operator = error.desc(), _ask(error, "node_operator")
+        got = _sentence(text) or got
+        if operator:
+            got = f"{operator}{_in_node(_ask(error, 'node_name'))}: {got}"
+            hint = "export the graph without it"
+        if operator and _UNKNOWN.search(text):
+            got = f"{operator}{_in_node(_ask(error, 'node_name'))}, an operator it does not know"
+    raise BackendError(f"{name}: expected a graph that TensorRT {trt.__version__} can parse, got {got}; {hint}")
+
+
+def _ask(error: trt.ParserError, method: str) -> str:
+    """What a parser's error says of that; 8.x does not say everything."""
+    return one_line(str(getattr(error, method)())) if hasattr(error, method) else ""
+
+
+def _in_node(name: str) -> str:
+    """Where an operator stands, if it has a name there."""
+    return f" in the node {name!r}" if name else ""
+
+
+def _add_profiles(
+    builder: trt.Builder, config: trt.IBuilderConfig, network: trt.INetworkDefinition, request: Request
+) -> None:
+    """A profile a range of batch sizes, if there is an input whose first axis is free."""
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    shapes = {tensor.name: tuple(tensor.shape) for tensor in inputs}
+    for name, shape in shapes.items():
+        if -1 in shape[1:]:
+            raise BackendError(
+                f"{request.graph}: expected inputs whose first axis alone, the batch, is free, got {one_line(name)} "
+                f"{list(shape)}; export the graph with fixed sizes"
+            )
+    free = {name: shape for name, shape in shapes.items() if shape[:1] == (-1,)}
+    for profile in request.profiles if free else ():
+        made = builder.create_optimization_profile()
+        for name, shape in free.items():
+            sizes = (profile.smallest, profile.usual, profile.largest)
+            made.set_shape(name, *((size, *shape[1:]) for size in sizes))
+        config.add_optimization_profile(made)
+
+
+def _set_options(config: trt.IBuilderConfig, request: Request, free_bytes: int | None) -> None:
+    """Workspace, effort, and what precision needs."""
+    import tensorrt as trt
+
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        for name in _FLAGS[request.precision]:
+            config.set_flag(getattr(trt.BuilderFlag, name))
+    workspace = request.workspace_bytes
+    if workspace is None:
+        workspace = NO_DEVICE_WORKSPACE_BYTES if free_bytes is None else free_bytes // 2
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+    if hasattr(config, "builder_optimization_level"):
+        config.builder_optimization_level = request.effort
+
+
+def _set_timing(config: trt.IBuilderConfig, timing: bytes | None) -> None:
+    """Go on from an earlier build's measurements, or begin anew where TensorRT does not want those."""
+    for data in (timing, b"") if timing else (b"",):
+        try:
+            cache = config.create_timing_cache(data)
+        except (RuntimeError, TypeError, ValueError):
+            continue
+        if cache is not None and config.set_timing_cache(cache, False):
+            return
+
+
+def _make_log() -> Any:
+    """A logger that writes warnings and errors to stderr, a bounded number, and remembers the last errors."""
+    import tensorrt as trt
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self._errors: deque[str] = deque(maxlen=8)
+            self._n_lines = 0
+
+        def log(self, severity: Any, msg: str) -> None:
+            level = int(severity)
+            if level > int(trt.Logger.WARNING):
+                return
+            if level <= int(trt.Logger.ERROR):
+                self._errors.append(msg)
+            self._n_lines += 1
+            if self._n_lines <= _MOST_LINES:
+                sys.stderr.write(f"TensorRT: {one_line(' '.join(msg.split()))}\n")
+
+        def reason(self, otherwise: str) -> str:
+            """The first of the last errors that says something, for a message."""
+            return next(filter(None, map(_sentence, self._errors)), otherwise)
+
+    return Log()
+
+
+def _sentence(text: str) -> str:
+    """What TensorRT has to say, in one line, without where in its sources it says so."""
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("Invalid Node", "---", "[checkMacros"))]
+    said = _PLACE.sub("", _CODE.sub("", lines[0])) if lines else ""
+    said = said.removeprefix("Assertion failed: ").strip(" .")
+    if said.startswith("API Usage Error (") and said.endswith(")"):
+        said = said.removeprefix("API Usage Error (").removesuffix(")")
+    return one_line(said)
+
+
+def _make_monitor(progress: Throttled) -> Any:
+    """TensorRT's own reports of its phases, told as one fraction."""
+    import tensorrt as trt
+
+    phases = Phases()
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            progress.tell(phase_name, phases.start(phase_name, parent_phase, num_steps))
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            progress.tell(phase_name, phases.step(phase_name, step))
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            progress.tell(phase_name, phases.finish(phase_name))
+
+    return Monitor()
+
+
+class Throttled:
+    """Tells at most ten times a second."""
+
+    def __init__(self, tell: Tell, clock: Callable[[], float] = time.monotonic) -> None:
+        """Tell `tell`, by that clock."""
+        self._tell = tell
+        self._clock = clock
+        self._last: float | None = None
+
+    def tell(self, phase: str, fraction: float) -> None:
+        """Tell it, unless the last was just now."""
+        now = self._clock()
+        if self._last is None or now - self._last >= _SHORTEST_SECONDS:
+            self._last = now
+            self._tell(phase, fraction)
+
+
+@dataclass(slots=True)
+class _Phase:
+    """A phase that goes on: what share of the whole it is, and how far."""
+
+    start: float
+    share: float
+    n_steps: int
+    n_done: int = 0
+
+
+@dataclass(slots=True)
+class Phases:
+    """Nested phases as one fraction that never falls.
+
+    A phase within another one is the step at which that one is; phases that follow each other without a parent share
+    what is left of the whole, so that the last one cannot be told from the first: the fraction ends below 1.
+    """
+
+    fraction: float = 0.0
+    """How much is done."""
+    _going: dict[str, _Phase] = field(default_factory=dict)
+
+    def start(self, name: str, parent: str | None, n_steps: int) -> float:
+        """A phase begins."""
+        above = self._going.get(parent or "")
+        if above is None:
+            place = _Phase(self.fraction, 0.98 * (1 - self.fraction), max(1, n_steps))
+        else:
+            share = above.share / above.n_steps
+            place = _Phase(above.start + min(above.n_done, above.n_steps - 1) * share, share, max(1, n_steps))
+        self._going[name] = place
+        return self.fraction
+
+    def step(self, name: str, step: int) -> float:
+        """A step of a phase is done."""
+        phase = self._going.get(name)
+        if phase is None:
+            return self.fraction
+        phase.n_done = min(max(phase.n_done, step + 1), phase.n_steps)
+        return self._reached(phase.start + phase.share * phase.n_done / phase.n_steps)
+
+    def finish(self, name: str) -> float:
+        """A phase is over, all of its steps done or not."""
+        phase = self._going.pop(name, None)
+        return self.fraction if phase is None else self._reached(phase.start + phase.share)
+
+    def _reached(self, fraction: float) -> float:
+        self.fraction = max(self.fraction, min(fraction, 1.0))
+        return self.fraction
