@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
+TRT ?= build/trt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick check lint types contracts fix bench clean
+.PHONY: help install demo test quick test-gpu check lint types trt-tools trt-types contracts fix bench clean
 
 help:  ## list the words
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -27,6 +28,9 @@ test: install  ## install and run every test
 quick: install  ## the tests of a few seconds each
 	$(BIN)/pytest -m "not slow"
 
+test-gpu: install  ## the tests that need a CUDA device, TensorRT and pycuda or cuda-bindings; see docs/engines.md
+	$(BIN)/pytest -m gpu
+
 check: lint types contracts  ## linters, types, import contracts
 
 lint: install
@@ -35,6 +39,14 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+trt-tools:  ## what the TensorRT tests need without a GPU, in build/trt; two minutes, once
+	$(PYTHON) tests/tools/tensorrt_tools.py --folder $(TRT)
+
+trt-types: install  ## the types of engines/trt against TensorRT 10.3 and 11.4
+	$(PYTHON) tests/tools/tensorrt_tools.py --folder $(TRT) stubs
+	for version in 10.3 11.4; do MYPYPATH=$(TRT)/stubs/$$version $(BIN)/mypy --no-warn-unused-ignores \
+	  --cache-dir .mypy_cache/tensorrt-$$version engines/trt || exit 1; done
 
 contracts: install
 	$(BIN)/lint-imports
