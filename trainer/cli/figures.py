@@ -1,21 +1,43 @@
-"""A report's main tables on the terminal: framed where someone looks, plain lines in a pipe."""
+"""Tables on the terminal: framed where someone looks, plain lines in a pipe."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from trainer.evaluate.tables import Table
+
+_NOTE_COLUMNS = 100
+"""Of a note in a pipe."""
 
 
 def print_clip_report(report: Mapping[str, Any]) -> None:
     """The figures that matter of a run on prepared clips, or of a bundle."""
-    from trainer.evaluate.tables import Table, main_tables, table_to_lines
+    from trainer.evaluate.tables import main_tables
 
-    tables = main_tables(report)
+    print_tables(main_tables(report))
+
+
+def print_tables(tables: Sequence[Table], *, notes: bool = False) -> None:
+    """Tables on stdout.
+
+    Args:
+        tables: What to print.
+        notes: Whether to print what stands below each.
+    """
+    from trainer.evaluate.tables import table_to_lines
+
     if not sys.stdout.isatty():
-        click.echo("\n\n".join("\n".join(table_to_lines(table)) for table in tables))
+        parts = []
+        for table in tables:
+            below = textwrap.wrap(table.note, _NOTE_COLUMNS, break_on_hyphens=False) if notes else []
+            parts.append("\n".join([*table_to_lines(table), *below]))
+        click.echo("\n\n".join(parts))
         return
     from rich import box
     from rich.console import Console
@@ -23,6 +45,8 @@ def print_clip_report(report: Mapping[str, Any]) -> None:
 
     def framed(table: Table) -> Frame:
         frame = Frame(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1))
+        if notes and table.note:
+            frame.caption, frame.caption_justify = table.note, "left"
         for column, heading in enumerate(table.head):
             frame.add_column(heading, justify="left" if column == 0 else "right", no_wrap=column == 0)
         for row in table.rows:

@@ -1,0 +1,128 @@
+"""What plans cost on recordings: every window through the runtime twice, with the reference and with the plans."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ascstream.classifier import Classifier
+from ascstream.errors import SourceError
+from ascstream.pipeline import StreamSettings
+from trainer.errors import DataError
+from trainer.plans.media import Labelled, windows_of
+
+Probabilities: TypeAlias = NDArray[np.float64]
+"""[n_labels]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How one way to run a bundle answers, window by window."""
+
+    name: str
+    """What is compared: a precision; "reference" for what the others are compared with."""
+    backend: str
+    """What ran it."""
+    n_windows: int
+    """Windows that the reference has an answer to."""
+    agreement: float
+    """Share of them with the reference's label."""
+    probability_difference: float | None
+    """Largest difference of a probability to the reference's; None where numbers were none."""
+    n_labelled: int
+    """Windows of recordings whose scene is known."""
+    accuracy: float | None
+    """Share of these that are named rightly, before any smoothing; None without labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Ways to run a bundle, compared on the same windows."""
+
+    comparisons: tuple[Comparison, ...]
+    """The reference first."""
+    n_files: int
+    """Recordings that were read to their end."""
+    failures: tuple[str, ...]
+    """A sentence for every recording that could not be."""
+
+    def agreement(self, name: str) -> float:
+        """Share of windows with the reference's label."""
+        return next(entry.agreement for entry in self.comparisons if entry.name == name)
+
+
+class _Tally:
+    """Counts of one classifier."""
+
+    def __init__(self, name: str, classifier: Classifier) -> None:
+        self.name, self.classifier = name, classifier
+        self.n = self.same = self.n_labelled = self.right = 0
+        self.difference = 0.0
+
+    def add(self, own: Probabilities | None, reference: Probabilities, target: int | None) -> None:
+        """One window that the reference has an answer to."""
+        label = None if own is None else int(own.argmax())
+        self.n += 1
+        self.same += label == int(reference.argmax())
+        self.difference = max(self.difference, math.inf if own is None else float(np.abs(own - reference).max()))
+        if target is not None:
+            self.n_labelled += 1
+            self.right += label == target
+
+    def result(self) -> Comparison:
+        return Comparison(
+            self.name,
+            self.classifier.backend,
+            self.n,
+            self.same / self.n,
+            self.difference if math.isfinite(self.difference) else None,
+            self.n_labelled,
+            self.right / self.n_labelled if self.n_labelled else None,
+        )
+
+
+def compare(
+    reference: Classifier,
+    others: Mapping[str, Classifier],
+    media: Sequence[Labelled],
+    on_file: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Evaluation:
+    """Judge every window of some recordings in several ways.
+
+    Args:
+        reference: What the others are compared with: ONNX Runtime in float32.
+        others: Name to classifier of the same bundle.
+        media: The recordings; one that cannot be read is left out and noted.
+        on_file: Called with how many files are done, of how many.
+
+    Raises:
+        DataError: No window of any recording can be judged.
+        engines.errors.EngineError: An inference failed.
+    """
+    tallies = [_Tally("reference", reference), *(_Tally(name, other) for name, other in others.items())]
+    labels = reference.manifest.labels
+    step = StreamSettings().step(reference.manifest)
+    failures = []
+    for done, entry in enumerate(media):
+        on_file(done, len(media))
+        target = None if entry.label is None else labels.index(entry.label)
+        for tally in tallies:
+            tally.classifier.reset()
+        try:
+            for window in windows_of(reference, entry.path, step):
+                answers = [tally.classifier.score(window).probabilities for tally in tallies]
+                if answers[0] is not None:
+                    for tally, own in zip(tallies, answers, strict=True):
+                        tally.add(own, answers[0], target)
+        except SourceError as error:
+            failures.append(str(error))
+    on_file(len(media), len(media))
+    if tallies[0].n == 0:
+        why = failures[0] if failures else "only silence, or nothing that the bundle perceives"
+        raise DataError(f"--evaluate: expected windows that can be judged, got none: {why}")
+    return Evaluation(tuple(tally.result() for tally in tallies), len(media) - len(failures), tuple(failures))
