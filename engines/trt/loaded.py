@@ -47,8 +47,8 @@ class LoadedPlan(Protocol):
     version: str
     """TensorRT's."""
 
-    def executor(self, profile: int) -> Executor:
-        """What executes the profile of that position."""
+    def executor(self, profile: int, stream: int) -> Executor:
+        """What executes the profile of that position; getting ready is queued on that stream, which executes later."""
         ...
 
     def close(self) -> None:

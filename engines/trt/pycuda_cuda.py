@@ -1,0 +1,241 @@
+"""CUDA through pycuda; captured graphs, which it does not know, through the driver itself.
+
+pycuda keeps a stack of contexts for every thread, next to the driver's own. Its contexts must be pushed and popped in
+the same thread, or it ends the process at exit; memory is only given back in the thread that retained the context, or
+where that context is current; a primary context that nobody detached is detached by the wrong function. Hence `close`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+import numpy as np
+
+from engines.base import Array
+from engines.errors import BackendError, one_line
+from engines.trt.driver import LIBRARY
+from engines.trt.memory import HostBuffer
+from engines.trt.queues import CapturedGraph, GraphCalls, wait_until
+from engines.trt.records import Device
+
+_BLOCKING_EVENT = 3
+"""CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING: whoever waits for it sleeps."""
+_MAPPED = 2
+"""CU_MEMHOSTALLOC_DEVICEMAP."""
+
+
+class PyCuda:
+    """The first device, through pycuda; the protocol `Cuda`."""
+
+    def __init__(self, device: Device) -> None:
+        """Retain the device's primary context.
+
+        Raises:
+            BackendError: pycuda is not installed or finds no device.
+        """
+        try:
+            import pycuda
+            import pycuda.driver as driver
+        except Exception as error:  # noqa: BLE001  (a binary of another CUDA can raise anything)
+            raise BackendError(
+                f"expected pycuda, which reaches the GPU, got: {one_line(str(error))}; type: pip install pycuda"
+            ) from None
+        self.device = device
+        self.name = f"pycuda {pycuda.VERSION_TEXT}"
+        self._driver: Any = driver
+        self._error: type[Exception] = driver.Error
+        self._graphs = GraphCalls()
+        self._broken = False
+        self._left: list[Any] = []
+        with self._refusing("open the device"):
+            driver.init()
+            context: Any = driver.Device(0).retain_primary_context()
+        self._current = _Current(context.push, driver.Context.pop, driver.Error)
+        self._release = weakref.finalize(self, _release, context, self._left)
+
+    def current(self) -> AbstractContextManager[None]:
+        """Make the primary context this thread's; give the thread's former one back at the end."""
+        return self._current
+
+    def free_bytes(self) -> int:
+        """Device memory that is free."""
+        with self._refusing("ask for free memory"):
+            return int(self._driver.mem_get_info()[0])
+
+    def host_buffer(self, n_bytes: int) -> _HostBuffer:
+        """Page-locked memory; mapped into the device's where that is the same memory."""
+        flags = _MAPPED if self.device.integrated else 0
+        with self._refusing(f"get {n_bytes} bytes of page-locked memory"):
+            array = self._driver.pagelocked_empty(n_bytes, np.uint8, mem_flags=flags)
+            return _HostBuffer(self.give_back, array, int(array.base.get_device_pointer()) if flags else None)
+
+    def device_buffer(self, n_bytes: int) -> _DeviceBuffer:
+        """Device memory."""
+        with self._refusing(f"get {n_bytes} bytes of device memory"):
+            return _DeviceBuffer(self.give_back, self._driver.mem_alloc(n_bytes))
+
+    def stream(self) -> _Stream:
+        """A queue of work for the device."""
+        with self._refusing("make a stream"):
+            return _Stream(self.give_back, self._driver.Stream(), self._driver.Event(_BLOCKING_EVENT))
+
+    def copy_in(self, address: int, host: HostBuffer, n_bytes: int, stream: _Stream) -> None:
+        """Queue a copy to the device."""
+        with self._refusing("copy to the device"):
+            self._driver.memcpy_htod_async(address, host.array[:n_bytes], stream.queue)
+
+    def copy_out(self, host: HostBuffer, address: int, n_bytes: int, stream: _Stream) -> None:
+        """Queue a copy from the device."""
+        with self._refusing("copy from the device"):
+            self._driver.memcpy_dtoh_async(host.array[:n_bytes], address, stream.queue)
+
+    def wait(self, stream: _Stream) -> None:
+        """Wait until everything queued is done: a fraction of a millisecond awake, then asleep."""
+        try:
+            if not stream.is_done():
+                wait_until(stream.is_done, stream.sleep)
+        except self._error as error:
+            self._broken = True  # no call of ours was wrong: something queued was, and the context does not recover
+            raise _refused("wait for the device", error) from None
+
+    def capture(self, stream: _Stream, work: Callable[[], None]) -> CapturedGraph:
+        """Record what `work` queues, instead of doing it."""
+        return self._graphs.capture(stream.handle, work)
+
+    def launch(self, graph: CapturedGraph, stream: _Stream) -> None:
+        """Queue everything that was recorded, in one call."""
+        self._graphs.launch(graph, stream.handle)
+
+    def close(self) -> None:
+        """Give the primary context back; may be called twice."""
+        self._release()
+
+    def give_back(self, thing: Any) -> None:
+        """Free something of pycuda's. In a broken context that would only print a warning: there it goes with it."""
+        if self._broken:
+            self._left.append(thing)
+        elif hasattr(thing, "free"):
+            thing.free()
+
+    @contextmanager
+    def _refusing(self, what: str) -> Iterator[None]:
+        """Say what failed."""
+        try:
+            yield
+        except self._error as error:
+            raise _refused(what, error) from None
+
+
+class _HostBuffer:
+    """Page-locked memory, as an array of pycuda's."""
+
+    def __init__(self, give_back: Callable[[Any], None], array: Array, address: int | None) -> None:
+        self.array = array
+        self.address = address
+        self._give_back: Callable[[Any], None] | None = give_back
+
+    def free(self) -> None:
+        """Give it back; may be called twice."""
+        give_back, self._give_back = self._give_back, None
+        if give_back is not None:
+            memory, self.array = self.array.base, np.empty(0, np.uint8)
+            give_back(memory)
+
+
+class _DeviceBuffer:
+    """Device memory of pycuda's."""
+
+    def __init__(self, give_back: Callable[[Any], None], memory: Any) -> None:
+        self.address = int(memory)
+        self._memory = memory
+        self._give_back = give_back
+
+    def free(self) -> None:
+        """Give it back; may be called twice."""
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            self._give_back(memory)
+
+
+class _Stream:
+    """A stream of pycuda's, and an event to sleep on."""
+
+    def __init__(self, give_back: Callable[[Any], None], queue: Any, event: Any) -> None:
+        self.handle = int(queue.handle)
+        self.queue = queue
+        self.is_done: Callable[[], bool] = queue.is_done
+        self._event = event
+        self._give_back = give_back
+
+    def sleep(self) -> None:
+        """Wait in the driver until everything queued so far is done."""
+        self._event.record(self.queue)
+        self._event.synchronize()
+
+    def free(self) -> None:
+        """Give it back; may be called twice."""
+        if self.queue is not None:
+            self._give_back(self._event)
+            self._give_back(self.queue)
+            self.is_done = _nothing_queued  # a bound method keeps its object
+            self.queue = self._event = None
+
+
+def _nothing_queued() -> bool:
+    """What a stream that was freed answers."""
+    return True
+
+
+class _Current:
+    """Pushes and pops the context; keeps nothing of an entry, so that threads may enter it, and again inside."""
+
+    __slots__ = ("_error", "_pop", "_push")
+
+    def __init__(self, push: Callable[[], None], pop: Callable[[], None], error: type[Exception]) -> None:
+        self._push = push
+        self._pop = pop
+        self._error = error
+
+    def __enter__(self) -> None:
+        try:
+            self._push()
+        except self._error as error:
+            raise _refused("make the context current", error) from None
+        except BaseException:  # interrupted right after it
+            with suppress(self._error):
+                self._pop()
+            raise
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            self._pop()
+        except self._error as refusal:
+            with suppress(self._error):
+                self._pop()  # pycuda ends the process where a thread ends with a context
+            if kind is None:
+                raise _refused("give the context back", refusal) from None
+
+
+def _release(context: Any, left: list[Any]) -> None:
+    """Give a primary context back, in any thread.
+
+    pycuda releases only what it believes to be current, and leaves it current: so it is pushed, and taken from the
+    driver's stack behind pycuda's back. What is left of a broken context is dropped after it: before, it would warn.
+    """
+    for _ in range(2):
+        with suppress(Exception):
+            context.push()
+            ctypes.CDLL(LIBRARY).cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+            break
+    with suppress(Exception):
+        context.detach()
+    left.clear()
+
+
+def _refused(what: str, error: Exception) -> BackendError:
+    """The error of a call that failed."""
+    return BackendError(f"CUDA: could not {what}: {one_line(str(error))}")
