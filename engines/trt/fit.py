@@ -1,0 +1,70 @@
+"""Whether a plan fits a machine and a bundle, why not, and what to type for one that does."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from engines.bundle import Bundle
+from engines.manifest import GraphSpec
+from engines.trt.records import Machine, PlanInfo, PlanKey
+
+_SHIPPED = ("ascstream", "bundles")
+"""Where the bundles that ship lie: they go by their names."""
+_DEFAULT = "slim-audio"
+"""The one that needs no name."""
+FLAGS = {"float32": "--fp32", "float16": "--fp16", "int8": "--int8"}
+"""What `trainer build-engine` calls a precision."""
+
+
+def machine_misfits(key: PlanKey, machine: Machine) -> tuple[str, ...]:
+    """What keeps a plan from running on a machine, a verb each: "was built for Orin, this is NVIDIA H100"."""
+    device = machine.device
+    found = []
+    if key.device != device.name:
+        found.append(f"was built for {key.device}, this is {device.name}")
+    elif key.compute_capability != device.compute_capability:
+        found.append(f"was built for compute capability {key.compute_capability}, this is {device.compute_capability}")
+    if key.tensorrt != machine.tensorrt:
+        found.append(f"was built by TensorRT {key.tensorrt}, this is {machine.tensorrt}")
+    if key.l4t != device.l4t and key.device == device.name:
+        built, here = (f"Jetson Linux {version}" if version else "no Jetson Linux" for version in (key.l4t, device.l4t))
+        found.append(f"was built on {built}, this is {here}")
+    return tuple(found)
+
+
+def bundle_misfits(key: PlanKey, bundle: Bundle, graph: GraphSpec) -> tuple[str, ...]:
+    """What keeps a plan from being a plan of that graph, in the precision it has."""
+    files = bundle.manifest.files
+    if key.reference != files[graph.files["float32"]].sha256:
+        return (f"was built from another {graph.name} graph: the bundle was exported anew",)
+    held = graph.files.get(key.precision)
+    if held is not None and key.typed != files[held].sha256:
+        return (f"was built from another {key.precision} graph than the bundle holds: it was typed anew",)
+    return ()
+
+
+def is_of(info: PlanInfo, bundle: Bundle) -> bool:
+    """Whether a plan was built for a bundle of that name, of whatever version."""
+    return info.bundle.rpartition(" ")[0] == bundle.manifest.name
+
+
+def command_to_build(precision: str, bundle: Bundle | None, folder: Path | None) -> str:
+    """What to type for a plan.
+
+    Args:
+        precision: Of the plan.
+        bundle: For which; None: "BUNDLE" stands for it.
+        folder: Where to put it; None: the cache.
+    """
+    words = ["trainer build-engine"]
+    if bundle is None:
+        words.append("BUNDLE")
+    elif bundle.path.parts[-3:-1] != _SHIPPED:
+        words.append(shlex.quote(str(bundle.path)))
+    elif bundle.path.name != _DEFAULT:
+        words.append(bundle.path.name)
+    words.append(FLAGS.get(precision, "--fp16"))
+    if folder is not None:
+        words.append(f"--out {shlex.quote(str(folder))}")
+    return " ".join(words)
