@@ -108,7 +108,8 @@ class PrivateFolder:
         self.make()
         fresh = self.path / f".{name}.{secrets.token_hex(6)}{PARTIAL}"
         try:
-            with fresh.open("xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            fresh.touch(0o600, exist_ok=False)
+            with fresh.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
