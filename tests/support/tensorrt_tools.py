@@ -27,7 +27,14 @@ def no_device() -> Path:
 
 def stubs(version: str) -> Path:
     """Types of TensorRT's bindings of that version, "10.3" or "11.4": for MYPYPATH."""
-    return _there(None, FOLDER / "stubs" / version / "tensorrt" / "tensorrt.pyi", "stubs").parents[1]
+    folder = os.environ.get("ASCSTREAM_TRT_STUBS")
+    file = Path(version, "tensorrt", "tensorrt.pyi")
+    return _there(str(Path(folder) / file) if folder else None, FOLDER / "stubs" / file, "stubs").parents[1]
+
+
+def floor_python() -> Path:
+    """Python 3.10 with NumPy 1.26 and nothing else: the least that builds and runs plans."""
+    return _there(None, FOLDER / "floor" / "bin" / "python", "floor")
 
 
 def _there(named: str | None, usual: Path, part: str) -> Path:

@@ -5,6 +5,7 @@
     rtx        an environment with TensorRT-RTX, which compiles graphs ahead of time, and NumPy
     cuda       an environment with pycuda, built here against no_device.c, cuda-bindings and NumPy
     no-device  libcuda.so.1 of a machine without a device, for that pycuda: name its folder in LD_LIBRARY_PATH
+    floor      Python 3.10 and NumPy 1.26: the least that builds and runs plans; left out where there is no Python 3.10
     stubs      types of TensorRT's oldest and newest bindings, read over no_tensorrt.c: `make trt-types`
 
 What is there already is kept; a part that was made otherwise, or by another Python, is made anew. Needs a C and a C++
@@ -34,6 +35,7 @@ CUDA = ("cuda-bindings>=12.6", "numpy>=1.26", "pytools", "platformdirs", "mako")
 PYCUDA = "pycuda==2026.1"
 HEADERS = ("nvidia-cuda-runtime-cu12==12.9.79", "nvidia-cuda-profiler-api-cu12==12.9.79")
 """cuda.h and cudaProfiler.h; they matter to the build only."""
+FLOOR = ("3.10", "numpy==1.26.4")
 STUBGEN = ("pybind11-stubgen==3.0.0", "numpy>=1.26")
 BINDINGS = {"10.3": "tensorrt-cu12-bindings==10.3.0", "11.4": "tensorrt-cu13-bindings==11.4.0.106"}
 MAY_BE_NONE = ("build_serialized_network", "deserialize_cuda_engine", "create_execution_context")
@@ -42,6 +44,10 @@ MAY_BE_NONE = ("build_serialized_network", "deserialize_cuda_engine", "create_ex
 
 class ToolError(Exception):
     """A part that cannot be made; the message says which, and why."""
+
+
+class AbsentError(Exception):
+    """A part that this machine cannot have, and that tests do without."""
 
 
 def main() -> int:
@@ -62,6 +68,9 @@ def told(folder: Path, part: str) -> int:
     begun = time.monotonic()
     try:
         made = once(folder / part, PARTS[part])
+    except AbsentError as error:
+        print(f"{part}: {error}", flush=True)
+        return 0
     except ToolError as error:
         print(f"{part}: {error}", file=sys.stderr)
         return 1
@@ -118,6 +127,13 @@ def make_cuda(place: Path) -> None:
     shutil.rmtree(work)
 
 
+def make_floor(place: Path) -> None:
+    python = find_python(FLOOR[0])
+    if python is None:
+        raise AbsentError(f"left out, there is no Python {FLOOR[0]} here")
+    environment(place, *FLOOR[1:], base=python)
+
+
 def make_no_device(place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
     compile_library(HERE / "no_device.c", place / "libcuda.so.1")
@@ -160,19 +176,32 @@ def mended(stub: str) -> str:
 
 PARTS: dict[str, Callable[[Path], None]] = {
     "cuda": make_cuda,
+    "floor": make_floor,
     "no-device": make_no_device,
     "rtx": make_rtx,
     "stubs": make_stubs,
 }
 
 
-def environment(place: Path, *packages: str) -> Path:
+def environment(place: Path, *packages: str, base: Path = Path(sys.executable)) -> Path:
     """A virtual environment with these packages; gives its Python."""
-    run(sys.executable, "-m", "venv", place)
+    run(base, "-m", "venv", place)
     python = place / "bin" / "python"
     run(python, "-m", "pip", "install", "--quiet", "--upgrade", "pip")
     run(python, "-m", "pip", "install", "--quiet", *packages)
     return python
+
+
+def find_python(version: str) -> Path | None:
+    """A Python of that version, pyenv's or the system's."""
+    folders = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin"))
+    found = shutil.which(f"python{version}", path=os.pathsep.join(map(str, folders))) or shutil.which(
+        f"python{version}"
+    )
+    if found is None:
+        return None
+    works = subprocess.run([found, "-c", "import venv, ensurepip"], capture_output=True, check=False).returncode == 0
+    return Path(found) if works else None
 
 
 def download(python: Path, folder: Path, *packages: str, options: tuple[str, ...] = ()) -> None:
