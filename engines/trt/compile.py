@@ -126,21 +126,17 @@ def _parse(network: trt.INetworkDefinition, log: Any, graph: bytes, name: str) -
         text, operator = error.desc(), _ask(error, "node_operator")
         got = _sentence(text) or got
         if operator:
-            got = f"{operator}{_in_node(_ask(error, 'node_name'))}: {got}"
-            hint = "export the graph without it"
-        if operator and _UNKNOWN.search(text):
-            got = f"{operator}{_in_node(_ask(error, 'node_name'))}, an operator it does not know"
+            node = _ask(error, "node_name")
+            where = f"{operator} in the node {node!r}" if node else operator
+            got = f"{where}: {got}"
+            if _UNKNOWN.search(text):
+                got, hint = f"{where}, an operator it does not know", "export the graph without it"
     raise BackendError(f"{name}: expected a graph that TensorRT {trt.__version__} can parse, got {got}; {hint}")
 
 
 def _ask(error: trt.ParserError, method: str) -> str:
     """What a parser's error says of that; 8.x does not say everything."""
     return one_line(str(getattr(error, method)())) if hasattr(error, method) else ""
-
-
-def _in_node(name: str) -> str:
-    """Where an operator stands, if it has a name there."""
-    return f" in the node {name!r}" if name else ""
 
 
 def _add_profiles(
@@ -223,10 +219,7 @@ def _sentence(text: str) -> str:
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("Invalid Node", "---", "[checkMacros"))]
     said = _PLACE.sub("", _CODE.sub("", lines[0])) if lines else ""
-    said = said.removeprefix("Assertion failed: ").strip(" .")
-    if said.startswith("API Usage Error (") and said.endswith(")"):
-        said = said.removeprefix("API Usage Error (").removesuffix(")")
-    return one_line(said)
+    return one_line(said.removeprefix("Assertion failed: ").removeprefix("API Usage Error (").strip(" ."))
 
 
 def _make_monitor(progress: Throttled) -> Any:

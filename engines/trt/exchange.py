@@ -13,10 +13,15 @@ last line is the reason where it ends with another code than 0. Arrays: `cases.n
 from __future__ import annotations
 
 import json
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
+from engines.base import Array
 from engines.errors import BackendError, ManifestError, one_line
 from engines.manifest import GraphName, Precision
 from engines.schema import decode, encode, rule
@@ -114,3 +119,25 @@ def read_report(folder: Path) -> BuildReport:
         return decode(BuildReport, json.loads((folder / REPORT).read_text(encoding="utf-8")))
     except (OSError, ValueError, ManifestError) as error:
         raise BackendError(f"builder: expected a report of what was built, got: {one_line(str(error))}") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write `cases.npz` or `answers.npz`: what `np.load` reads, with any name for an array."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def read_arrays(path: Path) -> dict[str, Array]:
+    """Read `cases.npz` or `answers.npz`.
+
+    Raises:
+        BackendError: There is none, or it is no archive of plain arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # noqa: BLE001  (a cut archive makes zipfile and numpy raise almost anything)
+        got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BackendError(f"builder: expected arrays in {path.name}, got: {one_line(got)}") from None

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,7 +35,9 @@ from engines.trt.exchange import (
     BuildReport,
     CudaLibrary,
     Request,
+    read_arrays,
     read_request,
+    write_arrays,
     write_report,
 )
 from engines.trt.records import Device, Latency
@@ -81,7 +83,9 @@ def work(folder: Path) -> None:
     request = read_request(folder)
     device = find_device()
     if device is None and request.run:
-        raise BackendError(f"{request.graph}: expected a CUDA device to run a plan on, got none; type: ascstream doctor")
+        raise BackendError(
+            f"{request.graph}: expected a CUDA device to run a plan on, got none; type: ascstream doctor"
+        )
     report = BuildReport(tensorrt=_version(), device=device or NO_DEVICE)
     if request.build:
         report = _build(folder, request, report)
@@ -119,8 +123,7 @@ def _run(folder: Path, request: Request, report: BuildReport) -> BuildReport:
     from engines.check import in_batches
     from engines.trt.runtime import open_plan
 
-    with np.load(folder / CASES, allow_pickle=False) as archive:
-        cases = {name: archive[name] for name in archive.files}
+    cases = read_arrays(folder / CASES)
     plan = (folder / PLAN).read_bytes()
     latency: list[Latency] = []
     for cuda_graph in (False, True):
@@ -132,9 +135,10 @@ def _run(folder: Path, request: Request, report: BuildReport) -> BuildReport:
             plan, name=request.graph, precision=request.precision, cuda=request.cuda, cuda_graphs=cuda_graph
         ) as engine:
             if cuda_graph:
-                answers = in_batches(lambda feeds: _settled(engine, feeds), cases, tuple(engine.outputs), request.batches)
-                with (folder / ANSWERS).open("wb") as file:
-                    np.savez(file, **answers)
+                answers = in_batches(
+                    lambda feeds: _settled(engine, feeds), cases, tuple(engine.outputs), request.batches
+                )
+                write_arrays(folder / ANSWERS, answers)
                 report = replace(
                     report, memory_bytes=engine.memory_bytes, n_layers=engine.n_layers, backend=engine.backend
                 )
