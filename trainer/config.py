@@ -113,6 +113,15 @@ class AugmentConfig:
     """Audio-visual networks with presence flags: the sound is missing."""
     drop_video: float = rule("a probability", minimum=0, maximum=1, default=0.15)
     """Audio-visual networks with presence flags: the picture is missing."""
+    rotate_probability: float = rule("a probability", minimum=0, maximum=1, default=0.0)
+    """Frames turned by a quarter, either way, as a camera may be held."""
+    darken_probability: float = rule("a probability", minimum=0, maximum=1, default=0.0)
+    """Frames as at night: down to a tenth of their light, with the noise that comes with it."""
+    blur_probability: float = rule("a probability", minimum=0, maximum=1, default=0.0)
+    """Frames out of focus: a Gaussian of up to a fiftieth of their width."""
+    none_share: float = rule("a fraction", minimum=0, maximum=0.5, default=0.0)
+    """Windows of none of the scenes, where the corpus has such clips: trained to be as likely any of them (Hendrycks et
+    al., outlier exposure, 2019)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ QUICKER = {
     "se_visual": SMALL_FRAMES,
     "se_crnn": SMALL_FRAMES,
     "slim_av": SMALL_FRAMES,
+    "slim_visual": SMALL_FRAMES,
     "resnet_audio": ONE_SECOND,
     "resnet_clip": (*ONE_SECOND, "video.frame_times_seconds=[0.5]"),
     "clip_probe": (*ONE_SECOND, "video.frame_times_seconds=[0.5]"),

@@ -1,15 +1,21 @@
-"""What is done to a window's frames in training: mirrored, cut and scaled back, other light; all of a window alike."""
+"""What is done to a window's frames in training: mirrored, cut, turned, other light, blurred; all of a window alike."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from trainer.config import AugmentConfig
-from trainer.data.pictures import pillow
+from trainer.data.pictures import pillow, pillow_filter
 from trainer.data.store import Frames
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue: ITU-R BT.601."""
+_WIDEST_BLUR = 0.02
+"""Radius by the width."""
+_DARKEST, _NIGHT_NOISE = 0.1, 4.0
+"""Part of the light, and the noise's spread in levels of 255."""
 
 
 def augment_frames(frames: Frames, config: AugmentConfig, rng: np.random.Generator) -> Frames:
@@ -18,8 +24,14 @@ def augment_frames(frames: Frames, config: AugmentConfig, rng: np.random.Generat
         frames = _crop(frames, rng.uniform(config.crop_scale, 1.0), rng.random(2))
     if rng.random() < config.flip_probability:
         frames = frames[:, :, ::-1]
+    if config.rotate_probability and rng.random() < config.rotate_probability and frames.shape[1] == frames.shape[2]:
+        frames = np.rot90(frames, int(rng.choice((1, 3))), (1, 2))
     if config.colour > 0:
         frames = _recolour(frames, 1 + rng.uniform(-config.colour, config.colour, 3))
+    if config.blur_probability and rng.random() < config.blur_probability:
+        frames = _blur(frames, rng.uniform(0, _WIDEST_BLUR) * frames.shape[2])
+    if config.darken_probability and rng.random() < config.darken_probability:
+        frames = _darken(frames, rng.uniform(_DARKEST, 0.6), rng)
     return frames
 
 
@@ -31,6 +43,20 @@ def _crop(frames: Frames, scale: float, place: np.ndarray[tuple[int], np.dtype[n
     box = (left, top, left + scale * width, top + scale * height)
     resized = [image.fromarray(frame).resize((width, height), image.Resampling.BILINEAR, box) for frame in frames]
     return np.stack([np.asarray(frame) for frame in resized])
+
+
+def _blur(frames: Frames, radius: float) -> Frames:
+    """A Gaussian of that many pixels."""
+    filtered = pillow_filter().GaussianBlur(radius)
+    return np.stack([np.asarray(pillow().fromarray(frame).filter(filtered)) for frame in frames])
+
+
+def _darken(frames: Frames, light: float, rng: np.random.Generator) -> Frames:
+    """A part of the light, and noise of a few levels as sensors have then."""
+    noisy: np.ndarray[Any, np.dtype[np.float32]] = frames * np.float32(light)
+    noisy += rng.normal(0, _NIGHT_NOISE, frames.shape).astype(np.float32)
+    np.clip(noisy, 0, 255, out=noisy)
+    return noisy.astype(np.uint8)
 
 
 def _recolour(frames: Frames, gains: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Frames:

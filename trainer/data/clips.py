@@ -14,6 +14,10 @@ from pathlib import Path
 from trainer.errors import ConfigError, DataError
 
 TRAIN, VALIDATION, EVALUATE = "train", "validation", "evaluate"
+NONE = "none"
+"""Label of clips of none of the scenes, and, once a corpus is divided, the split of those that training may see."""
+NONE_EVALUATE = "none evaluate"
+"""Split of those that it may not."""
 _SHOWN = 3
 """Items a message names before it counts the rest."""
 
@@ -32,7 +36,7 @@ class Clip:
     video: Path | None
     """Its picture, in a file of its own; None where there is none."""
     scene_label: str
-    """Its scene."""
+    """Its scene; "none" where it is none of them."""
     city: str
     """Where it was recorded, or which source it comes from; "" where the corpus does not say."""
     location: str
@@ -80,7 +84,7 @@ class Corpus:
         if list(self.labels) != sorted(set(self.labels)) or len(self.labels) < 2:
             got = ", ".join(self.labels) or "none"
             raise DataError(f"{self.root}: expected two labels or more in alphabetical order, got {got}")
-        known = set(self.labels)
+        known = {*self.labels, NONE}
         for clip in self.clips:
             if clip.scene_label not in known:
                 raise DataError(
@@ -113,7 +117,7 @@ class Corpus:
 
     def _check_no_label_is_empty(self) -> None:
         """Every label has clips, and clips to train on where any split is for training."""
-        trained = self.of(TRAIN)
+        trained = [clip for clip in self.of(TRAIN) if clip.scene_label != NONE]
         present = {clip.scene_label for clip in trained or self.clips}
         for label in self.labels:
             if label not in present:
@@ -214,6 +218,11 @@ def _draw(trained: dict[str, bool], free: Sequence[str], sizes: Counter[str], wa
     for number, place in enumerate(free):
         trained[place] = drawn < wanted and (is_held_out or number < len(free) - 1)
         drawn += sizes[place] if trained[place] else 0
+
+
+def draw_of(place: str, seed: int = 30) -> float:
+    """A number of 0…1 that follows from a place's name: the same in every list."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {place}".encode()).digest()[:8], "big") / 2**64
 
 
 def first_few(items: Sequence[object]) -> str:

@@ -14,11 +14,14 @@ from ascstream.records import AudioBlock, EndOfVideo, StreamEvent, StreamItem, V
 from ascstream.sources.base import Wants
 from trainer.data.clips import Clip
 from trainer.data.pictures import encode_picture
+from trainer.data.recordings import STILLS
 from trainer.data.settings import Settings
 from trainer.data.store import Samples
 from trainer.errors import DataError
 
 _FULL_SCALE = np.float32(32768)
+STILL_SECONDS = 1.0
+"""What a picture of its own is taken for: a second in which nothing moves."""
 _AT_ONCE = 100
 """Blocks, of a tenth of a second, that become integers together."""
 
@@ -71,6 +74,8 @@ def decode_clip(clip: Clip, settings: Settings) -> DecodedClip:
         if not samples.size:
             raise DataError(f"{clip.audio}: expected sound, got none")
         end = len(samples) / settings.sound.sample_rate
+    if pictured.suffix.lower() in STILLS:
+        end = max(end, STILL_SECONDS)
     if settings.picture is not None and not frames.times:
         raise DataError(f"{pictured}: expected a picture, got none")
     return DecodedClip(samples, sound.n_clipped, tuple(frames.times), tuple(frames.pictures), end)

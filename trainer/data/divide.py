@@ -11,7 +11,18 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from trainer.config import DataConfig
-from trainer.data.clips import EVALUATE, TRAIN, VALIDATION, Clip, Corpus, check_disjoint, first_few, hold_out_locations
+from trainer.data.clips import (
+    EVALUATE,
+    NONE,
+    NONE_EVALUATE,
+    TRAIN,
+    VALIDATION,
+    Clip,
+    Corpus,
+    check_disjoint,
+    first_few,
+    hold_out_locations,
+)
 from trainer.errors import ConfigError, DataError
 
 CALIBRATION = "calibration"
@@ -23,6 +34,8 @@ _SEED = 30
 
 def divide(corpus: Corpus, config: DataConfig) -> tuple[Clip, ...]:
     """Every clip, in the corpus's order, with "train", "validation", "calibration" or "evaluate" as its split.
+
+    Clips of none of the scenes are apart: "none" where training may see them, else "none evaluate".
 
     Args:
         corpus: Clips with the split, or the fold, that their corpus gives them.
@@ -36,7 +49,8 @@ def divide(corpus: Corpus, config: DataConfig) -> tuple[Clip, ...]:
         DataError: Two splits share a location, or one of them lacks clips.
     """
     check_disjoint(corpus.root, corpus.clips)
-    clips = list(_official(corpus, config).clips)
+    official = _official(corpus, config).clips
+    clips = [clip for clip in official if clip.scene_label != NONE]
     for label in corpus.labels:
         if not any(clip.scene_label == label and clip.split == TRAIN for clip in clips):
             raise DataError(f"{corpus.root}: expected clips to train on of every label, got none of {label!r}")
@@ -49,7 +63,13 @@ def divide(corpus: Corpus, config: DataConfig) -> tuple[Clip, ...]:
         for number, clip in zip(numbers, divided, strict=True):
             clips[number] = clip
     check_disjoint(corpus.root, clips)
-    return tuple(clips)
+    scenes = iter(clips)
+    return tuple(_apart(clip) if clip.scene_label == NONE else next(scenes) for clip in official)
+
+
+def _apart(clip: Clip) -> Clip:
+    """A clip of none of the scenes, on its side."""
+    return replace(clip, split=NONE_EVALUATE if clip.split == EVALUATE else NONE)
 
 
 def _official(corpus: Corpus, config: DataConfig) -> Corpus:

@@ -7,7 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainer.config import DataConfig
-from trainer.data.clips import EVALUATE, TRAIN, VALIDATION, Clip, Corpus, hold_out_locations
+from trainer.data.clips import (
+    EVALUATE,
+    NONE,
+    TRAIN,
+    VALIDATION,
+    Clip,
+    Corpus,
+    draw_of,
+    hold_out_locations,
+)
 from trainer.data.recordings import Recording, load_corpus
 from trainer.errors import DataError
 
@@ -20,7 +29,7 @@ def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 
     Args:
         place: A CSV with `file,scene_label[,recording,source,licence,split,city,location,video]`, or a folder with a
             folder a class. A clip's location is `location`, else `recording`, else the file itself.
-        none_label: Recordings of none of the scenes, which are left out.
+        none_label: Recordings of none of the scenes: what a network may learn not to be sure of.
         min_recordings: Scenes with fewer are left out, where nothing is divided yet.
 
     Raises:
@@ -28,21 +37,22 @@ def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 
     """
     rules = DataConfig(labels=place.name, none_label=none_label, min_recordings=1)
     loaded = load_corpus(place.parent, rules)
-    if not _is_divided(place, loaded.recordings):
+    if not _is_divided(place, loaded.recordings, loaded.none):
         loaded = load_corpus(place.parent, replace(rules, min_recordings=min_recordings))
+    rows = (*loaded.recordings, *loaded.none)
     clips = tuple(
         Clip(
             row.path,
             row.video,
-            row.label,
+            NONE if row.label == none_label else row.label,
             row.city or row.source,
             row.location or row.group,
             Path(row.file).stem,
             row.split,
         )
-        for row in loaded.recordings
+        for row in rows
     )
-    licences = sorted({row.licence for row in loaded.recordings if row.licence})
+    licences = sorted({row.licence for row in rows if row.licence})
     left_out = sorted({row.label for row in loaded.left_out})
     remarks = (f"too few recordings, left out: {', '.join(left_out)}",) if left_out else ()
     return Corpus(place.name, place, loaded.labels, clips, "; ".join(licences) or "not stated", remarks)
@@ -51,23 +61,30 @@ def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 
 def hold_out_evaluation(corpus: Corpus) -> Corpus:
     """A corpus that is not divided yet, with a fifth of each scene, in whole locations, kept to evaluate.
 
+    Clips of none of the scenes are drawn place by place.
+
     Raises:
         DataError: A scene has a single location.
     """
-    clips = tuple(
-        replace(clip, split=EVALUATE if clip.split == VALIDATION else TRAIN)
-        for clip in hold_out_locations(corpus.clips, 1 - _EVALUATION_SHARE)
-    )
+    scenes = [clip for clip in corpus.clips if clip.scene_label != NONE]
+    side = {clip.audio: clip.split for clip in hold_out_locations(scenes, 1 - _EVALUATION_SHARE)}
+    side |= {
+        clip.audio: VALIDATION if draw_of(clip.place) < _EVALUATION_SHARE else TRAIN
+        for clip in corpus.clips
+        if clip.scene_label == NONE
+    }
+    clips = tuple(replace(clip, split=EVALUATE if side[clip.audio] == VALIDATION else TRAIN) for clip in corpus.clips)
     remark = "not divided: a fifth of each scene's clips, in whole locations, is kept to evaluate"
     return replace(corpus, clips=clips, remarks=(*corpus.remarks, remark))
 
 
-def _is_divided(place: Path, rows: Sequence[Recording]) -> bool:
+def _is_divided(place: Path, scenes: Sequence[Recording], others: Sequence[Recording]) -> bool:
     """Whether rows have splits: every row or none, those that are known, and every scene in each.
 
     Raises:
         DataError: It is not so.
     """
+    rows = (*scenes, *others)
     splits = sorted({row.split for row in rows})
     if splits == [""]:
         return False
@@ -83,8 +100,8 @@ def _is_divided(place: Path, rows: Sequence[Recording]) -> bool:
             f"{place}: expected the splits {TRAIN}, {EVALUATE} and perhaps {VALIDATION}, or names of folds, "
             f"got {', '.join(splits)}"
         )
-    trained, evaluated = ({row.label for row in rows if row.split == split} for split in (TRAIN, EVALUATE))
-    for row in rows:
+    trained, evaluated = ({row.label for row in scenes if row.split == split} for split in (TRAIN, EVALUATE))
+    for row in scenes:
         if row.label not in trained:
             known = ", ".join(sorted(trained))
             raise DataError(

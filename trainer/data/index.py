@@ -11,7 +11,7 @@ from typing import Any
 
 from engines.errors import ManifestError
 from engines.schema import decode, encode, rule
-from trainer.data.clips import place_name
+from trainer.data.clips import NONE, place_name
 from trainer.data.settings import Settings
 from trainer.errors import DataError
 
@@ -229,7 +229,7 @@ def _check(index: Index) -> None:
     for clip in index.clips:
         if clip.shard >= len(index.shards) or end_of(clip, index.settings) > index.shards[clip.shard].size:
             raise ValueError(f"clip {clip.key}: expected to end inside of its shard, got a place beyond")
-        if clip.label not in index.labels:
+        if clip.label not in (*index.labels, NONE):
             raise ValueError(f"clip {clip.key}: expected one of the labels, got {clip.label!r}")
 
 

@@ -61,8 +61,21 @@ def pillow() -> ModuleType:
     Raises:
         MissingError: It is not installed.
     """
+    return _pillow("PIL.Image")
+
+
+def pillow_filter() -> ModuleType:
+    """Pillow's `ImageFilter` module.
+
+    Raises:
+        MissingError: It is not installed.
+    """
+    return _pillow("PIL.ImageFilter")
+
+
+def _pillow(module: str) -> ModuleType:
     try:
-        return importlib.import_module("PIL.Image")
+        return importlib.import_module(module)
     except ImportError as error:
         raise MissingError(
             f"expected Pillow, which pictures are kept with, got: {error}; type: pip install 'ascstream[train]'"

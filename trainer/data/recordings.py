@@ -11,7 +11,9 @@ from pathlib import Path
 from trainer.config import DataConfig
 from trainer.errors import DataError
 
-_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".mkv", ".mov", ".webm"}
+STILLS = {".jpg", ".jpeg", ".png", ".webp"}
+"""How files end that hold one picture."""
+_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".mkv", ".mov", ".webm"} | STILLS
 _FILE, _LABEL = "file", "scene_label"
 _OPTIONAL = ("confidence", "licence", "recording", "source", "split", "city", "location", "video")
 

@@ -31,6 +31,8 @@ _PLAN, _WINDOWS, _MIXING = 0, 1, 2
 class WindowSampler:
     """Draws windows: scenes equally often, within each its clips in turn, and a random place in the clip.
 
+    Of the windows, `augment.none_share` are of none of the scenes: every scene alike is wanted of them.
+
     Clips count alike, long or short: so does evaluation. All random numbers follow from seed, epoch, batch and place in
     the batch; neither threads nor processes change what a window is. Mixtures are among a process's own windows.
     """
@@ -51,7 +53,7 @@ class WindowSampler:
         Args:
             store: Decoded clips.
             clips: Positions in it.
-            targets: Scene of each of them.
+            targets: Scene of each of them; −1: none of them.
             n_labels: How many scenes there are.
             config: Window, inputs and augmentation.
             names: Inputs that the network takes.
@@ -61,6 +63,7 @@ class WindowSampler:
         self._clips = np.asarray(clips, np.int64)
         self._targets = np.asarray(targets, np.int64)
         self._members = [np.flatnonzero(self._targets == label) for label in range(n_labels)]
+        self._others = np.flatnonzero(self._targets < 0)
         self._drawn = np.flatnonzero([members.size > 0 for members in self._members])
         self._n_labels = n_labels
         self._config = config
@@ -126,13 +129,18 @@ class WindowSampler:
         return prefetched(prepare, n_steps, config.train.workers)
 
     def _plan(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """[n] positions in `clips`: every scene equally often, and within it every clip before any comes again."""
+        """[n] positions in `clips`: every scene equally often, and within it every clip before any comes again.
+
+        A share of them, anywhere, are of none of the scenes instead.
+        """
         labels = rng.permuted(np.resize(rng.permutation(self._drawn), n))
         plan = np.empty(n, np.int64)
         for label in self._drawn:
             members, places = self._members[label], np.flatnonzero(labels == label)
             turns = [rng.permutation(members) for _ in range(-(-places.size // members.size))]
             plan[places] = np.concatenate(turns)[: places.size] if turns else members[:0]
+        if self._others.size and (n_others := round(self._config.augment.none_share * n)):
+            plan[rng.choice(n, n_others, replace=False)] = rng.choice(self._others, n_others)
         return plan
 
     def _batch(
@@ -149,7 +157,9 @@ class WindowSampler:
         for item, (position, seed) in enumerate(zip(positions, seeds, strict=True)):
             rng = np.random.default_rng(seed)
             maker.fill(inputs, item, self._seen(self._heard(self._reader, int(position), rng), rng))
-        targets = np.eye(self._n_labels, dtype=np.float32)[self._targets[positions]]
+        rows = np.eye(self._n_labels + 1, self._n_labels, dtype=np.float32)
+        rows[-1] = 1 / self._n_labels
+        targets = rows[self._targets[positions]]
         axis = 2 if config.audio is None else bands_axis(config.audio)
         if FEATURES in inputs and config.augment.style_probability > 0:
             probability, present = config.augment.style_probability, inputs.get(PRESENCE)
@@ -168,7 +178,8 @@ class WindowSampler:
             return stretch
         samples = stretch.samples
         if rng.random() < self._config.augment.mix_probability:
-            other = int(rng.choice(self._members[self._targets[position]]))
+            target = self._targets[position]
+            other = int(rng.choice(self._members[target] if target >= 0 else self._others))
             clip = int(self._clips[other])
             samples = mix_in(samples, reader.samples(clip, _place(reader, clip, rng)), rng)
         return replace(stretch, samples=self._augment(samples, rng))

@@ -8,7 +8,7 @@ from typing import Any
 from engines.backends import REFERENCE_BACKEND
 from engines.bundle import Bundle
 from trainer.clip_run import ClipEntry, ClipRun
-from trainer.data.clips import EVALUATE
+from trainer.data.clips import EVALUATE, NONE
 from trainer.data.prepared import Prepared, open_prepared
 from trainer.errors import DataError
 from trainer.evaluate.bundle import bundle_inputs, evaluate_bundle
@@ -81,9 +81,9 @@ def entries_of(prepared: Prepared) -> list[ClipEntry]:
 
 
 def clips_to_judge(prepared: Prepared) -> list[int]:
-    """Numbers of the clips of the evaluation split; of all where there is none."""
-    chosen = [number for number, clip in enumerate(prepared.clips) if clip.split == EVALUATE]
-    return chosen or list(range(len(prepared.clips)))
+    """Numbers of the scenes' clips of the evaluation split; of all splits where there is none."""
+    scenes = [number for number, clip in enumerate(prepared.clips) if clip.label != NONE]
+    return [number for number in scenes if prepared.clips[number].split == EVALUATE] or scenes
 
 
 def _open(folder: Path, labels: tuple[str, ...]) -> Prepared:

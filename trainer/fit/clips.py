@@ -18,7 +18,7 @@ from trainer.clip_run import (
 )
 from trainer.config import Config
 from trainer.data.audio import load_responses
-from trainer.data.clips import TRAIN, VALIDATION
+from trainer.data.clips import NONE, TRAIN, VALIDATION
 from trainer.data.divide import divide
 from trainer.data.embeddings import EmbeddingStore, OnFrames
 from trainer.data.prepared import Prepared, open_prepared
@@ -94,8 +94,9 @@ def plan_clips(config: Config, root: Path) -> Plan:
     prepared = open_prepared(root / (config.data.prepared or ""))
     store = prepared.store(config.inputs)
     clips = _entries(prepared, config)
-    train = [number for number, clip in enumerate(clips) if clip.split == TRAIN]
-    targets = [prepared.labels.index(clips[number].label) for number in train]
+    position = {NONE: -1} | {label: index for index, label in enumerate(prepared.labels)}
+    train = [number for number, clip in enumerate(clips) if clip.split in (TRAIN, NONE)]
+    targets = [position[clips[number].label] for number in train]
     folder = config.data.impulse_responses
     wanted = config.inputs.sound is not None and folder is not None
     filters = load_responses(root / folder, config.inputs.sample_rate) if wanted and folder is not None else []

@@ -22,6 +22,7 @@ TAKES: Mapping[str, Mapping[str, Sizes]] = MappingProxyType(
     {
         "slim_audio": {FEATURES: (_ANY_CHANNELS, None, None)},
         "slim_av": {FEATURES: (_ANY_CHANNELS, None, None), FRAMES: (None, 3, None, None)},
+        "slim_visual": {FRAMES: (None, 3, None, None)},
         "se_audio": {FEATURES: (_ANY_CHANNELS, 64, 50)},
         "se_visual": {FRAMES: (None, 3, None, None)},
         "se_crnn_early": {FEATURES: (3, 64, 50), FRAMES: (5, 3, None, None)},

@@ -65,3 +65,35 @@ def test_light_changes_within_its_range() -> None:
     assert 1.25 < max(brightness) <= 1.31
     strong = augment_frames(picture(), replace(NOTHING, colour=1.0), np.random.default_rng(1))
     assert strong.dtype == np.uint8
+
+
+def test_a_quarter_turn_goes_either_way() -> None:
+    frames = picture()[:, :, :32]
+    settings = replace(NOTHING, rotate_probability=1.0)
+    turned = [augment_frames(frames, settings, np.random.default_rng(seed)) for seed in range(8)]
+    ways = [np.rot90(frames, quarters, (1, 2)) for quarters in (1, 3)]
+    matches = [[np.array_equal(one, way) for way in ways] for one in turned]
+    assert all(sum(match) == 1 for match in matches)
+    assert {match.index(True) for match in matches} == {0, 1}
+    wide = picture()
+    assert augment_frames(wide, settings, np.random.default_rng(0)) is wide  # its shape would change
+
+
+def test_the_dark_has_a_part_of_the_light_and_noise() -> None:
+    frames = np.full((2, 64, 64, 3), 200, np.uint8)
+    means = []
+    for seed in range(12):
+        dark = augment_frames(frames, replace(NOTHING, darken_probability=1.0), np.random.default_rng(seed))
+        assert 3 < dark.std() < 5
+        means.append(dark.mean())
+    assert 15 < min(means) < max(means) < 121
+
+
+def test_a_blur_keeps_the_light_and_loses_the_detail() -> None:
+    frames = np.tile(np.array([[[40], [200]], [[200], [40]]], np.uint8), (1, 50, 50, 3)).reshape(1, 100, 100, 3)
+    spread = []
+    for seed in range(12):
+        soft = augment_frames(frames, replace(NOTHING, blur_probability=1.0), np.random.default_rng(seed))
+        assert abs(soft.mean() - 120) < 1
+        spread.append(soft.std())
+    assert min(spread) < 5 < frames.std()

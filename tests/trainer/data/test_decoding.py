@@ -13,7 +13,7 @@ from support.bad_files import cut, float_wav
 from support.clips import BOTH, RATE, SMALL, STEREO, clip_of, heard, noise, shade, write_media
 
 from trainer.data.decoding import decode_clip, to_integers
-from trainer.data.pictures import decode_picture
+from trainer.data.pictures import decode_picture, pillow
 from trainer.data.settings import PictureSettings, Settings, SoundSettings
 from trainer.errors import DataError
 
@@ -161,3 +161,15 @@ def test_samples_that_are_no_numbers_spoil_the_clip(tmp_path: Path) -> None:
     samples[8000:8100] = np.nan
     with pytest.raises(DataError, match=r"bad\.wav: expected a whole recording, got: a part of the sound"):
         decode_clip(clip_of(float_wav(tmp_path / "bad.wav", samples, RATE)), SOUND)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".JPEG"])
+def test_a_picture_of_its_own_lasts_a_second(tmp_path: Path, suffix: str) -> None:
+    ramp = np.linspace(0, 255, 40 * 60 * 3).reshape(40, 60, 3).astype(np.uint8)
+    path = tmp_path / f"a{suffix}"
+    pillow().fromarray(ramp).save(path)
+    got = decode_clip(clip_of(path), Settings(None, SMALL))
+    assert (got.seconds, got.frame_times, len(got.pictures)) == (1.0, (0.0,), 1)
+    assert abs(decode_picture(got.pictures[0]).mean() - ramp.mean()) < 2
+    with pytest.raises(DataError, match="sound"):
+        decode_clip(clip_of(path), Settings(STEREO, SMALL))

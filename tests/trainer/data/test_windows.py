@@ -187,3 +187,18 @@ def test_a_modality_is_dropped_only_where_the_network_is_told(plain: Config) -> 
     np.testing.assert_array_equal((told.inputs["frames"] != 0).any(axis=(1, 2, 3, 4)), present[:, 1] == 1)
     untold = next(batches(WindowSampler(store, [0, 1], [0, 1], 2, config, ("waveform", "frames")), config))
     assert (untold.inputs["frames"] != 0).any(axis=(1, 2, 3, 4)).all()
+
+
+def test_windows_of_none_of_the_scenes_are_trained_to_be_as_likely_any(plain: Config) -> None:
+    config = replace(plain, augment=replace(PLAIN, none_share=0.1, mix_probability=1.0))
+    store = constants([1e-3, 1e-2, 0.5, 0.5], [2.0, 2.0, 2.0, 2.0])
+    data = WindowSampler(store, [0, 1, 2, 3], [0, 1, -1, -1], 2, config, ("features",))
+    drawn = list(batches(data, config))
+    targets = np.concatenate([batch.targets for batch in drawn])
+    level = np.concatenate([batch.inputs["features"].mean(axis=(1, 2, 3)) for batch in drawn])
+    others = targets[:, 0] == 0.5
+    assert others.sum() == 40
+    assert (targets.sum(axis=1) == 1).all()
+    assert level[others].min() > level[~others].max()  # and are mixed with their like alone
+    without = WindowSampler(store, [0, 1, 2, 3], [0, 1, -1, -1], 2, plain, ("features",))
+    assert not (np.concatenate([batch.targets for batch in batches(without, plain)]) == 0.5).any()
