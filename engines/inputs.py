@@ -80,12 +80,14 @@ class LogMelFeature:
     """Padding at both ends where `center` is true."""
     power: Literal[1, 2] = rule("1 (magnitude) or 2 (power)", default=2)
     """Exponent of the magnitude spectrum."""
-    mel_scale: Literal["htk", "slaney"] = rule("a mel scale", default="htk")
-    """Formula of the mel scale."""
+    mel_scale: Literal["htk", "slaney", "kaldi"] = rule("a mel scale", default="htk")
+    """Formula of the mel scale; kaldi is htk's, with filters whose sides are straight lines over mel, not over Hz."""
     mel_norm: Literal["slaney"] | None = rule('"slaney" or null', default=None)
     """Whether each filter is divided by its width in Hz (half)."""
     preemphasis: float = rule("a coefficient", minimum=0, maximum=1, default=0.0)
-    """y[n] = x[n] − a·x[n−1], x before the first sample being 0; 0 switches it off."""
+    """y[n] = x[n] − a·x[n−1]; 0 switches it off."""
+    preemphasis_start: Literal["zero", "drop"] = rule("what there is before the first sample", default="zero")
+    """zero: x before the first sample is 0 · drop: there is no y of the first sample, hop 0 begins with the second."""
     log: Literal["natural", "log10", "db"] = rule("a logarithm", default="natural")
     """ln, log10, or decibels: 10·log10 of a power, 20·log10 of a magnitude."""
     log_floor: float = rule("a small positive number", above=0, default=1e-10)
@@ -108,6 +110,13 @@ class LogMelFeature:
             raise ManifestError(f"f_max: expected a frequency above f_min = {self.f_min:g} Hz, got {self.f_max:g}")
         if self.range_db is not None and self.log != "db":
             raise ManifestError(f'range_db: expected null where log is "{self.log}", got {self.range_db:g}')
+        if self.preemphasis_start == "drop" and not self.preemphasis:
+            raise ManifestError('preemphasis_start: expected "zero" where preemphasis is 0, got "drop"')
+
+    @property
+    def n_dropped(self) -> int:
+        """Samples at an input's beginning that are in no hop: 0 or 1."""
+        return int(self.preemphasis_start == "drop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +315,7 @@ def seconds_to_samples(seconds: float, sample_rate: int) -> int:
 def n_hops(feature: LogMelFeature | GammatoneFeature, n_samples: int) -> int:
     """Hops that a window of `n_samples` (context included) gives."""
     if isinstance(feature, LogMelFeature):
+        n_samples -= feature.n_dropped
         if feature.center:
             # n_fft // 2 on both sides is one short of n_fft where that is odd
             return 1 + (n_samples - feature.n_fft % 2) // feature.hop_length

@@ -408,6 +408,7 @@ def _check_audio(where: str, audio: AudioInput, window: WindowSpec) -> None:
                 )
     if not isinstance(feature, LogMelFeature) or not feature.center or feature.pad_mode != "reflect":
         return
+    n_samples -= feature.n_dropped
     if n_samples <= feature.n_fft // 2:
         raise ManifestError(
             f"{where}.audio.feature.n_fft: expected at most {2 * n_samples - 1}, so that a window of "

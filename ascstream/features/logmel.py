@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ class LogMel:
         keep_heap()
         self.spec = spec
         self.hop_length = spec.hop_length
-        self.span = spec.n_fft
-        self.lead = 1 if spec.preemphasis else 0
+        self.span = spec.n_fft + spec.n_dropped
+        self.lead = 1 if spec.preemphasis and not spec.n_dropped else 0
         self.is_local = not spec.center
         self._offset = (spec.n_fft - spec.window_length) // 2
         self._window = analysis_window(spec.window, spec.window_length, periodic=spec.periodic).astype(np.float32)
@@ -61,12 +61,12 @@ class LogMel:
     def mel(self, samples: Samples, lead: int = 0) -> Bands:
         """Power (magnitude where the spec says so) by band, before any logarithm; else as `hops`."""
         spec = self.spec
+        count = n_hops(spec, samples.shape[1] - lead)
+        if count < 1:
+            raise ValueError(f"expected at least {self.span} samples, got {samples.shape[1] - lead}")
         if spec.preemphasis:
             samples = _emphasise(samples, spec.preemphasis)
-        samples = samples[:, lead:]
-        count = n_hops(spec, samples.shape[1])
-        if count < 1:
-            raise ValueError(f"expected at least {spec.n_fft} samples, got {samples.shape[1]}")
+        samples = samples[:, lead + spec.n_dropped :]
         if spec.center:
             samples = _pad(samples, spec.n_fft // 2, spec.pad_mode)
         frames = cut_hops(samples, self._offset, spec.window_length, spec.hop_length, count)
@@ -97,14 +97,33 @@ def analysis_window(
 def mel_filter_bank(spec: LogMelFeature, sample_rate: int) -> NDArray[np.float64]:
     """Triangles with equally spaced corners on the mel scale: [n_mels, n_fft // 2 + 1], the lowest first."""
     edges = _to_mel(np.array([spec.f_min, spec.f_max]), spec.mel_scale)
-    corners = _to_hertz(np.linspace(edges[0], edges[1], spec.n_mels + 2), spec.mel_scale)
+    mels = np.linspace(edges[0], edges[1], spec.n_mels + 2)
+    corners = _to_hertz(mels, spec.mel_scale)
     frequencies = np.arange(spec.n_fft // 2 + 1) * (sample_rate / spec.n_fft)
-    distance = corners[:, None] - frequencies
-    widths = np.diff(corners)[:, None]
-    weights = np.maximum(0, np.minimum(-distance[:-2] / widths[:-1], distance[2:] / widths[1:]))
+    if spec.mel_scale == "kaldi":
+        weights = _kaldi_triangles(edges, spec.n_mels, frequencies)
+    else:
+        weights = _triangles(corners, frequencies)
     if spec.mel_norm == "slaney":
         weights *= (2 / (corners[2:] - corners[:-2]))[:, None]
     return weights
+
+
+def _triangles(corners: NDArray[Any], places: NDArray[Any]) -> NDArray[np.float64]:
+    """Filters [n, n_places] of height 1, each between three of the n + 2 corners, straight over the places' axis."""
+    distance = corners[:, None] - places
+    widths = np.diff(corners)[:, None]
+    return np.maximum(0, np.minimum(-distance[:-2] / widths[:-1], distance[2:] / widths[1:])).astype(np.float64)
+
+
+def _kaldi_triangles(edges: NDArray[np.float64], n_mels: int, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Kaldi's filters, in single precision as it computes them: a weight near a filter's edge is off by up to 1e-3 of
+    itself there, which networks were trained with.
+    """
+    step = np.float32((edges[1] - edges[0]) / (n_mels + 1))
+    corners = np.float32(edges[0]) + np.arange(n_mels + 2, dtype=np.float32) * step
+    places = np.float32(_KALDI_MEL) * np.log(1 + frequencies.astype(np.float32) / np.float32(700))
+    return _triangles(corners, places)
 
 
 _SLANEY_HZ_PER_MEL = 200 / 3
@@ -113,16 +132,25 @@ _SLANEY_LOG_STEP = math.log(6.4) / 27
 """Slaney's Auditory Toolbox: linear below 1 kHz, then 27 mel from 1 to 6.4 kHz."""
 
 
-def _to_mel(hertz: NDArray[np.float64], scale: Literal["htk", "slaney"]) -> NDArray[np.float64]:
+_MelScale = Literal["htk", "slaney", "kaldi"]
+_KALDI_MEL = 1127.0
+"""Kaldi's mel is 1127·ln(1 + f/700), which HTK's 2595·log10 rounds to."""
+
+
+def _to_mel(hertz: NDArray[np.float64], scale: _MelScale) -> NDArray[np.float64]:
     """Frequencies in Hz to mel."""
+    if scale == "kaldi":
+        return _KALDI_MEL * np.log(1 + hertz / 700)
     if scale == "htk":
         return 2595 * np.log10(1 + hertz / 700)
     above = np.log(np.maximum(hertz, _SLANEY_BREAK_HZ) / _SLANEY_BREAK_HZ) / _SLANEY_LOG_STEP
     return np.minimum(hertz, _SLANEY_BREAK_HZ) / _SLANEY_HZ_PER_MEL + above
 
 
-def _to_hertz(mel: NDArray[np.float64], scale: Literal["htk", "slaney"]) -> NDArray[np.float64]:
+def _to_hertz(mel: NDArray[np.float64], scale: _MelScale) -> NDArray[np.float64]:
     """Mel to frequencies in Hz."""
+    if scale == "kaldi":
+        return 700 * (np.exp(mel / _KALDI_MEL) - 1)
     if scale == "htk":
         return 700 * (10 ** (mel / 2595) - 1)
     break_mel = _SLANEY_BREAK_HZ / _SLANEY_HZ_PER_MEL
@@ -131,7 +159,7 @@ def _to_hertz(mel: NDArray[np.float64], scale: Literal["htk", "slaney"]) -> NDAr
 
 
 def _emphasise(samples: Samples, coefficient: float) -> Samples:
-    """y[n] = x[n] − a·x[n−1], x before the first sample being 0."""
+    """y[n] = x[n] − a·x[n−1], x before the first sample taken as 0."""
     out = samples.copy()
     out[:, 1:] -= np.float32(coefficient) * samples[:, :-1]
     return out

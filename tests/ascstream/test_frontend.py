@@ -165,6 +165,7 @@ HOP = FEATURE.hop_length
 INPUTS: dict[str, AudioInput] = {
     "plain": AUDIO,
     "pre-emphasis": replace(AUDIO, feature=replace(FEATURE, preemphasis=0.97)),
+    "first sample dropped": replace(AUDIO, feature=replace(FEATURE, preemphasis=0.97, preemphasis_start="drop")),
     "difference per clip": replace(AUDIO, channels="left,right,difference", normalisation=Normalisation("per_clip")),
     "range": replace(AUDIO, feature=replace(FEATURE, log="db", range_db=20.0), normalisation=Normalisation("min_max")),
     "context and pre-emphasis": replace(AUDIO, feature=replace(FEATURE, preemphasis=0.9), context_seconds=0.05),

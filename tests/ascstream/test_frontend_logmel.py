@@ -17,12 +17,14 @@ import torch
 from numpy.typing import NDArray
 from support.recordings import SCENES, recording
 
+from ascstream.features.logmel import mel_filter_bank
 from ascstream.frontend import LogMel
 from engines.manifest import LogMelFeature, n_hops
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import torchaudio
+    import torchaudio.compliance.kaldi
     from torchaudio.functional import melscale_fbanks
 
 RATE = 44_100
@@ -229,12 +231,40 @@ def test_preemphasis_equals_the_filter_started_from_zero() -> None:
     np.testing.assert_allclose(LogMel(spec, RATE)(samples), LogMel(WIDE, RATE)(filtered), rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("center", [True, False])
+def test_preemphasis_may_begin_with_the_second_sample(*, center: bool) -> None:
+    changes: dict[str, Any] = {"center": center, "n_mels": 40}
+    spec = LogMelFeature("logmel", 1764, 1764, 500, f_min=0.0, f_max=22_050.0, **changes)
+    emphasised = LogMelFeature(
+        "logmel", 1764, 1764, 500, f_min=0.0, f_max=22_050.0, preemphasis=0.97, preemphasis_start="drop", **changes
+    )
+    samples = noise(RATE, seconds=1764 / RATE + 1)[:, : 4 * 500 + 1764]
+    filtered = (samples[:, 1:].astype(np.float64) - 0.97 * samples[:, :-1]).astype(np.float32)
+    ours = LogMel(emphasised, RATE)(samples)
+    assert ours.shape[2] == n_hops(emphasised, samples.shape[1]) == n_hops(spec, samples.shape[1] - 1)
+    np.testing.assert_allclose(ours, LogMel(spec, RATE)(filtered), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(("n_mels", "f_max"), [(256, 15_500.0), (128, 15_000.0), (64, 16_000.0)])
+def test_filters_equal_kaldi_s_to_their_edges(n_mels: int, f_max: float) -> None:
+    spec = LogMelFeature("logmel", 4096, 3072, 500, n_mels, 0.0, f_max, mel_scale="kaldi")
+    kaldi, _ = torchaudio.compliance.kaldi.get_mel_banks(n_mels, 4096, 32_000.0, 0.0, f_max, 100.0, -500.0, 1.0)
+    bank = mel_filter_bank(spec, 32_000)
+    np.testing.assert_allclose(bank[:, :-1], kaldi.numpy(), rtol=0, atol=5e-5)
+    np.testing.assert_allclose(bank[:, -1], 0, rtol=0, atol=5e-5)
+    htk = mel_filter_bank(LogMelFeature("logmel", 4096, 3072, 500, n_mels, 0.0, f_max), 32_000)
+    assert np.abs(bank - htk).max() > 1e-3  # the sides are straight over another axis
+
+
 def test_samples_too_few_for_a_hop_are_refused() -> None:
     with pytest.raises(ValueError, match="expected at least 1764 samples, got 1763"):
         LogMel(WIDE, RATE)(np.zeros((1, 1763), np.float32))
     centred = LogMelFeature("logmel", 1764, 1764, 882, 64, 0.0, 22_050.0, center=True)
     with pytest.raises(ValueError, match="expected more than 882 samples to reflect, got 882"):
         LogMel(centred, RATE)(np.zeros((1, 882), np.float32))
+    dropped = LogMelFeature("logmel", 1764, 1764, 882, 64, 0.0, 22_050.0, preemphasis=0.9, preemphasis_start="drop")
+    with pytest.raises(ValueError, match="expected at least 1765 samples, got 1764"):
+        LogMel(dropped, RATE)(np.zeros((1, 1764), np.float32))
 
 
 def test_one_extractor_serves_several_threads() -> None:
@@ -259,6 +289,7 @@ def test_a_window_does_not_fault_its_scratch_in_again() -> None:
     code = """
 import resource
 import numpy as np
+from ascstream.features.logmel import mel_filter_bank
 from ascstream.frontend import LogMel
 from engines.manifest import LogMelFeature
 extractor = LogMel(LogMelFeature("logmel", 1764, 1764, 882, 64, 0.0, 22_050.0), 44_100)

@@ -228,6 +228,11 @@ RULES: list[tuple[str, object, str]] = [
         12_001,
         f"{AUDIO}.feature.f_max: expected at most half the sample rate, 12000 Hz, got 12001",
     ),
+    (
+        f"{AUDIO}.feature.preemphasis_start",
+        "drop",
+        f'{AUDIO}.feature.preemphasis_start: expected "zero" where preemphasis is 0, got "drop"',
+    ),
     (f"{AUDIO}.feature.range_db", 80, f'{AUDIO}.feature.range_db: expected null where log is "natural", got 80'),
     (f"{AUDIO}.feature.power", True, f"{AUDIO}.feature.power: expected one of 1, 2, got true"),
     (
