@@ -1,29 +1,28 @@
 """Plans built by a process of their own, proven against golden answers here, and only then stored.
 
 Each graph of a bundle is stored as soon as it has passed, and found again where a later one was interrupted: a bundle
-is only ever run with plans of one precision for all of its graphs, so one alone does no harm. The gate is the largest
-difference. Where that holds, a golden label can only change between scenes that were as good as equal; the share of
-labels that agree is noted.
+is only ever run with plans of one precision for all of its graphs, so one alone does no harm. `proof.py` is the gate,
+`builder.py` looks after the process.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from engines.base import Array
 from engines.bundle import Bundle
-from engines.check import BATCHES, N_CASES, GoldenGraph, OutputParity, compare, golden_of, worst_of
-from engines.errors import BackendError, BundleError, ParityError
+from engines.check import N_CASES, golden_of
+from engines.errors import BackendError, BundleError
 from engines.graph import check_graph
-from engines.manifest import GraphName, GraphSpec, Precision, graph_shapes
+from engines.manifest import GraphName, GraphSpec, Precision
 from engines.trt.builder import BUILD_COMMAND, MORE_MEMORY, BuildProgress, Built, OnProgress, free_bytes, run_builder
-from engines.trt.exchange import BuildReport, Request
-from engines.trt.fit import command_to_build
+from engines.trt.exchange import Request
 from engines.trt.plans import PlanStore
+from engines.trt.proof import check_machine, golden_batches, prove
 from engines.trt.records import Machine, Parity, PlanInfo, PlanKey, profiles_of
 
 if TYPE_CHECKING:
@@ -33,24 +32,6 @@ __all__ = ["BUILD_COMMAND", "BuildProgress", "build_plans", "check_memory", "exp
 
 _BASE_BYTES, _TIMES_GRAPH = 1 << 30, 4
 """Memory that a build takes at least: TensorRT's libraries and CUDA's context, and copies of the weights."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Job:
-    """One plan to be made or proven."""
-
-    bundle: Bundle
-    graph: GraphSpec
-    precision: Precision
-    machine: Machine
-    cases: GoldenGraph
-    command: Sequence[str]
-    on_progress: OnProgress | None
-
-    @property
-    def name(self) -> str:
-        """The bundle's name and version."""
-        return f"{self.bundle.manifest.name} {self.bundle.manifest.version}"
 
 
 def build_plans(
@@ -95,32 +76,41 @@ def build_plans(
         BackendError: A build cannot be begun, failed, or its result cannot be stored.
         ParityError: A plan's answers differ too much from the golden ones; it is not stored.
     """
-    golden = golden_of(bundle)
+    if not batches or min(batches) < 1:
+        raise BackendError(f"batches: expected sizes of at least 1, got {list(batches)}")
+    golden, profiles = golden_of(bundle), profiles_of(tuple(batches))
     infos = []
     for graph in bundle.manifest.graphs:
-        job = _Job(
-            bundle=bundle,
-            graph=graph,
-            precision=precision,
-            machine=machine,
-            cases=golden[graph.name],
-            command=build_command,
-            on_progress=on_progress,
-        )
         data = _typed_graph(bundle, graph, precision, typed)
         request = Request(
             graph=graph.name,
             precision=precision,
-            profiles=profiles_of(tuple(batches)),
-            batches=_golden_batches(max(batches)),
+            profiles=profiles,
+            batches=golden_batches(profiles[-1].largest),
             effort=effort,
             workspace_bytes=workspace_bytes,
             timed=timed,
         )
-        key = _key(job, data, request)
+        key = _key(bundle, graph, request, data, machine)
+        cases = golden[graph.name]
         with store.building(key):
-            stored = None if force else _stored(store, key)
-            infos.append(stored or _build(job, data, request, key, store))
+            info = None if force else _stored(store, key)
+            if info is None:
+                check_memory(graph.name, len(data), free_bytes())
+                built = run_builder(
+                    request,
+                    graph=data,
+                    cases=cases.feeds,
+                    timing=store.timing_cache(machine),
+                    command=build_command,
+                    on_progress=on_progress,
+                )
+                check_machine(built.report, machine, graph.name)
+                if built.timing:
+                    store.store_timing_cache(machine, built.timing)
+                parity = prove(bundle, cases, request, built, machine)
+                info = store.store(_describe(bundle, key, request, built, parity, machine), built.plan)
+            infos.append(info)
     return tuple(infos)
 
 
@@ -154,32 +144,22 @@ def run_plan(
         ParityError: Its answers differ too much from the golden ones.
     """
     key = info.key
-    graph = bundle.manifest.graph(key.graph)
-    if graph is None:
+    cases = golden_of(bundle).get(key.graph)
+    if cases is None:
         raise BundleError(
-            f"bundle {bundle.manifest.name}: expected a graph {key.graph!r}, which the plan is of, got none"
+            f"bundle {bundle.manifest.name}: expected the graph {key.graph!r} that the plan is of, got none"
         )
-    job = _Job(
-        bundle=bundle,
-        graph=graph,
-        precision=key.precision,
-        machine=machine,
-        cases=golden_of(bundle)[key.graph],
-        command=build_command,
-        on_progress=on_progress,
-    )
     request = Request(
         graph=key.graph,
         precision=key.precision,
         profiles=key.profiles,
         build=False,
-        batches=_golden_batches(max(profile.largest for profile in key.profiles)),
+        batches=golden_batches(key.profiles[-1].largest),
         timed=timed,
     )
-    built = run_builder(request, plan=plan, cases=job.cases.feeds, command=build_command, on_progress=on_progress)
-    parity = _prove(job, built)
-    latency = built.report.latency or info.latency
-    return replace(info, driver=machine.device.driver, parity=parity, latency=latency)
+    built = run_builder(request, plan=plan, cases=cases.feeds, command=build_command, on_progress=on_progress)
+    parity = prove(bundle, cases, request, built, machine)
+    return replace(info, driver=machine.device.driver, parity=parity, latency=built.report.latency or info.latency)
 
 
 def explain(
@@ -229,7 +209,7 @@ def explain(
 
         def run_plan_of(opened: bytes, feeds: Mapping[str, Array], request: Request = request) -> Mapping[str, Array]:
             built = run_builder(request, graph=opened, cases=feeds, command=build_command, on_progress=on_progress)
-            _check_machine(built.report, machine, request.graph)
+            check_machine(built.report, machine, request.graph)
             return built.answers
 
         found[graph.name] = find_divergence(
@@ -262,82 +242,25 @@ def check_memory(graph: str, n_bytes: int, free: int | None) -> None:
         )
 
 
-def _build(job: _Job, data: bytes, request: Request, key: PlanKey, store: PlanStore) -> PlanInfo:
-    """Build one plan, prove it and store it."""
-    check_memory(request.graph, len(data), free_bytes())
-    built = run_builder(
-        request,
-        graph=data,
-        cases=job.cases.feeds,
-        timing=store.timing_cache(job.machine),
-        command=job.command,
-        on_progress=job.on_progress,
-    )
-    _check_machine(built.report, job.machine, request.graph)
-    if built.timing:
-        store.store_timing_cache(job.machine, built.timing)
-    parity = _prove(job, built)
-    report = built.report
-    digest = hashlib.sha256(built.plan).hexdigest()
-    info = PlanInfo(
+def _describe(
+    bundle: Bundle, key: PlanKey, request: Request, built: Built, parity: tuple[Parity, ...], machine: Machine
+) -> PlanInfo:
+    """The sidecar of a plan that passed."""
+    digest, report = hashlib.sha256(built.plan).hexdigest(), built.report
+    return PlanInfo(
         key=key,
         plan=f"{digest[:32]}.plan",
         sha256=digest,
         size=len(built.plan),
-        bundle=job.name,
+        bundle=f"{bundle.manifest.name} {bundle.manifest.version}",
         built=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         build_seconds=report.build_seconds,
         settings={"effort": request.effort, "workspace_bytes": report.workspace_bytes},
-        driver=job.machine.device.driver,
+        driver=machine.device.driver,
         parity=parity,
         latency=report.latency,
         memory_bytes=report.memory_bytes,
     )
-    return store.store(info, built.plan)
-
-
-def _prove(job: _Job, built: Built) -> tuple[Parity, ...]:
-    """The parity of a plan that passes.
-
-    Raises:
-        BackendError: It ran elsewhere, or its answers are not those of the graph.
-        ParityError: It does not pass.
-    """
-    graph, manifest = job.graph.name, job.bundle.manifest
-    _check_machine(built.report, job.machine, graph)
-    for name, shape in graph_shapes(manifest, graph)[1].items():
-        array = built.answers.get(name)
-        got = "nothing" if array is None else f"{list(array.shape)}"
-        if array is None or array.shape != (N_CASES, *shape):
-            raise BackendError(f"{graph}: expected answers {[N_CASES, *shape]} in {name}, got {got}")
-    outputs = compare(graph, job.cases, built.answers, manifest.tolerance, job.precision)
-    worst = worst_of(outputs)
-    if worst is not None:
-        got = "NaN or infinity" if worst.max_difference is None else f"{worst.max_difference:.3g}"
-        command = command_to_build(job.precision, job.bundle, None)
-        raise ParityError(
-            f"{job.name} on {built.report.backend or 'TensorRT'}: expected answers within {worst.tolerance:.3g} of the "
-            f"golden ones, got {got} in {worst.output}: the plan is refused; "
-            f"to see where it goes wrong, type: {command} --explain"
-        )
-    return tuple(_parity(entry) for entry in outputs)
-
-
-def _parity(entry: OutputParity) -> Parity:
-    """What a sidecar says of an output that passed."""
-    return Parity(entry.output, entry.max_difference or 0.0, entry.tolerance, entry.agreement)
-
-
-def _check_machine(report: BuildReport, machine: Machine, graph: str) -> None:
-    """Refuse what a builder made for, or ran on, another device or TensorRT than the machine's."""
-    ours, theirs = machine.device, report.device
-    same = (ours.name, ours.compute_capability, ours.l4t) == (theirs.name, theirs.compute_capability, theirs.l4t)
-    if not same or report.tensorrt != machine.tensorrt:
-        raise BackendError(
-            f"{graph}: expected a builder on {ours.name} ({ours.compute_capability}) with TensorRT {machine.tensorrt}, "
-            f"got one on {theirs.name} ({theirs.compute_capability}) with TensorRT {report.tensorrt}; "
-            "look what this machine has: ascstream doctor"
-        )
 
 
 def _stored(store: PlanStore, key: PlanKey) -> PlanInfo | None:
@@ -371,25 +294,17 @@ def _typed_graph(
     return data
 
 
-def _key(job: _Job, data: bytes, request: Request) -> PlanKey:
+def _key(bundle: Bundle, graph: GraphSpec, request: Request, data: bytes, machine: Machine) -> PlanKey:
     """What the plan is made from, and for."""
-    device = job.machine.device
+    device = machine.device
     return PlanKey(
         graph=request.graph,
-        reference=job.bundle.manifest.files[job.graph.files["float32"]].sha256,
+        reference=bundle.manifest.files[graph.files["float32"]].sha256,
         precision=request.precision,
         typed=hashlib.sha256(data).hexdigest(),
-        tensorrt=job.machine.tensorrt,
+        tensorrt=machine.tensorrt,
         device=device.name,
         compute_capability=device.compute_capability,
         l4t=device.l4t,
         profiles=request.profiles,
     )
-
-
-def _golden_batches(largest: int) -> tuple[int, ...]:
-    """Sizes in which all golden cases go through a plan: those of every backend, as far as it takes them."""
-    sizes = [min(size, largest) for size in BATCHES]
-    while sum(sizes) < N_CASES:
-        sizes.append(min(largest, N_CASES - sum(sizes)))
-    return tuple(sizes)
