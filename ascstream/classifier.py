@@ -6,8 +6,10 @@ Time and smoothing are not its business; they are in `pipeline.py` and `smoothin
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ from ascstream.bundles import find_bundle
 from ascstream.frontend import FrontEnd, image_tensor, is_dark, is_silent
 from ascstream.records import VideoFrame, Window, WindowScores
 from ascstream.sources.base import AudioWants, FrameSchedule, VideoWants, Wants
-from engines.backends import Engines, load_engines
+from engines.backends import DEFAULT_BACKEND, Engines, load_engines
 from engines.bundle import Bundle, open_bundle
 from engines.errors import BackendError
 from engines.manifest import (
@@ -29,6 +31,9 @@ from engines.manifest import (
     input_shape,
     seconds_to_samples,
 )
+
+if TYPE_CHECKING:
+    from engines.trt.installed import TensorRt
 
 
 class Classifier:
@@ -53,23 +58,31 @@ class Classifier:
         cls,
         bundle: str | Path | None = None,
         *,
-        backend: str = "onnxruntime",
-        precision: str = "float32",
+        backend: str = DEFAULT_BACKEND,
+        precision: str | None = None,
         threads: int = 1,
+        plans: Path | None = None,
+        tensorrt: TensorRt | None = None,
     ) -> Classifier:
         """Open a bundle and load its graphs.
 
         Args:
             bundle: A shipped bundle's name, or a folder; None: the default one.
-            backend: What runs the graphs.
-            precision: Which of the bundle's graphs: "float32", "float16", "int8".
-            threads: Threads an inference may use.
+            backend: What runs the graphs: "onnxruntime", "tensorrt", or "auto", which is TensorRT where it can run and
+                has plans for this machine, else ONNX Runtime.
+            precision: "float32", "float16", "int8"; None: the plans' own with TensorRT, float32 with ONNX Runtime.
+            threads: CPU threads an inference with ONNX Runtime may use.
+            plans: Folder to take plans from; None: the user's cache. A plan is code: name only a folder that you trust.
+            tensorrt: What opens plans; None: the TensorRT that is installed.
 
         Raises:
             engines.errors.EngineError: The bundle is missing, incomplete, altered, or its graphs cannot be run.
         """
         opened = open_bundle(find_bundle(bundle))
-        return cls(opened, load_engines(opened, backend=backend, precision=precision, threads=threads))
+        engines = load_engines(
+            opened, backend=backend, precision=precision, threads=threads, plans=plans, tensorrt=tensorrt
+        )
+        return cls(opened, engines)
 
     @property
     def manifest(self) -> Manifest:
@@ -84,7 +97,17 @@ class Classifier:
     @property
     def backend(self) -> str:
         """What runs the graphs, for people: backend, version, device, precision, threads."""
-        return self._engines.scene.backend
+        return self._engines.backend
+
+    @property
+    def note(self) -> str | None:
+        """What a user should know of it: why it is not TensorRT, where a GPU is there, and what to type."""
+        return self._engines.note
+
+    @property
+    def fell_back(self) -> str | None:
+        """Why ONNX Runtime has taken over from TensorRT; None where it has not."""
+        return self._engines.fell_back
 
     @property
     def n_encoded_frames(self) -> int:
@@ -112,7 +135,48 @@ class Classifier:
         Where a modality is missing, the head of the other one answers, which is calibrated for that; where there is
         none, the graph copes if it takes presence flags; else nobody answers. A missing picture is never replaced by a
         blank one. Nobody answers either where a graph gives NaN or infinity.
+
+        Where TensorRT fails, ONNX Runtime goes on, and `fallback` says why. What was encoded before is forgotten then:
+        no window is judged by the embeddings of both.
         """
+        before = self.fell_back
+        scores = self._score(window)
+        if self.fell_back != before and self._embeddings:
+            self._embeddings.clear()
+            scores = self._score(window)
+        return scores if scores.probabilities is None else replace(scores, fallback=self.fell_back)
+
+    def abandon(self, why: str) -> Classifier | None:
+        """Give TensorRT up, a call of which does not return.
+
+        Args:
+            why: A sentence for people.
+
+        Returns:
+            A classifier that runs ONNX Runtime and shares nothing with this one, which has to be closed all the same;
+            None where there is nothing to go over to.
+        """
+        engines = self._engines.abandon(why)
+        return None if engines is None else Classifier(self._bundle, engines)
+
+    def reset(self) -> None:
+        """Forget the previous stream."""
+        self._front_end.reset()
+        self._embeddings.clear()
+        self._dark.clear()
+
+    def close(self) -> None:
+        """Give the engines back; may be called twice."""
+        self._engines.close()
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _score(self, window: Window) -> WindowScores:
+        """Judge one window."""
         missing: dict[Modality, str] = {}
         if self._manifest.audio_inputs:
             reason = self._audio_fault(window)
@@ -139,22 +203,6 @@ class Classifier:
             # one such window would stay in the filter for ever
             return WindowScores(None, (), degraded=True, reason="invalid_scores")
         return WindowScores(by_output[head], present, degraded, None, by_output)
-
-    def reset(self) -> None:
-        """Forget the previous stream."""
-        self._front_end.reset()
-        self._embeddings.clear()
-        self._dark.clear()
-
-    def close(self) -> None:
-        """Give the engines back; may be called twice."""
-        self._engines.close()
-
-    def __enter__(self) -> Classifier:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def _audio_fault(self, window: Window) -> str | None:
         """Why the window cannot be judged by ear."""

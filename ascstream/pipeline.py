@@ -94,7 +94,10 @@ def stream(
     def predict(windows: Iterator[Window]) -> Iterator[Prediction]:
         complete = clock()
         for window in windows:
+            before = classifier.fell_back
             prediction = judge(window, classifier.score(window), complete)
+            if classifier.fell_back != before:
+                tell(StreamEvent(judge.end_seconds, "engine_fallback", describe_fallback(classifier.fell_back)))
             if stats is not None:
                 stats.add(prediction)
             yield prediction
@@ -211,7 +214,13 @@ class Judge:
             step_seconds=elapsed,
             time=time,
             lost={} if lost is None else lost,
+            fallback=scores.fallback,
         )
+
+
+def describe_fallback(why: str | None) -> str:
+    """The sentence of the event `engine_fallback`."""
+    return f"TensorRT failed, and ONNX Runtime goes on: {why}"
 
 
 def _require(holds: bool, name: str, expected: str, got: float) -> None:

@@ -130,6 +130,8 @@ class WindowScores:
     """Why there are none: "silence", "gap", "no_audio", "lens_covered", "no_video", "no_input", "invalid_scores"."""
     by_output: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Calibrated probabilities of every head that was asked."""
+    fallback: str | None = None
+    """Why ONNX Runtime gave them, in a sentence, where TensorRT should have; None otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +172,5 @@ class Prediction:
     """UTC time of `end`, ISO 8601; live streams only."""
     lost: Mapping[str, float] = field(default_factory=dict)
     """Seconds for which each device that does not deliver has been lost; live streams only."""
+    fallback: str | None = None
+    """Why ONNX Runtime gave the scores, in a sentence, where TensorRT should have; None otherwise."""

@@ -118,7 +118,7 @@ def load_engines(
             except Exception as error:  # noqa: BLE001  a broken TensorRT can raise anything
                 if backend == _TENSORRT:
                     raise _refused(error) from None
-                note = f"not TensorRT: {one_line(_reason(error).splitlines()[0])}"
+                note = _note(_reason(error))
     return _load_graphs(bundle, precision or _REFERENCE, threads, note)
 
 
@@ -168,10 +168,9 @@ def _check_side(graph: str, side: str, wanted: Mapping[str, tuple[int, ...]], gi
 def _load_plans(bundle: Bundle, tensorrt: TensorRt, precision: str | None, threads: int, plans: Path | None) -> Engines:
     """Every graph with TensorRT; ONNX Runtime's float32, the reference, stands by."""
     from engines.trt.opening import open_engines
-    from engines.trt.plans import PlanStore
 
     spare = partial(_load_graph, bundle, precision=_REFERENCE, threads=threads)
-    return open_engines(bundle, tensorrt, PlanStore(plans), precision=precision, load_spare=spare)
+    return open_engines(bundle, tensorrt, plans, precision=precision, load_spare=spare)
 
 
 def _load_graphs(bundle: Bundle, precision: str, threads: int, note: str | None) -> Engines:
@@ -206,6 +205,12 @@ def _load_graph(bundle: Bundle, graph: GraphName, *, precision: str, threads: in
 def _reason(error: Exception) -> str:
     """Why TensorRT does not run: our own words, or what it raised."""
     return str(error) if isinstance(error, EngineError) else f"TensorRT failed: {type(error).__name__}: {error}".strip()
+
+
+def _note(reason: str) -> str:
+    """The same in a line, for who did not ask for TensorRT."""
+    first, _, more = reason.partition("\n")
+    return f"not TensorRT: {one_line(first.removeprefix('TensorRT: '))}{'; see: ascstream doctor' if more else ''}"
 
 
 def _refused(error: Exception) -> BackendError:

@@ -25,7 +25,8 @@ def command(
     clip: str | None,
     bundle: str | None,
     backend: str,
-    precision: str,
+    precision: str | None,
+    plans: str | None,
     threads: int,
     step: float | None,
     smoothing: float | None,
@@ -42,7 +43,7 @@ def command(
 
     from ascstream.bundles import find_bundle
     from ascstream.cli.timing import measure_clip
-    from ascstream.pipeline import StreamSettings
+    from ascstream.pipeline import StreamSettings, describe_fallback
     from engines.backends import load_engines
     from engines.bundle import open_bundle
 
@@ -51,10 +52,16 @@ def command(
     settings.step(opened.manifest)  # a step that cannot be is refused before a clip is made
     with (
         tempfile.TemporaryDirectory(prefix="ascstream-") as folder,
-        load_engines(opened, backend=backend, precision=precision, threads=threads) as engines,
+        load_engines(
+            opened, backend=backend, precision=precision, threads=threads, plans=None if plans is None else Path(plans)
+        ) as engines,
     ):
         where = clip if clip is not None else _make_clip(Path(folder) / "synthetic.mkv")
         measured = measure_clip(where, opened, engines, settings)
+        note, failed = engines.note, engines.fell_back
+    for sentence in (note, None if failed is None else describe_fallback(failed)):
+        if sentence is not None:
+            click.echo(f"ascstream: {sentence}", err=True)
     report = measured.to_json()
     if clip is None:
         report["clip"] = f"synthetic, {_SYNTHETIC_SECONDS} s"

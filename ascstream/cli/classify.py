@@ -39,6 +39,8 @@ class Outcome:
     """Predictions made."""
     n_degraded: int = 0
     """Windows with something missing, lost or padded."""
+    n_fallback: int = 0
+    """Windows that ONNX Runtime judged because TensorRT had failed."""
 
 
 def classify_all(
@@ -90,6 +92,7 @@ def _classify(
     sink.begin(source.info, stats)
     try:
         for prediction in stream(classifier, source, settings, stats=stats, on_event=sink.event):
+            outcome.n_fallback += prediction.fallback is not None
             sink.emit(prediction)
             raise_stopped()
     except BrokenPipeError:  # nobody listens

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ascstream.cli.options import Subcommand, TimeCode, bundle_settings, setting, stream_settings
+from ascstream.cli.options import Subcommand, TimeCode, build_setting, bundle_settings, setting, stream_settings
 
 if TYPE_CHECKING:
     from ascstream.classifier import Classifier
@@ -58,6 +59,7 @@ class _Request:
 @click.command("file", cls=Subcommand, epilog=_EPILOG, no_args_is_help=True)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
 @bundle_settings
+@build_setting
 @stream_settings
 @click.option("--start", type=TimeCode(), metavar="TIME", help="Begin here: seconds or hh:mm:ss.")
 @click.option("--duration", type=TimeCode(positive=True), metavar="TIME", help="Take this much: seconds or hh:mm:ss.")
@@ -79,8 +81,10 @@ def command(
     inputs: tuple[str, ...],
     bundle: str | None,
     backend: str,
-    precision: str,
+    precision: str | None,
+    plans: str | None,
     threads: int,
+    build: bool,
     step: float | None,
     smoothing: float | None,
     scene_threshold: float | None,
@@ -97,8 +101,8 @@ def command(
     INPUT is a file, a folder (every recording in it and below), a glob, a URL, or - for standard input: whatever
     FFmpeg reads. Where several are given, one that is broken does not stop the others.
     """
-    from ascstream.classifier import Classifier
     from ascstream.cli.classify import Outcome
+    from ascstream.cli.engine_choice import Running, load_classifier
     from ascstream.pipeline import StreamSettings
     from ascstream.sinks import format_of
 
@@ -106,7 +110,8 @@ def command(
     request = _Request(found, start or 0.0, duration, format_of("-", format), out, quiet)
     settings = StreamSettings(step, smoothing, scene_threshold, group_threshold)
     outcome = Outcome(list(missing))
-    with Classifier.load(bundle, backend=backend, precision=precision, threads=threads) as classifier:
+    running = Running(backend, precision, threads, None if plans is None else Path(plans), build)
+    with load_classifier(bundle, running, quiet=quiet) as classifier:
         _run(classifier, request, settings, outcome)
     _require_inputs(outcome.failures, n_inputs=len(found) + len(missing))
     if strict:
@@ -147,7 +152,8 @@ def _run(classifier: Classifier, request: _Request, settings: StreamSettings, ou
     sinks += [open_sink(target, inputs=request.inputs) for target in request.out]
     if not request.quiet:
         about = f"bundle {manifest.name} {manifest.version}, {classifier.backend}"
-        click.echo(f"{about}, window {manifest.window.seconds:g} s, step {float(step):g} s", err=True)
+        note = "" if classifier.note is None else f"; {classifier.note}"
+        click.echo(f"{about}, window {manifest.window.seconds:g} s, step {float(step):g} s{note}", err=True)
     tell = not request.quiet and request.format != "view"  # the view ends with the summary itself
     open_source = partial(open_media, start_seconds=request.start, duration_seconds=request.duration)
     with closing(SinkGroup(sinks)) as sink:
@@ -190,6 +196,11 @@ def _require_whole(outcome: Outcome) -> None:
     """Refuse what was degraded, now that the results are kept."""
     from ascstream.errors import DegradedError
 
+    if outcome.n_fallback:
+        raise DegradedError(
+            f"expected TensorRT for every window, since --strict was given; got {outcome.n_fallback} of "
+            f"{outcome.n_windows} from ONNX Runtime, after it failed; the results are kept"
+        )
     if not outcome.n_degraded:
         return
     raise DegradedError(

@@ -242,7 +242,8 @@ class _Run:
             return
         manifest = self._classifier.manifest
         about = f"bundle {manifest.name} {manifest.version}, {self._classifier.backend}"
-        click.echo(f"{about}; {devices}; window {manifest.window.seconds:g} s, step {self._step:g} s", err=True)
+        note = "" if self._classifier.note is None else f"; {self._classifier.note}"
+        click.echo(f"{about}; {devices}; window {manifest.window.seconds:g} s, step {self._step:g} s{note}", err=True)
 
     def _tick(self, health: Health, picture: Image | None) -> None:
         """Let time pass for sinks and log; open files and devices anew where that was asked for."""
@@ -261,7 +262,12 @@ class _Run:
             self._source.reopen()
 
     def _require_whole(self, prediction: Prediction) -> None:
-        """Refuse a degraded window where the user does."""
+        """Refuse a degraded window, or one that TensorRT did not judge and should have, where the user does."""
+        if self._request.strict and prediction.fallback is not None:
+            raise DegradedError(
+                f"expected TensorRT for every window, since --strict was given; got one at {prediction.end:g} s from "
+                f"ONNX Runtime: {prediction.fallback}; the results are kept"
+            )
         if not (self._request.strict and prediction.degraded):
             return
         reason = (prediction.reason or "").replace("_", " ") if prediction.level == "unknown" else ""

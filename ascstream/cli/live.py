@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from ascstream.cli.file import FORMATS
-from ascstream.cli.options import Number, Subcommand, TimeCode, bundle_settings, setting, stream_settings
+from ascstream.cli.options import Number, Subcommand, TimeCode, build_setting, bundle_settings, setting, stream_settings
 
 if TYPE_CHECKING:
     from ascstream.capture.requests import MediaRequest, MicrophoneRequest
@@ -94,6 +95,7 @@ class Channels(_ChannelsType):
     help="How much later the camera shows something than the microphone hears it.",
 )
 @bundle_settings
+@build_setting
 @stream_settings
 @setting(
     "--format",
@@ -136,8 +138,10 @@ def command(
     camera_delay: float,
     bundle: str | None,
     backend: str,
-    precision: str,
+    precision: str | None,
+    plans: str | None,
     threads: int,
+    build: bool,
     step: float | None,
     smoothing: float | None,
     scene_threshold: float | None,
@@ -157,7 +161,7 @@ def command(
 
     `ascstream devices` lists microphones and cameras.
     """
-    from ascstream.classifier import Classifier
+    from ascstream.cli.engine_choice import Running, load_classifier
     from ascstream.cli.listen import Request, listen
     from ascstream.errors import UsageError
     from ascstream.pipeline import StreamSettings
@@ -167,7 +171,8 @@ def command(
     level = "error" if quiet else log_level
     request = Request(format_of("-", format), out, rotate, duration, top, min_score, strict, wait, level, camera_delay)
     settings = StreamSettings(step, smoothing, scene_threshold, group_threshold)
-    with Classifier.load(bundle, backend=backend, precision=precision, threads=threads) as classifier:
+    running = Running(backend, precision, threads, None if plans is None else Path(plans), build)
+    with load_classifier(bundle, running, quiet=level in ("warning", "error")) as classifier:
         settings.step(classifier.manifest)
         window_seconds = classifier.manifest.window.seconds
         if duration is not None and duration < window_seconds:

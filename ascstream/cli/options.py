@@ -158,7 +158,7 @@ def setting(*names: str, **attributes: Any) -> Callable[[F], F]:
 
 
 def bundle_settings(command: F) -> F:
-    """Which bundle, and what runs it: --bundle --backend --precision --threads."""
+    """Which bundle, and what runs it: --bundle --backend --precision --plans --threads."""
     for decorate in (
         setting(
             "--threads",
@@ -166,21 +166,26 @@ def bundle_settings(command: F) -> F:
             default=1,
             show_default=True,
             metavar="N",
-            help="Threads of the inference.",
+            help="CPU threads of ONNX Runtime.",
+        ),
+        setting(
+            "--plans",
+            metavar="FOLDER",
+            show_default="the user's cache",
+            help="Where TensorRT plans are. A plan is code: name only a folder that you trust.",
         ),
         setting(
             "--precision",
             type=click.Choice(["float32", "float16", "int8"]),
-            default="float32",
-            show_default=True,
-            help="Arithmetic of the graphs, where the bundle holds it.",
+            show_default="the plans', float32 without",
+            help="Arithmetic of the graphs, where there are plans of it, or the bundle holds it.",
         ),
         setting(
             "--backend",
-            type=click.Choice(["onnxruntime"]),
-            default="onnxruntime",
+            type=click.Choice(["auto", "onnxruntime", "tensorrt"]),
+            default="auto",
             show_default=True,
-            help="What runs the graphs.",
+            help="What runs the graphs; auto: TensorRT where it can, else ONNX Runtime.",
         ),
         setting(
             "--bundle",
@@ -192,6 +197,15 @@ def bundle_settings(command: F) -> F:
     ):
         command = decorate(command)
     return command
+
+
+def build_setting(command: F) -> F:
+    """--build."""
+    return setting(
+        "--build/--no-build",
+        default=False,
+        help="Where a GPU has no plan of the bundle, build one first, which takes minutes.",
+    )(command)
 
 
 def stream_settings(command: F) -> F:

@@ -18,7 +18,7 @@ from ascstream.live.drops import Drops
 from ascstream.live.engine import EngineThread
 from ascstream.live.gather import Gatherer, LiveStream
 from ascstream.live.health import DeviceHealth, Health
-from ascstream.pipeline import Judge, StreamSettings, require_input
+from ascstream.pipeline import Judge, StreamSettings, describe_fallback, require_input
 from ascstream.records import Image, Prediction, StreamEvent, Window, WindowScores
 from ascstream.stats import StreamStats
 from ascstream.windows import LIVE_PATIENCE_SECONDS, Windower
@@ -55,8 +55,9 @@ def stream_live(
 
     A window that cannot be judged is "unknown", with its reason, and the stream goes on: nothing heard or seen
     ("no_input", "gap" …), or an inference that failed or does not come back ("engine"). Where inference is too slow,
-    at most two windows wait and older ones are dropped and counted. Events of its own: "started" when the devices
-    deliver, "windows_dropped" when that begins and ends, "engine_error", "engine_late", "engine_back".
+    at most two windows wait and older ones are dropped and counted. Where TensorRT fails, or does not come back, ONNX
+    Runtime goes on. Events of its own: "started" when the devices deliver, "windows_dropped" when that begins and ends,
+    "engine_error", "engine_late", "engine_back", "engine_fallback".
 
     Args:
         classifier: Judges the windows; reset first. Not to be used elsewhere until the stream has ended.
@@ -117,6 +118,8 @@ class _Loop:
         require_input(source.info, manifest)
         classifier.reset()
         self._classifier = classifier
+        self._fell_back = classifier.fell_back
+        self._successor: Classifier | None = None
         self._source = source
         self._told = told
         self._stats = told.stats
@@ -156,6 +159,9 @@ class _Loop:
                         f"{self._classifier.backend}: expected an answer within {give_up_seconds:g} s, got none; "
                         "the engine hangs: start ascstream again"
                     )
+                elif asked is not None and waited > deadline_seconds and self._go_over(waited):
+                    yield self._predict(asked, None)
+                    asked = None
                 elif asked is not None and waited > deadline_seconds:
                     self._engine_problem = f"no answer for {deadline_seconds:g} s"
                     self._tell("engine_late", f"the engine has not answered for {waited:.1f} s: no window is judged")
@@ -176,6 +182,28 @@ class _Loop:
         self._engine.stop(0.0)
         self._gatherer.stop(_STOP_SECONDS / 2)
         self._engine.stop(_STOP_SECONDS / 2)
+        if self._successor is not None:
+            self._successor.close()
+
+    def _go_over(self, waited: float) -> bool:
+        """Leave a call of TensorRT behind that does not return, with its thread; whether there was one to leave.
+
+        The thread ends when the call returns, if it ever does; nobody takes its answer.
+        """
+        successor = self._classifier.abandon(f"no answer for {waited:.1f} s")
+        if successor is None:
+            return False
+        self._engine.stop(0.0)
+        self._classifier = self._successor = successor
+        self._engine = EngineThread(successor, self._changed)
+        self._tell_fallback()
+        return True
+
+    def _tell_fallback(self) -> None:
+        """Tell once that TensorRT has failed."""
+        if self._classifier.fell_back != self._fell_back:
+            self._fell_back = self._classifier.fell_back
+            self._tell("engine_fallback", describe_fallback(self._fell_back))
 
     def _wait(self, *, late: bool) -> None:
         """Wait until there is something to do, or for a turn."""
@@ -201,6 +229,7 @@ class _Loop:
             self._engine_problem = str(error) or type(error).__name__
             self._tell("engine_error", f"an inference failed: {self._engine_problem}")
             return
+        self._tell_fallback()
         if late_seconds is not None:
             self._tell("engine_back", f"the engine answers again, after {late_seconds:.1f} s", late_seconds)
         elif self._n_errors:

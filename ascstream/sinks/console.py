@@ -120,6 +120,8 @@ def to_line(prediction: Prediction, decimals: int = 1, others: Mapping[str, floa
     missing = describe_degraded(prediction)
     if missing:
         parts.append(f"degraded ({missing})")
+    if prediction.fallback is not None:
+        parts.append("fallback (ONNX Runtime)")
     return "  ".join(parts).rstrip() + "\n"
 
 

@@ -118,10 +118,12 @@ def prediction_record(prediction: Prediction, selection: Selection | None = None
     probability of `label`. `scores` are smoothed, `raw_scores` the window's own: every scene, or those `selection`
     leaves. `modalities` is what they rest on, `degraded` whether something was missing, `lost_seconds` and
     `padded_seconds` how much sound never came. `lost` (only where a device of a live stream is lost) says for how many
-    seconds which has been. `latency_seconds` is how long after its end the window was answered.
+    seconds which has been. `fallback` (only where ONNX Runtime judged the window because TensorRT had failed) says why.
+    `latency_seconds` is how long after its end the window was answered.
     """
     time = {} if prediction.time is None else {"time": prediction.time}
     lost = {"lost": _numbers(prediction.lost)} if prediction.lost else {}
+    fallback = {} if prediction.fallback is None else {"fallback": prediction.fallback}
     scores, raw = prediction.scores, prediction.raw_scores
     if selection is not None and not selection.everything:
         scores = selection.scores(prediction)
@@ -144,6 +146,7 @@ def prediction_record(prediction: Prediction, selection: Selection | None = None
         "lost_seconds": _number(prediction.lost_seconds),
         "padded_seconds": _number(prediction.padded_seconds),
         **lost,
+        **fallback,
         "latency_seconds": _number(prediction.latency_seconds),
     }
 

@@ -225,9 +225,12 @@ class LivePicture:
         return [device_row(device, now, width) for device in self._health.devices]
 
     def _alarm(self, width: int) -> list[Text]:
-        """What is wrong with the engine."""
+        """What is wrong with the engine, or that it is not the one that was begun with."""
         problem = None if self._health is None else self._health.engine_problem
-        return [] if problem is None else [Text(shorten(f"! engine: {printable(problem)}", width), "bold red")]
+        if problem is not None:
+            return [Text(shorten(f"! engine: {printable(problem)}", width), "bold red")]
+        why = None if self._latest is None else self._latest.fallback
+        return [] if why is None else [Text(shorten(f"! fallback to ONNX Runtime: {printable(why)}", width), "yellow")]
 
     def _machine(self, now: float, width: int, canvas: Canvas) -> list[Text]:
         readings = self._thermometer.read(now)

@@ -151,6 +151,8 @@ class Picture:
             else:
                 state, style = "–" if there else "none", "dim"
             parts.append(Text(f"{name} ").append(state, style))
+        if latest.fallback is not None:
+            parts.append(Text("fallback: ONNX Runtime", "yellow"))
         summary = self._summary(now)
         lost = summary.lost_seconds
         if lost > 0:

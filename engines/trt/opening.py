@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from engines.backends import Engines, check_fit
 from engines.base import Engine
 from engines.bundle import Bundle
-from engines.check import Report, check_parity
+from engines.check import compare, golden_of, in_batches, worst_of
 from engines.errors import BackendError, EngineError, one_line
 from engines.fallback import Fallback, FallbackEngine
 from engines.manifest import FRAME_GRAPH, SCENE_GRAPH, GraphName
+from engines.trt.fit import command_to_build
 from engines.trt.installed import TensorRt
-from engines.trt.plans import PlanStore
+from engines.trt.plans import PlanStore, default_folder
+from engines.trt.proof import golden_batches
 from engines.trt.records import Machine, Parity, PlanInfo
 
 
 def open_engines(
     bundle: Bundle,
     tensorrt: TensorRt,
-    store: PlanStore,
+    folder: Path | None,
     *,
     precision: str | None,
     load_spare: Callable[[GraphName], Engine],
@@ -30,7 +33,7 @@ def open_engines(
     Args:
         bundle: An opened bundle.
         tensorrt: What is there, and what opens a plan.
-        store: Where plans are.
+        folder: Where plans are; None: the user's cache.
         precision: Which plans; None: those that were measured to be the fastest.
         load_spare: Loads a graph with ONNX Runtime; called when a plan has failed.
 
@@ -39,6 +42,7 @@ def open_engines(
         EngineError: A plan or the folder of plans was altered or is not to be trusted, or the bundle is broken.
     """
     machine = tensorrt.machine()
+    store = PlanStore(folder)
     found = store.find(bundle, machine, precision=precision)
     if found.plans is None:
         raise BackendError(found.why)
@@ -47,8 +51,7 @@ def open_engines(
         for graph, info in found.plans.items():
             opened[graph] = tensorrt.open(store.read(info), name=graph, precision=info.key.precision)
             check_fit(opened[graph], bundle.manifest, graph)
-        plans = Engines(opened[SCENE_GRAPH], opened.get(FRAME_GRAPH), found.plans[SCENE_GRAPH].key.precision)
-        note = _prove(bundle, plans, found.plans, machine, store)
+        note = _prove(bundle, opened, found.plans, machine, store)
     except BaseException:
         for engine in opened.values():
             engine.close()
@@ -59,46 +62,46 @@ def open_engines(
         return FallbackEngine(opened[graph], lambda: load_spare(graph), fallback)
 
     frame = safe(FRAME_GRAPH) if FRAME_GRAPH in opened else None
-    return Engines(safe(SCENE_GRAPH), frame, plans.precision, note, fallback)
+    return Engines(safe(SCENE_GRAPH), frame, found.plans[SCENE_GRAPH].key.precision, note, fallback)
 
 
 def _prove(
-    bundle: Bundle, engines: Engines, plans: Mapping[GraphName, PlanInfo], machine: Machine, store: PlanStore
+    bundle: Bundle,
+    engines: Mapping[GraphName, Engine],
+    plans: Mapping[GraphName, PlanInfo],
+    machine: Machine,
+    store: PlanStore,
 ) -> str | None:
-    """Run the golden cases where the driver is another one than that under which plans were proven last.
+    """Run the golden cases of plans that were last proven under another driver than this one.
 
     Returns:
         What the user should know: that it cannot be noted that they passed.
+
+    Raises:
+        BackendError: One does not pass.
     """
-    driver = machine.device.driver
-    before = next((info.driver for info in plans.values() if info.driver != driver), None)
-    if before is None:
-        return None
-    report = check_parity(bundle, engines)
-    if not report.ok:
-        worst = next(entry for entry in report.outputs if not entry.ok)
-        got = "NaN or infinity" if worst.max_difference is None else f"{worst.max_difference:.3g}"
-        raise BackendError(
-            f"the plans were proven under driver {before}; under {driver} {worst.output} differs from the golden "
-            f"answers by {got}, and {worst.tolerance:.3g} is allowed: build them anew, "
-            f"type: trainer build-engine {_FLAGS.get(engines.precision, '--fp16')} --force"
+    driver, note = machine.device.driver, None
+    stale = {graph: info for graph, info in plans.items() if info.driver != driver}
+    golden = golden_of(bundle) if stale else {}
+    for graph, info in stale.items():
+        cases, precision = golden[graph], info.key.precision
+        sizes = golden_batches(max(profile.largest for profile in info.key.profiles))
+        answers = in_batches(engines[graph].infer, cases.feeds, tuple(cases.answers), sizes)
+        outputs = compare(graph, cases, answers, bundle.manifest.tolerance, precision)
+        worst = worst_of(outputs)
+        if worst is not None:
+            got = "NaN or infinity" if worst.max_difference is None else f"a difference of {worst.max_difference:.3g}"
+            folder = None if store.folder == default_folder() else store.folder
+            raise BackendError(
+                f"{bundle.manifest.name}: its {precision} plan was proven under driver {info.driver}; under {driver} "
+                f"expected the golden answers within {worst.tolerance:.3g}, got {got} in {worst.output}: it is "
+                f"refused; build it anew, type: {command_to_build(precision, bundle, folder)} --force"
+            )
+        parity = tuple(
+            Parity(entry.output, entry.max_difference or 0.0, entry.tolerance, entry.agreement) for entry in outputs
         )
-    try:
-        for graph, info in plans.items():
-            store.update(replace(info, driver=driver, parity=_parity(report, graph)))
-    except (OSError, EngineError) as error:
-        return f"the plans are proven anew at every start, since that cannot be written down: {one_line(str(error))}"
-    return None
-
-
-_FLAGS = {"float32": "--fp32", "float16": "--fp16", "int8": "--int8"}
-"""Precision to the word of `trainer build-engine`."""
-
-
-def _parity(report: Report, graph: GraphName) -> tuple[Parity, ...]:
-    """What a report says of one graph."""
-    return tuple(
-        Parity(entry.output, entry.max_difference or 0.0, entry.tolerance, entry.agreement)
-        for entry in report.outputs
-        if entry.output.startswith(f"{graph}/")
-    )
+        try:
+            store.update(replace(info, driver=driver, parity=parity))
+        except (OSError, EngineError) as error:
+            note = f"the plan is proven anew at every start, since that cannot be noted: {one_line(str(error))}"
+    return note

@@ -31,7 +31,7 @@ def test_flag_beats_environment_beats_file_beats_default(settings_file: Path) ->
     assert settings["file", "smoothing"] == (5.0, "environment ASCSTREAM_FILE_SMOOTHING")
     assert settings["file", "format"] == ("csv", f"file {settings_file}")
     assert settings["file", "threads"] == (2, f"file {settings_file}")
-    assert settings["file", "backend"] == ("onnxruntime", "default")
+    assert settings["file", "backend"] == ("auto", "default")
     assert settings["file", "bundle"] == (None, "default")
     assert {command for command, _ in settings} == {"file"}
 

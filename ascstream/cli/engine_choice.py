@@ -1,0 +1,114 @@
+"""What runs the graphs, as `ascstream file` and `live` were told; plans are built first where that was asked."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from ascstream.bundles import find_bundle
+from ascstream.classifier import Classifier
+from ascstream.cli.exits import raise_stopped
+from ascstream.errors import UsageError
+from ascstream.sinks.console import lost_for
+from engines.backends import REFERENCE_BACKEND
+from engines.bundle import Bundle, open_bundle
+from engines.manifest import Precision
+
+if TYPE_CHECKING:
+    from engines.trt.builder import BuildProgress
+
+_QUIET_SECONDS = 5.0
+"""Time between two lines of progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is to run, and how."""
+
+    backend: str
+    """A name of `engines.backends.backends()`."""
+    precision: str | None
+    """What the graphs are to be typed in; None: as it comes."""
+    threads: int
+    """CPU threads of ONNX Runtime."""
+    plans: Path | None
+    """Where plans are; None: the user's cache."""
+    build: bool
+    """Whether plans that are not there are built first."""
+
+
+def load_classifier(bundle: str | None, running: Running, *, quiet: bool) -> Classifier:
+    """Load a classifier, after the plans were built where that was asked for and there are none.
+
+    Args:
+        bundle: A shipped bundle's name, or a folder; None: the default one.
+        running: What is to run.
+        quiet: Whether nothing is said of the build.
+
+    Raises:
+        UsageError: Plans are to be built for a backend that takes none.
+        engines.errors.EngineError: There is no bundle, no GPU to build on, or the graphs cannot be run.
+    """
+    if running.build:
+        if running.backend == REFERENCE_BACKEND:
+            raise UsageError("--build: expected a backend that takes plans, got onnxruntime; drop one of the two")
+        _build(open_bundle(find_bundle(bundle)), running, quiet=quiet)
+    return Classifier.load(
+        bundle,
+        backend=running.backend,
+        precision=running.precision,
+        threads=running.threads,
+        plans=running.plans,
+    )
+
+
+def _build(bundle: Bundle, running: Running, *, quiet: bool) -> None:
+    """Build what is missing; nothing where there are plans already."""
+    from engines.trt.installed import Installed
+
+    machine = Installed().machine()  # before anything slow
+    from engines.trt.build import build_plans
+    from engines.trt.plans import PlanStore
+
+    store = PlanStore(running.plans)
+    if store.find(bundle, machine, precision=running.precision).plans is not None:
+        return
+    precision = _precision(bundle, running.precision)
+    progress = _Progress(quiet=quiet)
+    progress.say(f"TensorRT plans of {bundle.manifest.name} are built for {machine.device.name}, {precision}; once")
+    build_plans(bundle, precision, store=store, machine=machine, on_progress=progress.build)
+
+
+def _precision(bundle: Bundle, asked: str | None) -> Precision:
+    """Which plans to build: what was asked for, else float16 where the bundle holds such graphs."""
+    if asked is not None:
+        return cast("Precision", asked)
+    return "float16" if all("float16" in entry.files for entry in bundle.manifest.graphs) else "float32"
+
+
+class _Progress:
+    """Says on stderr how far a build is."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._said = 0.0
+        self._graph = ""
+
+    def say(self, sentence: str) -> None:
+        """A line."""
+        if not self._quiet:
+            click.echo(f"ascstream: {sentence}", err=True)
+
+    def build(self, progress: BuildProgress) -> None:
+        """How far one is: a line where another one begins, and every few seconds."""
+        raise_stopped()
+        now = time.monotonic()
+        if progress.graph == self._graph and now - self._said < _QUIET_SECONDS:
+            return
+        self._graph, self._said = progress.graph, now
+        left = "" if progress.seconds_left is None else f", about {lost_for(progress.seconds_left)} left"
+        self.say(f"{progress.graph}, {progress.precision}: {100 * progress.fraction:.0f} % ({progress.phase}){left}")
