@@ -107,16 +107,16 @@ class PlanStore:
         return stored
 
     def update(self, info: PlanInfo) -> None:
-        """Rewrite the sidecar of a plan that was proven anew; where that cannot be, it is told and nothing is changed.
+        """Rewrite the sidecar of a plan that was proven anew, under another driver.
 
         A plan that was built in its place since then is left as it is.
+
+        Raises:
+            BackendError: The disk refuses, or the plan is no longer there; nothing was changed.
         """
-        try:
-            with self._locked():
-                if self._sidecar(sidecar_name(info)).sha256 == info.sha256:
-                    self._folder.write(sidecar_name(info), write_sidecar(info))
-        except BackendError as error:
-            self._tell(f"{error}; the plan is used, and proven again at the next start")
+        with self._locked():
+            if self._sidecar(sidecar_name(info)).sha256 == info.sha256:
+                self._folder.write(sidecar_name(info), write_sidecar(info))
 
     def remove(self, info: PlanInfo) -> None:
         """Take a plan out again, if it is still there.
@@ -236,7 +236,7 @@ class PlanStore:
     def _leftovers(self, machine: Machine | None, everything: bool) -> tuple[Leftover, ...]:
         """What may go, and how large it is."""
         timing = None if machine is None else _timing_name(machine)
-        found = find_leftovers(self._folder.names(), self.entries(), machine, timing, everything=everything)
+        found = find_leftovers(self._folder.names(), self.entries(verify=True), machine, timing, everything=everything)
         return tuple(Leftover(name, self._folder.size(name) or 0, why) for name, why in found.items())
 
     def _entry(self, name: str, verify: bool) -> Entry:

@@ -1,0 +1,240 @@
+"""`ascstream engine`: the TensorRT plans that were built here, whether they are whole, and what of them may go."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ascstream.cli.exits import BUNDLE, OK
+from ascstream.cli.options import Commands, Subcommand
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from engines.trt.plans import PlanStore
+    from engines.trt.records import Machine
+    from engines.trt.sidecar import Entry
+
+F = TypeVar("F", bound=Callable[..., Any])
+_NOTHING_RUNS = "TensorRT runs no plan here: see ascstream doctor"
+_LONGEST = 60
+"""Characters of a name in the table."""
+
+_EPILOG = """\b
+A plan is code, made for one kind of device and one version of TensorRT. Plans lie in
+the user's cache, where nobody else may write, and may be deleted at any time:
+  trainer build-engine --fp16            make one, prove and time it
+  ascstream engine list                  which there are, and whether they fit here
+  ascstream engine prune --dry-run       what may go"""
+
+
+@click.group("engine", cls=Commands, epilog=_EPILOG, short_help="List, verify and prune TensorRT plans.")
+def command() -> None:
+    """List, verify and prune the TensorRT plans that `trainer build-engine` made."""
+
+
+def _options(function: F) -> F:
+    """--plans and --json."""
+    plans = click.option(
+        "--plans",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="ASCSTREAM_PLANS",
+        metavar="FOLDER",
+        show_default="the user's cache",
+        help="Where the plans are.",
+    )
+    return plans(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function))
+
+
+@command.command("list", cls=Subcommand, short_help="What there is, and whether it fits here.")
+@_options
+def list_plans(plans: Path | None, as_json: bool) -> None:
+    """Show every plan: what it was made from and for, how fast it was, and whether it fits this machine."""
+    store, machine = _open(plans), _machine()
+    entries = sorted(store.entries(verify=True), key=lambda entry: (entry.info is None, _title(entry), entry.name))
+    if as_json:
+        _print_json(store, machine=_encoded(machine), plans=[_as_json(entry, machine) for entry in entries])
+        return
+    if entries:
+        _print_table(entries, machine)
+    for entry in entries:
+        reason = _reason(entry, machine)
+        if reason is not None and (machine is not None or entry.problem is not None):
+            click.echo(reason)
+    if machine is None:
+        click.echo(_NOTHING_RUNS)
+    size = sum(entry.info.size for entry in entries if entry.info is not None)
+    click.echo(f"{_count(len(entries), 'plan')} in {store.folder}{f', {_megabytes(size)}' if entries else ''}")
+    if not entries and plans is None:
+        click.echo("to make one, type: trainer build-engine --fp16")
+    left = store.prune(dry_run=True)
+    if left:
+        size = sum(entry.size for entry in left)
+        click.echo(f"{_count(len(left), 'file')} may go, {_megabytes(size)}; type: {_prune_command(plans)}")
+
+
+@command.command("verify", cls=Subcommand, short_help="Read every plan, and compare hashes and keys.")
+@_options
+def verify(plans: Path | None, as_json: bool) -> int:
+    """Read every plan whole, and compare it with what was noted when it was built. Exit code 4 if one is damaged."""
+    store = _open(plans)
+    entries = store.entries(verify=True)
+    if as_json:
+        found = [{"sidecar": entry.name, "ok": entry.problem is None, "problem": entry.problem} for entry in entries]
+        _print_json(store, ok=not any(entry.problem for entry in entries), plans=found)
+    else:
+        for entry in entries:
+            click.echo(f"{'ok':7}  {_title(entry)}" if entry.problem is None else f"{'damaged':7}  {entry.problem}")
+        bad = sum(entry.problem is not None for entry in entries)
+        mend = f"; to remove what is damaged, type: {_prune_command(plans)}" if bad else ""
+        click.echo(f"{_count(len(entries), 'plan')} in {store.folder}, {bad} damaged{mend}")
+    return BUNDLE if any(entry.problem for entry in entries) else OK
+
+
+@command.command("prune", cls=Subcommand, short_help="Remove what is of no use here.")
+@click.option("--all", "everything", is_flag=True, help="Remove every plan, also those that fit.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@_options
+def prune(plans: Path | None, as_json: bool, everything: bool, dry_run: bool) -> None:
+    """Remove damaged plans, files that were not finished, and plans of other devices or versions of TensorRT.
+
+    What is being built at the same time is left alone, and so are files of other kinds.
+    """
+    store, machine = _open(plans), _machine()
+    removed = store.prune(machine, everything=everything, dry_run=dry_run)
+    size = sum(entry.size for entry in removed)
+    if as_json:
+        _print_json(store, dry_run=dry_run, bytes=size, removed=[dataclasses.asdict(entry) for entry in removed])
+        return
+    for entry in removed:
+        click.echo(f"{_megabytes(entry.size):>9}  {entry.name}  {entry.why}")
+    verb = "would be removed" if dry_run else "removed"
+    click.echo(f"{_count(len(removed), 'file')} {verb} from {store.folder}, {_megabytes(size)}")
+    if machine is None and not everything:
+        click.echo(f"plans of every device are kept ({_NOTHING_RUNS}); to remove all of them: --all", err=True)
+
+
+def _open(folder: Path | None) -> PlanStore:
+    """The store; a folder that was named has to be there."""
+    from engines.errors import BackendError
+    from engines.trt.plans import PlanStore
+
+    if folder is not None and not folder.exists():
+        raise BackendError(f"{folder}: expected a folder of plans, got nothing there; type: ascstream engine list")
+    return PlanStore(folder)
+
+
+def _machine() -> Machine | None:
+    """This machine, if TensorRT runs here."""
+    from engines.errors import BackendError
+    from engines.trt.driver import find_machine
+
+    try:
+        return find_machine()
+    except BackendError as error:
+        click.echo(f"ascstream: {error}", err=True)
+        return None
+
+
+def _encoded(machine: Machine | None) -> Any:
+    """A machine as JSON."""
+    from engines.schema import encode
+
+    return encode(machine)
+
+
+def _reason(entry: Entry, machine: Machine | None) -> str | None:
+    """Why a plan is of no use here, in a sentence; None where it is."""
+    from engines.trt.fit import machine_misfits
+
+    if entry.problem is not None or entry.info is None:
+        return entry.problem
+    if machine is None:
+        return _NOTHING_RUNS
+    misfits = machine_misfits(entry.info.key, machine)
+    return f"{_title(entry)} {' and '.join(misfits)}" if misfits else None
+
+
+def _title(entry: Entry) -> str:
+    """What people call a plan: "slim-audio 1.0.0, scene float16"."""
+    if entry.info is None:
+        return entry.name
+    return f"{entry.info.bundle}, {entry.info.key.graph} {entry.info.key.precision}"
+
+
+def _as_json(entry: Entry, machine: Machine | None) -> dict[str, Any]:
+    """A plan for programs."""
+    from engines.schema import encode
+
+    reason = _reason(entry, machine)
+    return {"sidecar": entry.name, "fits": reason is None, "why": reason, "about": encode(entry.info)}
+
+
+def _print_json(store: PlanStore, **fields: Any) -> None:
+    click.echo(json.dumps({"schema": 1, "folder": str(store.folder), **fields}, indent=2, ensure_ascii=False))
+
+
+def _print_table(entries: Sequence[Entry], machine: Machine | None) -> None:
+    """A line a plan; where the terminal is too narrow for that, two or three."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 1000)
+    table = _table(entries, machine, ", ")
+    if console.measure(table, options=console.options.update(max_width=1000)).maximum > console.width:
+        table = _table(entries, machine, "\n")
+    with console.capture() as captured:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _table(entries: Sequence[Entry], machine: Machine | None, join: str) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading, side in (("plan", "left"), ("built for", "left"), ("built", "left"), ("size", "right")):
+        table.add_column(heading, justify=side, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("p50", justify="right", overflow="fold")
+    table.add_column("fits", overflow="fold")
+    for entry in entries:
+        fits = "damaged" if entry.problem is not None else "yes" if _reason(entry, machine) is None else "no"
+        table.add_row(*(Text(cell) for cell in (*_cells(entry, join), fits)))
+    return table
+
+
+def _cells(entry: Entry, join: str) -> tuple[str, ...]:
+    """Plan, what it was built for, when, size, p50."""
+    from engines.trt.sidecar import p50_seconds
+
+    info = entry.info
+    if info is None:
+        return (f"{entry.name[:8]}….json", "", "", "", "")
+    key = info.key
+    versions = [f"TensorRT {key.tensorrt}", *([f"Jetson Linux {key.l4t}"] if key.l4t is not None else [])]
+    p50 = f"{1e3 * p50_seconds(info):.3g} ms" if info.latency else ""
+    built = info.built[:16].replace("T", " " if join != "\n" else "\n")
+    plan = join.join((_short(info.bundle), f"{key.graph} {key.precision}"))
+    return (plan, join.join(map(_short, (key.device, *versions))), built, _megabytes(info.size), p50)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _prune_command(plans: Path | None) -> str:
+    return "ascstream engine prune" + (f" --plans {shlex.quote(str(plans))}" if plans is not None else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 50_000 else f"{size / 1e3:.1f} kB"
