@@ -117,9 +117,7 @@ def _triangles(corners: NDArray[Any], places: NDArray[Any]) -> NDArray[np.float6
 
 
 def _kaldi_triangles(edges: NDArray[np.float64], n_mels: int, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Kaldi's filters, in single precision as it computes them: a weight near a filter's edge is off by up to 1e-3 of
-    itself there, which networks were trained with.
-    """
+    """Kaldi's filters, in single precision as it computes them: near a filter's edge that is seen in the logarithm."""
     step = np.float32((edges[1] - edges[0]) / (n_mels + 1))
     corners = np.float32(edges[0]) + np.arange(n_mels + 2, dtype=np.float32) * step
     places = np.float32(_KALDI_MEL) * np.log(1 + frequencies.astype(np.float32) / np.float32(700))
