@@ -34,12 +34,15 @@ def machine_misfits(key: PlanKey, machine: Machine) -> tuple[str, ...]:
 
 
 def bundle_misfits(key: PlanKey, bundle: Bundle, graph: GraphSpec) -> tuple[str, ...]:
-    """What keeps a plan from being a plan of that graph, in the precision it has."""
+    """What keeps a plan from being a plan of that graph, in the precision it has.
+
+    An int8 plan may be of another int8 graph than the bundle's: its ranges may be those of the user's own recordings.
+    """
     files = bundle.manifest.files
     if key.reference != files[graph.files["float32"]].sha256:
         return (f"was built from another {graph.name} graph: the bundle was exported anew",)
     held = graph.files.get(key.precision)
-    if held is not None and key.typed != files[held].sha256:
+    if held is not None and key.typed != files[held].sha256 and key.precision != "int8":
         return (f"was built from another {key.precision} graph than the bundle holds: it was typed anew",)
     return ()
 
