@@ -1,11 +1,10 @@
 """`ascstream doctor`: what is installed, whether `ascstream file` would work, and what to type where it would not.
 
-What a live stream needs of the machine is looked at in `machine.py`.
+What a live stream needs of the machine is looked at in `machine.py`, what TensorRT needs in `gpu.py`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import math
@@ -70,9 +69,7 @@ def run_checks(context: click.Context) -> Iterator[Check]:
         yield _required(name, partial(metadata.version, name))
     yield _portaudio()
     yield from _machine()
-    yield _cuda()
-    yield _optional("tensorrt", "not installed; this version runs on onnxruntime and needs none")
-    yield _optional("pycuda", "not installed; this version runs on onnxruntime and needs none")
+    yield from _gpu()
     yield _optional("torch", "not installed; only training needs it")
     yield from _settings_and_bundles(context)
 
@@ -136,22 +133,11 @@ def _machine() -> Iterator[Check]:
     yield from look_around()
 
 
-def _cuda() -> Check:
-    """Ask NVIDIA's driver itself; nothing else may be asked on a machine without one."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return Check("cuda driver", "missing", "no libcuda.so.1; files are classified on the CPU", needed=False)
-    code = driver.cuInit(0)
-    count, version = ctypes.c_int(0), ctypes.c_int(0)
-    if code != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        return Check("cuda driver", "missing", f"installed, but no GPU answers (cuInit: {code})", needed=False)
-    driver.cuDriverGetVersion(ctypes.byref(version))
-    name = ctypes.create_string_buffer(128)
-    driver.cuDeviceGetName(name, 128, 0)
-    number = f"{version.value // 1000}.{version.value % 1000 // 10}"
-    about = f"{number}, {count.value} × {name.value.decode('utf-8', 'replace')}"
-    return Check("cuda driver", "ok", about, needed=False)
+def _gpu() -> Iterator[Check]:
+    """What TensorRT needs."""
+    from ascstream.cli.gpu import look_at_gpu
+
+    yield from look_at_gpu()
 
 
 def _settings_and_bundles(context: click.Context) -> Iterator[Check]:
@@ -187,15 +173,15 @@ def _settings_and_bundles(context: click.Context) -> Iterator[Check]:
         yield check
         if folder == used and check.status == "ok":
             files = _files(folder, values)
-    if files is not None:
-        yield files
+    plans = None if used is None else _plans(used, values)
+    yield from (check for check in (plans, files) if check is not None)
 
 
 def _bundle(name: str, folder: Path, *, used: bool) -> Check:
     """Read a bundle whole and run its golden cases."""
     label = f"bundle {name}"
     try:
-        from engines.backends import load_engines
+        from engines.backends import REFERENCE_BACKEND, load_engines
         from engines.bundle import open_bundle, verify
         from engines.check import check_parity, require_parity
 
@@ -203,7 +189,7 @@ def _bundle(name: str, folder: Path, *, used: bool) -> Check:
         verify(bundle)
         manifest = bundle.manifest
         about = f"{manifest.version}, {'+'.join(manifest.modalities)}, {len(manifest.labels)} scenes"
-        with load_engines(bundle) as engines:
+        with load_engines(bundle, backend=REFERENCE_BACKEND) as engines:
             if manifest.golden is None:
                 return Check(label, "ok", f"{about}; verified, has no golden cases")
             report = require_parity(check_parity(bundle, engines))
@@ -222,17 +208,35 @@ def _files(folder: Path, values: Mapping[str, Any]) -> Check:
 
         settings = StreamSettings(*(values.get(name) for name in _STREAM_SETTINGS))
         engines = {name: values[name] for name in ("backend", "precision", "threads") if values.get(name) is not None}
+        plans = _folder_of_plans(values)
         with (
             tempfile.TemporaryDirectory(prefix="ascstream-") as place,
-            Classifier.load(folder, **engines) as classifier,
+            Classifier.load(folder, **engines, plans=plans) as classifier,
         ):
             clip = _make_clip(Path(place), classifier.manifest)
             with open_media(str(clip)) as source:
                 n_windows = sum(1 for _ in stream(classifier, source, settings))
+            by = "" if classifier.backend.startswith("onnxruntime") else f", by {classifier.backend}"
+            note = classifier.note
         windows = f"{n_windows} window{'' if n_windows == 1 else 's'}"
-        return Check("files", "ok", f"{clip.suffix} opened, decoded and classified, {windows}")
+        return Check("files", "ok", f"{clip.suffix} opened, decoded and classified, {windows}{by}", note)
     except Exception as error:  # noqa: BLE001  a broken binary can raise anything
         return Check("files", "failed", str(error) or type(error).__name__, "type: ascstream config show file")
+
+
+def _plans(bundle: Path, values: Mapping[str, Any]) -> Check | None:
+    """The plans of a bundle that `ascstream file` would find."""
+    from ascstream.cli.gpu import look_at_plans
+
+    try:
+        return look_at_plans(bundle, _folder_of_plans(values))
+    except Exception as error:  # noqa: BLE001  a broken package can raise anything
+        return Check("plans", "failed", f"{type(error).__name__}: {error}", needed=False)
+
+
+def _folder_of_plans(values: Mapping[str, Any]) -> Path | None:
+    """Where --plans says that plans are."""
+    return Path(values["plans"]) if values.get("plans") else None
 
 
 def _make_clip(folder: Path, manifest: Manifest) -> Path:
