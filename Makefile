@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 TRT ?= build/trt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick test-gpu check lint types trt-tools trt-types contracts fix bench clean
+.PHONY: help install demo test quick test-gpu check lint types trt-tools trt-types contracts fix bench bench-gpu clean
 
 help:  ## list the words
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -56,7 +56,10 @@ fix: install  ## format, and mend what a linter can
 	$(BIN)/ruff format .
 
 bench: install  ## every benchmark, each a ratio in one run
-	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out benchmarks/compile.py benchmarks/gpu%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
+
+bench-gpu: install  ## TensorRT beside PyTorch and ONNX Runtime, and what the device could do at best: needs a GPU
+	$(BIN)/python benchmarks/gpu.py
 
 clean:  ## what builds and test runs left
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
