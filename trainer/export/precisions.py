@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -34,8 +34,8 @@ _EFFORT = ((0.005, 256, 2000), (0.05, 128, 500), (math.inf, 32, 100))
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What one precision costs and saves."""
+class GoldenCost:
+    """What one precision costs and saves, as far as golden cases tell."""
 
     precision: Precision
     """Which."""
@@ -51,6 +51,12 @@ class Cost:
     """The same of an embedding, by the largest of them where that is above 1; 0 where there are none."""
     probability_difference: float
     """Largest difference of a probability, on the golden cases."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost(GoldenCost):
+    """The same, and what real windows say of it."""
+
     accuracy: float
     """Of `n_windows` windows."""
     log_loss: float
@@ -91,6 +97,35 @@ def to_judge(made: Mapping[GraphName, bytes], precision: Precision) -> dict[Grap
     return {name: rounded(graph) if precision == "float16" else graph for name, graph in made.items()}
 
 
+def measure_golden(bundle: Bundle, precision: Precision, made: Mapping[GraphName, bytes]) -> GoldenCost:
+    """What a precision of a network comes to on its golden cases; arguments and errors are those of `measure_cost`."""
+    manifest = bundle.manifest
+    with load_engines(bundle, backend=REFERENCE_BACKEND, precision=precision) as engines:
+        outputs = check_parity(bundle, engines).outputs
+        if any(entry.max_difference is None for entry in outputs):
+            raise BackendError(f"{precision}: expected numbers on the golden cases, got NaN or infinity")
+        golden = read_golden(bundle.read(manifest.golden or ""), manifest)
+        probability = _probability_difference(engines, golden[SCENE_GRAPH])
+        if probability > _LARGEST_DIFFERENCE[precision]:
+            raise BackendError(
+                f"{precision}: expected PyTorch's probabilities within {_LARGEST_DIFFERENCE[precision]:g} on the "
+                f"golden cases, got a difference of {probability:.3g}"
+            )
+    timings = {name: _time(made[name], golden[name]) for name in made}
+    scene = [entry.max_difference or 0.0 for entry in outputs if entry.output.startswith(f"{SCENE_GRAPH}/")]
+    frame = [entry.max_difference or 0.0 for entry in outputs if entry.output.startswith(f"{FRAME_GRAPH}/")]
+    largest = np.abs(golden[FRAME_GRAPH].answers[FRAME_OUTPUT]).max() if FRAME_GRAPH in golden else 1.0
+    return GoldenCost(
+        precision=precision,
+        n_bytes=sum(len(graph) for graph in made.values()),
+        scene=timings[SCENE_GRAPH],
+        frame=timings.get(FRAME_GRAPH),
+        logit_difference=max(scene),
+        embedding_difference=max(frame, default=0.0) / max(1.0, float(largest)),
+        probability_difference=probability,
+    )
+
+
 def measure_cost(
     bundle: Bundle,
     precision: Precision,
@@ -112,42 +147,21 @@ def measure_cost(
     Raises:
         BackendError: A graph cannot be run, gives NaN or infinity, or is too coarse to be shipped.
     """
-    manifest = bundle.manifest
-    with load_engines(bundle, backend=REFERENCE_BACKEND, precision=precision) as engines:
-        outputs = check_parity(bundle, engines).outputs
-        if any(entry.max_difference is None for entry in outputs):
-            raise BackendError(f"{precision}: expected numbers on the golden cases, got NaN or infinity")
-        golden = read_golden(bundle.read(manifest.golden or ""), manifest)
-        probability = _probability_difference(engines, golden[SCENE_GRAPH])
-        if probability > _LARGEST_DIFFERENCE[precision]:
-            raise BackendError(
-                f"{precision}: expected PyTorch's probabilities within {_LARGEST_DIFFERENCE[precision]:g} on the "
-                f"golden cases, got a difference of {probability:.3g}"
-            )
-    timings = {name: _time(made[name], golden[name]) for name in made}
-    scene = [entry.max_difference or 0.0 for entry in outputs if entry.output.startswith(f"{SCENE_GRAPH}/")]
-    frame = [entry.max_difference or 0.0 for entry in outputs if entry.output.startswith(f"{FRAME_GRAPH}/")]
-    largest = np.abs(golden[FRAME_GRAPH].answers[FRAME_OUTPUT]).max() if FRAME_GRAPH in golden else 1.0
+    golden, manifest = measure_golden(bundle, precision, made), bundle.manifest
     answers = evaluate_bundle(bundle, material.store, clips, manifest.labels, precision=precision)
     if not all(np.isfinite(logits).all() for logits in answers.logits.values()):
         raise BackendError(f"{precision}: expected numbers on the windows to judge by, got NaN or infinity")
     probabilities = softmax(answers.logits["whole"], temperature)
     targets = material.targets[answers.clips]
     return Cost(
-        precision=precision,
-        n_bytes=sum(len(graph) for graph in made.values()),
-        scene=timings[SCENE_GRAPH],
-        frame=timings.get(FRAME_GRAPH),
-        logit_difference=max(scene),
-        embedding_difference=max(frame, default=0.0) / max(1.0, float(largest)),
-        probability_difference=probability,
+        **{field.name: getattr(golden, field.name) for field in fields(golden)},
         accuracy=accuracy(probabilities, targets),
         log_loss=log_loss(probabilities, targets),
         n_windows=len(targets),
     )
 
 
-def tolerance_of(costs: Iterable[Cost]) -> Tolerance:
+def tolerance_of(costs: Iterable[GoldenCost]) -> Tolerance:
     """What the manifest demands of every backend: what was measured here, times a margin, and no less than usual."""
     least = Tolerance()
     found = {"float32": least.logits, "float16": least.float16_logits, "int8": least.int8_logits}

@@ -77,10 +77,24 @@ def read_weights(path: Path, sha256: str | None = None) -> Weights:
                     "its sha256 if you trust this one"
                 )
             file.seek(0)
-            content = _read_safetensors(path, file) if path.suffix == ".safetensors" else _read_checkpoint(path, file)
+            return parse_weights(path, file)
     except OSError as error:
         raise DataError(f"{path}: expected a file of weights, got: {error.strerror}; see [model.weights]") from None
-    return _tensors(path, content)
+
+
+def parse_weights(path: Path, file: BinaryIO) -> Weights:
+    """Tensors by name, of an opened file.
+
+    Args:
+        path: Its name: the ending says what it is.
+        file: It, from its beginning.
+
+    Raises:
+        DataError: It holds something else.
+    """
+    return _tensors(
+        path, _read_safetensors(path, file) if path.suffix == ".safetensors" else _read_checkpoint(path, file)
+    )
 
 
 def fit_weights(part: nn.Module, weights: Weights, where: str) -> None:
