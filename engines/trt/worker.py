@@ -16,14 +16,15 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from engines.base import Array
+from engines.base import Array, Engine
 from engines.errors import BackendError, EngineError, one_line
 from engines.trt.exchange import (
     ANSWERS,
@@ -52,6 +53,24 @@ _BUILT = 0.95
 """Share of the work that a build is, where the plan is run afterwards."""
 _REPEATS = 3
 """How often a batch is run: a CUDA graph is captured the second time, and replayed the third."""
+OpenPlan: TypeAlias = "Callable[..., TrtEngine]"
+"""As `engines.trt.runtime.open_plan`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of running a plan."""
+
+    answers: Mapping[str, Array]
+    """Output to [n_cases, …]."""
+    latency: tuple[Latency, ...]
+    """A profile each, without and with CUDA graphs."""
+    memory_bytes: int
+    """Device memory that the plan takes."""
+    n_layers: int
+    """Layers of the plan."""
+    backend: str
+    """What ran it."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -60,19 +79,22 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--module", default="tensorrt", help="what is imported as tensorrt")
     parser.add_argument("folder", type=Path, help="what engines/trt/exchange.py describes")
     given = parser.parse_args(words)
-    _watch_parent(given.folder)
+    watch_parent(given.folder)
     try:
-        _take_module(given.module)
-        work(given.folder)
-    except (EngineError, OSError, MemoryError, ImportError) as error:
+        work(given.folder, given.module)
+    except (EngineError, OSError, MemoryError) as error:
         sys.stdout.flush()
         print(one_line(str(error) or type(error).__name__), file=sys.stderr, flush=True)  # noqa: T201
         return 1
     return 0
 
 
-def work(folder: Path) -> None:
+def work(folder: Path, module: str = "tensorrt") -> None:
     """Build, run and time, as `request.json` says, and write what came of it.
+
+    Args:
+        folder: What `exchange.py` describes.
+        module: What is imported as tensorrt, once the driver has answered.
 
     Raises:
         EngineError: The request makes no sense, the graph cannot be built, or the plan cannot be run.
@@ -86,18 +108,64 @@ def work(folder: Path) -> None:
         raise BackendError(
             f"{request.graph}: expected a CUDA device to run a plan on, got none; type: ascstream doctor"
         )
-    report = BuildReport(tensorrt=_version(), device=device or NO_DEVICE)
+    report = BuildReport(tensorrt=_take_module(module), device=device or NO_DEVICE)
     if request.build:
         report = _build(folder, request, report)
     if request.run:
-        report = _run(folder, request, report)
+        from engines.trt.runtime import open_plan
+
+        cases = read_arrays(folder / CASES)
+        ran = run_cases(request, (folder / PLAN).read_bytes(), cases, open_plan, _say)
+        write_arrays(folder / ANSWERS, ran.answers)
+        report = replace(
+            report,
+            memory_bytes=ran.memory_bytes,
+            n_layers=ran.n_layers,
+            latency=ran.latency,
+            backend=ran.backend,
+        )
     write_report(folder, report)
+
+
+def run_cases(
+    request: Request,
+    plan: bytes,
+    cases: Mapping[str, Array],
+    open_engine: OpenPlan,
+    say: Callable[[str, float], object],
+) -> Ran:
+    """Time a plan without CUDA graphs, then with them, and run the cases with them: that is what streams get.
+
+    Args:
+        request: Batches, profiles, how many calls to time.
+        plan: The plan.
+        cases: Input to [n_cases, …].
+        open_engine: Loads it: `engines.trt.runtime.open_plan`.
+        say: Hears how far it is.
+
+    Raises:
+        EngineError: It cannot be loaded or run.
+    """
+    from engines.check import in_batches
+
+    begun = _BUILT if request.build else 0.0
+    options: dict[str, Any] = {"name": request.graph, "precision": request.precision, "cuda": request.cuda}
+    latency: list[Latency] = []
+    if request.timed:
+        say("running", begun)
+        with open_engine(plan, **options, cuda_graphs=False) as engine:
+            latency += _time(engine, cases, request, cuda_graph=False)
+    say("running with CUDA graphs", (1 + begun) / 2)
+    with open_engine(plan, **options, cuda_graphs=True) as engine:
+        names = tuple(engine.outputs)
+        answers = in_batches(lambda feeds: _settled(engine, feeds), cases, names, request.batches)
+        if request.timed:
+            latency += _time(engine, cases, request, cuda_graph=True)
+        return Ran(answers, tuple(latency), engine.memory_bytes, engine.n_layers, engine.backend)
 
 
 def _build(folder: Path, request: Request, report: BuildReport) -> BuildReport:
     """Make the plan."""
-    from dataclasses import replace
-
     from engines.trt.compile import compile_graph
 
     share = _BUILT if request.run else 1.0
@@ -116,51 +184,23 @@ def _build(folder: Path, request: Request, report: BuildReport) -> BuildReport:
     return replace(report, build_seconds=built.seconds, workspace_bytes=built.workspace_bytes)
 
 
-def _run(folder: Path, request: Request, report: BuildReport) -> BuildReport:
-    """Run the cases, and time the plan with and without CUDA graphs."""
-    from dataclasses import replace
-
-    from engines.check import in_batches
-    from engines.trt.runtime import open_plan
-
-    cases = read_arrays(folder / CASES)
-    plan = (folder / PLAN).read_bytes()
-    latency: list[Latency] = []
-    for cuda_graph in (False, True):
-        begun = _BUILT if request.build else 0.0
-        _say("running", begun + (1 - begun) * cuda_graph / 2)
-        if not cuda_graph and not request.timed:
-            continue
-        with open_plan(
-            plan, name=request.graph, precision=request.precision, cuda=request.cuda, cuda_graphs=cuda_graph
-        ) as engine:
-            if cuda_graph:
-                answers = in_batches(
-                    lambda feeds: _settled(engine, feeds), cases, tuple(engine.outputs), request.batches
-                )
-                write_arrays(folder / ANSWERS, answers)
-                report = replace(
-                    report, memory_bytes=engine.memory_bytes, n_layers=engine.n_layers, backend=engine.backend
-                )
-            if request.timed:
-                latency += [_time(engine, cases, size.usual, request.timed, cuda_graph) for size in request.profiles]
-    return replace(report, latency=tuple(latency))
-
-
-def _settled(engine: TrtEngine, feeds: Mapping[str, Array]) -> dict[str, Array]:
+def _settled(engine: Engine, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """Answers as they are once a CUDA graph is replayed: that is what streams get."""
     for _ in range(_REPEATS - 1):
         engine.infer(feeds)
     return engine.infer(feeds)
 
 
-def _time(engine: TrtEngine, cases: Mapping[str, Array], batch: int, n: int, cuda_graph: bool) -> Latency:
-    """Time calls with as many cases as a profile is tuned for."""
+def _time(engine: Engine, cases: Mapping[str, Array], request: Request, *, cuda_graph: bool) -> list[Latency]:
+    """Time calls with as many cases as each profile is tuned for, host to host."""
     from engines.check import measure
 
-    feeds = {name: np.resize(array, (batch, *array.shape[1:])) for name, array in cases.items()}
-    timing = measure(engine, feeds, n)
-    return Latency(batch, cuda_graph, timing.p50_seconds, timing.p99_seconds, timing.n)
+    found = []
+    for batch in (profile.usual for profile in request.profiles):
+        feeds = {name: np.resize(array, (batch, *array.shape[1:])) for name, array in cases.items()}
+        timing = measure(engine, feeds, request.timed)
+        found.append(Latency(batch, cuda_graph, timing.p50_seconds, timing.p99_seconds, timing.n))
+    return found
 
 
 def _free_bytes(library: CudaLibrary) -> int:
@@ -175,22 +215,16 @@ def _free_bytes(library: CudaLibrary) -> int:
         cuda.close()
 
 
-def _take_module(name: str) -> None:
-    """Import that module as tensorrt; whatever imports tensorrt afterwards gets it."""
+def _take_module(name: str) -> str:
+    """Import that module as tensorrt, for whatever imports tensorrt afterwards; its version."""
     try:
-        sys.modules["tensorrt"] = importlib.import_module(name)
-    except Exception as error:
+        sys.modules["tensorrt"] = module = importlib.import_module(name)
+        return str(module.__version__)
+    except Exception as error:  # noqa: BLE001  (a binary of another CUDA can raise anything)
         raise BackendError(
             f"expected a TensorRT that can be imported, got {type(error).__name__}: {one_line(str(error))}; "
             "type: ascstream doctor"
-        ) from error
-
-
-def _version() -> str:
-    """TensorRT's."""
-    import tensorrt as trt
-
-    return str(trt.__version__)
+        ) from None
 
 
 def _say(phase: str, fraction: float) -> None:
@@ -200,8 +234,12 @@ def _say(phase: str, fraction: float) -> None:
         print(line, flush=True)  # noqa: T201
 
 
-def _watch_parent(folder: Path) -> None:
-    """See to it that nothing goes on, and nothing is left, when whoever started this is gone."""
+def watch_parent(folder: Path) -> None:
+    """See to it that nothing goes on, and nothing is left, when whoever started this process is gone.
+
+    Args:
+        folder: What `exchange.py` describes; its files go, and it, if nothing else is in it.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):  # there may be no stdin
         number = sys.stdin.fileno()
         if stat.S_ISFIFO(os.fstat(number).st_mode):
