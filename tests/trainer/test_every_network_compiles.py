@@ -1,4 +1,4 @@
-"""Every graph of every network compiles as a strongly typed network in every precision, in the worker that builds plans.
+"""Every graph of every network compiles, strongly typed, in every precision, in the worker that builds plans.
 
 Networks of random weights; pictures smaller and CLIP's tower shorter than published, which changes no operator and no
 type. The published sizes are compiled by benchmarks/compile.py.
