@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ascstream import __version__
+from trainer.cli.build_engine import build_engine
 from trainer.cli.evaluate import evaluate
 from trainer.cli.export import export
 from trainer.cli.fetch import fetch
@@ -18,10 +19,12 @@ From recordings to a bundle:
   trainer prepare CORPUS FOLDER/tau --config configs/slim_av.toml
   trainer fit configs/slim_av.toml --data FOLDER
   trainer export runs/slim-av --data FOLDER --out bundles/slim-av
+  trainer build-engine bundles/slim-av --fp16
 
 \b
-Exit codes: 0 done · 1 run-time · 2 a configuration or argument · 3 recordings or a run · 4 a bundle, or a package that
-is not installed · 130 stopped with Ctrl-C (go on with fit's --resume; fetch and prepare go on by themselves)."""
+Exit codes: 0 done · 1 run-time · 2 a configuration or argument · 3 recordings or a run · 4 a bundle, an engine, or a
+package that is not installed · 130 stopped with Ctrl-C (go on with fit's --resume; fetch and prepare go on by
+themselves)."""
 
 
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,5 +34,5 @@ def app(debug: bool) -> None:
     """Train scene classifiers from recordings, and export them as bundles."""
 
 
-for command in (evaluate, export, fetch, fit, models, prepare, synth):
+for command in (build_engine, evaluate, export, fetch, fit, models, prepare, synth):
     app.add_command(command)

@@ -12,6 +12,7 @@ from trainer.cli.app import app
 from trainer.errors import TrainerError
 
 _STOPPED = {
+    "build-engine": "stopped; plans that were finished are kept, of the others there is nothing",
     "fit": "stopped; go on with --resume",
     "fetch": "stopped; type the same command again to go on",
     "prepare": "stopped; type the same command again to go on",

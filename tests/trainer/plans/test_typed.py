@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import bundles
+from support.typed_bundles import shipped, shipped_with
 
-from ascstream.bundles import find_bundle
 from engines.backends import Engines
 from engines.base import Array
-from engines.bundle import Bundle, open_bundle, write_bundle
+from engines.bundle import Bundle, open_bundle
 from engines.check import check_parity
 from engines.errors import BackendError, BundleError
-from engines.manifest import GraphName, GraphSpec
+from engines.manifest import GraphName
 from engines.ort import OrtEngine
 from engines.precision import to_float16
 from trainer.plans.typed import GoldenFeeds, typed_graphs
@@ -35,10 +35,6 @@ class Constant:
             yield {"features": np.full((1, 1, 64, 48), self.value, np.float32)}
 
 
-def shipped() -> Bundle:
-    return open_bundle(find_bundle())
-
-
 def differences(bundle: Bundle, precision: str, graph: bytes) -> float:
     with Engines(OrtEngine(graph, name="scene"), None, precision) as engines:
         report = check_parity(bundle, engines)
@@ -47,18 +43,11 @@ def differences(bundle: Bundle, precision: str, graph: bytes) -> float:
 
 
 def test_a_bundle_s_own_graphs_are_taken_as_they_are(tmp_path: Path) -> None:
-    source = shipped()
-    half = to_float16(source.read("scene.onnx"))
-    fields = {
-        key: getattr(source.manifest, key)
-        for key in ("name", "version", "description", "licence", "labels", "window", "inputs", "outputs", "golden")
-    }
-    graphs = (GraphSpec("scene", {"float32": "scene.onnx", "float16": "half.onnx"}),)
-    files = {name: source.read(name) for name in ("scene.onnx", "golden.npz")} | {"half.onnx": half}
-    bundle = write_bundle(tmp_path / "b", {**fields, "graphs": graphs}, files)
+    half = to_float16(shipped().read("scene.onnx"))
+    bundle = shipped_with(tmp_path / "b", {"float16": half})
     typed = typed_graphs(bundle, "float16")
     assert (typed.graphs, typed.origin) == ({"scene": half}, "the bundle's own")
-    assert typed_graphs(bundle, "float32").graphs == {"scene": source.read("scene.onnx")}
+    assert typed_graphs(bundle, "float32").graphs == {"scene": bundle.read("scene.onnx")}
 
 
 def test_others_are_made_and_answer_within_the_tolerance() -> None:
