@@ -214,4 +214,4 @@ class _Current:
 
 def _refused(what: str, code: Any) -> BackendError:
     """The error of a call that failed."""
-    return BackendError(f"CUDA: could not {what}: {getattr(code, 'name', 'an unknown error')} ({int(code)})")
+    return BackendError(f"CUDA could not {what}: {getattr(code, 'name', 'an unknown error')} ({int(code)})")

@@ -44,6 +44,8 @@ class LoadedPlan(Protocol):
     """Batch sizes; an executor each."""
     memory_bytes: int
     """Device memory it takes, weights included, as far as TensorRT tells."""
+    n_layers: int
+    """Layers, as far as TensorRT tells: about as many kernels are launched."""
     version: str
     """TensorRT's."""
 

@@ -238,4 +238,4 @@ def _release(context: Any, left: list[Any]) -> None:
 
 def _refused(what: str, error: Exception) -> BackendError:
     """The error of a call that failed."""
-    return BackendError(f"CUDA: could not {what}: {one_line(str(error))}")
+    return BackendError(f"CUDA could not {what}: {one_line(str(error))}")

@@ -103,4 +103,4 @@ class GraphCalls:
             name = ctypes.c_char_p()
             known = self._name(code, ctypes.byref(name)) == 0 and name.value is not None
             text = name.value.decode() if known and name.value is not None else "an unknown error"
-            raise BackendError(f"CUDA: could not {what} a graph: {text} ({code})")
+            raise BackendError(f"CUDA could not {what} a graph: {text} ({code})")

@@ -1,0 +1,218 @@
+"""The plan that was deserialised, and what executes it, over the real TensorRT: 10.3 to 11.4, and 8.6 where it must be.
+
+A plan is code. Whoever calls this has verified its bytes; code of the processor's inside a plan is never allowed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from engines.base import TensorSpec
+from engines.errors import BackendError, one_line
+from engines.trt.driver import LIBRARY
+from engines.trt.records import Profile
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+_DTYPES = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT64": "int64",
+    "INT32": "int32",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "BOOL": "bool",
+}
+"""TensorRT's names of element types; numpy has no others of them."""
+
+
+def load_plan(plan: bytes, name: str) -> TensorRtPlan:
+    """Deserialise a plan. The device's context must be current, now and for every method.
+
+    Args:
+        plan: Its bytes, verified.
+        name: What messages call it.
+
+    Raises:
+        BackendError: TensorRT is not installed or refuses the plan, or the plan is not of the kind that we build.
+    """
+    _require_context(name)
+    try:
+        import tensorrt as trt
+    except Exception as error:  # noqa: BLE001  (a binary of another CUDA can raise anything)
+        raise BackendError(
+            f"{name}: expected TensorRT, which runs the plan, got: {one_line(str(error))}; type: ascstream doctor"
+        ) from None
+    log = _log()
+    log.clear()
+    runtime = trt.Runtime(log)
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise BackendError(
+            f"{name}: expected a plan that TensorRT {trt.__version__} can run here, got: {log.reason()}; "
+            "type: trainer build-engine"
+        )
+    return TensorRtPlan(runtime, engine, name, len(plan))
+
+
+class TensorRtPlan:
+    """The protocol `LoadedPlan`."""
+
+    def __init__(self, runtime: trt.Runtime, engine: trt.ICudaEngine, name: str, n_bytes: int) -> None:
+        import tensorrt as trt
+
+        self._runtime: trt.Runtime | None = runtime
+        self._engine: trt.ICudaEngine | None = engine
+        self.version = str(trt.__version__)
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        given = [tensor for tensor in names if engine.get_tensor_mode(tensor) == trt.TensorIOMode.INPUT]
+        self.inputs: Mapping[str, TensorSpec] = {tensor: _spec(engine, tensor, name) for tensor in given}
+        self.outputs: Mapping[str, TensorSpec] = {
+            tensor: _spec(engine, tensor, name) for tensor in names if tensor not in given
+        }
+        self.profiles = tuple(_profile(engine, index, given, name) for index in range(engine.num_optimization_profiles))
+        self.n_layers = int(engine.num_layers)
+        scratch = "device_memory_size_v2" if hasattr(engine, "device_memory_size_v2") else "device_memory_size"
+        self.memory_bytes = n_bytes + len(self.profiles) * int(getattr(engine, scratch))
+
+    def executor(self, profile: int, stream: int) -> TensorRtExecutor:
+        """What executes the profile of that position; getting ready is queued on that stream, which executes later."""
+        if self._engine is None:
+            raise BackendError("expected an open plan, got one that was closed")
+        log = _log()
+        log.clear()
+        context: trt.IExecutionContext | None = self._engine.create_execution_context()
+        if context is None or not context.set_optimization_profile_async(profile, stream):
+            raise BackendError(f"TensorRT could not get ready to execute: {log.reason()}")
+        return TensorRtExecutor(context, {name: spec.shape for name, spec in self.inputs.items()})
+
+    def close(self) -> None:
+        """Give its memory back; may be called twice."""
+        self._engine = None
+        self._runtime = None
+
+
+class TensorRtExecutor:
+    """The protocol `Executor`."""
+
+    def __init__(self, context: trt.IExecutionContext, shapes: Mapping[str, Sequence[Any]]) -> None:
+        self._context: trt.IExecutionContext | None = context
+        self._execute = context.execute_async_v3
+        self._shapes = {tensor: tuple(shape[1:]) for tensor, shape in shapes.items()}
+
+    def bind(self, addresses: Mapping[str, int]) -> None:
+        """Say where on the device every input and output lies."""
+        context = self._opened()
+        for tensor, address in addresses.items():
+            if not context.set_tensor_address(tensor, address):
+                raise self._refused(f"does not take {tensor} where it lies")
+
+    def set_batch(self, batch: int) -> None:
+        """Say how many windows or images follow; within the profile."""
+        context = self._opened()
+        for tensor, shape in self._shapes.items():
+            if not context.set_input_shape(tensor, (batch, *shape)):
+                raise self._refused(f"does not take {batch} at a time")
+        try:
+            unknown = context.infer_shapes()
+        except RuntimeError as error:
+            raise self._refused(f"does not know its shapes for {batch} at a time: {one_line(str(error))}") from None
+        if unknown:
+            raise self._refused(f"does not know the shape of {', '.join(unknown)} for {batch} at a time")
+
+    def execute(self, stream: int) -> None:
+        """Queue the kernels on that stream's handle.
+
+        Raises:
+            BackendError: TensorRT refused.
+        """
+        if not self._execute(stream):
+            raise self._refused("failed")
+
+    def close(self) -> None:
+        """Give its memory back; may be called twice."""
+        self._execute = self._closed  # a bound method keeps its object
+        self._context = None
+
+    def _closed(self, stream_handle: object) -> bool:  # noqa: ARG002
+        return False
+
+    def _opened(self) -> trt.IExecutionContext:
+        """The context, which is gone once this was closed."""
+        if self._context is None:
+            raise BackendError("expected an open plan, got one that was closed")
+        return self._context
+
+    def _refused(self, what: str) -> BackendError:
+        """The error of a call that TensorRT refused."""
+        return BackendError(f"TensorRT {what}: {_log().reason()}")
+
+
+def _spec(engine: trt.ICudaEngine, tensor: str, name: str) -> TensorSpec:
+    """A tensor as ours: on the device, a free batch axis, and only fixed ones after it."""
+    import tensorrt as trt
+
+    kind = engine.get_tensor_dtype(tensor).name
+    shape = tuple(engine.get_tensor_shape(tensor))
+    on_device = engine.get_tensor_location(tensor) == trt.TensorLocation.DEVICE
+    if kind not in _DTYPES or not on_device or not shape or shape[0] != -1 or min(shape[1:], default=1) < 1:
+        raise BackendError(
+            f"{name}: expected a plan whose tensors have a free batch axis and fixed other ones, "
+            f"got {one_line(tensor)}: {kind.lower()} {list(shape)}; type: trainer build-engine"
+        )
+    return TensorSpec(tensor, _DTYPES[kind], ("n", *shape[1:]))
+
+
+def _profile(engine: trt.ICudaEngine, index: int, inputs: Sequence[str], name: str) -> Profile:
+    """Batch sizes of a profile, which are those of each of its inputs."""
+    sizes = {tuple(int(shape[0]) for shape in engine.get_tensor_profile_shape(tensor, index)) for tensor in inputs}
+    try:
+        ((smallest, usual, largest),) = sizes
+        return Profile(smallest, usual, largest)
+    except ValueError:
+        raise BackendError(
+            f"{name}: expected a plan whose inputs have the same batch sizes, got {sorted(sizes)}; "
+            "type: trainer build-engine"
+        ) from None
+
+
+def _require_context(name: str) -> None:
+    """Refuse where no context is current: TensorRT would end the process instead of raising."""
+    context = ctypes.c_void_p()
+    try:
+        code = ctypes.CDLL(LIBRARY).cuCtxGetCurrent(ctypes.byref(context))
+    except (OSError, AttributeError):
+        code = None
+    if code != 0 or not context.value:
+        raise BackendError(f"{name}: expected a GPU to load the plan on, got none; type: ascstream doctor")
+
+
+@cache
+def _log() -> Any:
+    """The logger of this process: TensorRT takes only one. It keeps the last errors for messages and prints nothing."""
+    import tensorrt as trt
+
+    class Log(trt.ILogger):  # type: ignore[misc, unused-ignore]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self._errors: deque[str] = deque(maxlen=4)
+
+        def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+            if int(severity) <= int(trt.ILogger.Severity.ERROR):
+                self._errors.append(msg)
+
+        def clear(self) -> None:
+            self._errors.clear()
+
+        def reason(self) -> str:
+            """The last errors, the first of which is mostly the cause."""
+            said = " ".join(" ".join(self._errors).split())
+            self._errors.clear()
+            return one_line(said) if said else "it does not say why"
+
+    return Log()
