@@ -159,6 +159,7 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
     "stereo_difference": {"logmel": (3, 64, 50)},
     "ten_seconds": {"logmel": (1, 501, 64)},
     "image_only": {"picture": (1, 3, 32, 48)},
+    "frames_only": {"frames": (5, 8)},
     "audio_visual": {"logmel": (1, 64, 48), "frames": (5, 8), "presence": (2,)},
     "audio_visual_no_presence": {"logmel": (1, 64, 48), "frames": (5, 8)},
     "late_fusion_bare": {"logmel": (1, 64, 48), "frames": (5, 8)},

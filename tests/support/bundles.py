@@ -6,8 +6,9 @@ Picture: mean red, green and blue, times `PICTURE_GAIN`, are the logits of bus, 
 Both: the sum of the two, each times its presence flag where the graph takes flags.
 
 Every function writes a bundle into `folder` and gives its path; keywords replace fields of the manifest (the graphs
-follow `inputs`, `outputs` and `window`), `scene` and `frame` replace the graphs' bytes, `golden=None` leaves the golden
-cases out. `expected_logits` is what the scene graph of a bundle answers, computed without it.
+follow `inputs`, `outputs`, `window`, and `labels`, some of `LABELS`), `scene` and `frame` replace the graphs' bytes,
+`golden=None` leaves the golden cases out. `expected_logits` is what the scene graph of a bundle answers, computed
+without it.
 """
 
 from __future__ import annotations
@@ -113,6 +114,11 @@ def image_only(folder: Path, **overrides: Any) -> Path:
     return _write(folder, "image_only", {"inputs": (InputSpec("picture", video=video),)} | overrides)
 
 
+def frames_only(folder: Path, **overrides: Any) -> Path:
+    """Five embeddings a second and no sound."""
+    return _write(folder, "frames_only", {"inputs": (_FRAMES,)} | overrides)
+
+
 def audio_visual(folder: Path, **overrides: Any) -> Path:
     """Sound and five embeddings a second, presence flags, all three heads."""
     inputs = (_LOGMEL, _FRAMES, InputSpec("presence", presence=("audio", "video")))
@@ -138,6 +144,7 @@ SHAPES: dict[str, Callable[..., Path]] = {
         stereo_difference,
         ten_seconds,
         image_only,
+        frames_only,
         audio_visual,
         audio_visual_no_presence,
         late_fusion_bare,
@@ -243,9 +250,17 @@ class _Graph:
 
 
 def scene_graph(
-    inputs: tuple[InputSpec, ...], outputs: tuple[OutputSpec, ...], window: WindowSpec, *, bias: float = 0.0
+    inputs: tuple[InputSpec, ...],
+    outputs: tuple[OutputSpec, ...],
+    window: WindowSpec,
+    *,
+    bias: float = 0.0,
+    labels: tuple[str, ...] = LABELS,
 ) -> bytes:
-    """The scene graph of a bundle; `bias` is added to the first label of `fused`, to make a wrong one."""
+    """The scene graph of a bundle; `bias` is added to the first label of `fused`, to make a wrong one.
+
+    With fewer `labels`, the others' logits are left out.
+    """
     graph = _Graph([], [])
     parts: dict[str, list[str]] = {}
     flags: tuple[str, tuple[str, ...]] | None = None
@@ -256,17 +271,22 @@ def scene_graph(
             parts["video"] = [_add_picture(graph, entry.name, entry.video)]
         elif entry.presence is not None:
             flags = (entry.name, entry.presence)
-    heads = {name: graph.add("Sum", sums, name) for name, sums in parts.items()}
+    every = "" if labels == LABELS else "_of_every_label"
+    heads = {name: graph.add("Sum", sums, f"{name}{every}") for name, sums in parts.items()}
     if flags is not None:
         for index, modality in enumerate(flags[1]):
             column = graph.constant(f"{modality}_column", np.array([index], np.int64))
             flag = graph.add("Gather", [flags[0], column], f"{modality}_flag", axis=1)
             heads[modality] = graph.add("Mul", [heads[modality], flag], f"{modality}_if_present")
     first = np.eye(1, len(LABELS), dtype=np.float32) * np.float32(bias)
-    graph.add("Sum", [*heads.values(), graph.constant("bias", first)], "fused")
+    graph.add("Sum", [*heads.values(), graph.constant("bias", first)], f"fused{every}")
+    if every:
+        columns = graph.constant("columns", np.array([LABELS.index(label) for label in labels], np.int64))
+        for name in ("fused", *parts):
+            graph.add("Gather", [f"{name}{every}", columns], name, axis=1)
     return graph.bytes(
         {entry.name: input_shape(entry, window) for entry in inputs},
-        {output.name: (len(LABELS),) for output in outputs},
+        {output.name: (len(labels),) for output in outputs},
     )
 
 
@@ -341,10 +361,13 @@ def _write(folder: Path, name: str, overrides: Mapping[str, Any]) -> Path:
         **overrides,
     }
     inputs, outputs, window = fields["inputs"], fields["outputs"], fields["window"]
-    files: dict[str, bytes] = {"scene.onnx": fields.pop("scene", None) or scene_graph(inputs, outputs, window)}
+    labels = fields["labels"]
+    scene = fields.pop("scene", None) or scene_graph(inputs, outputs, window, labels=labels)
+    files: dict[str, bytes] = {"scene.onnx": scene}
     graphs = [GraphSpec("scene", {"float32": "scene.onnx"})]
     feeds = golden_feeds(inputs, window)
-    answers = expected_logits(feeds, inputs)
+    columns = [LABELS.index(label) for label in labels]
+    answers = {head: logits[:, columns] for head, logits in expected_logits(feeds, inputs).items()}
     cases = {"scene": GoldenGraph(feeds, {output.name: answers[output.name].astype(np.float32) for output in outputs})}
     video = next((entry.video for entry in inputs if entry.video is not None), None)
     if video is not None and video.embedding_size is not None:

@@ -10,6 +10,8 @@ from trainer.cli.evaluate import evaluate
 from trainer.cli.export import export
 from trainer.cli.fetch import fetch
 from trainer.cli.fit import fit
+from trainer.cli.fuse import fuse
+from trainer.cli.import_ import import_
 from trainer.cli.models import models
 from trainer.cli.prepare import prepare
 from trainer.cli.synth import synth
@@ -34,5 +36,5 @@ def app(debug: bool) -> None:
     """Train scene classifiers from recordings, and export them as bundles."""
 
 
-for command in (build_engine, evaluate, export, fetch, fit, models, prepare, synth):
+for command in (build_engine, evaluate, export, fetch, fit, fuse, import_, models, prepare, synth):
     app.add_command(command)

@@ -1,0 +1,123 @@
+"""`trainer fuse`: a bundle that hears and one that sees as one that does both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from trainer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trainer.fuse.bundle import Found
+
+_PLACE = click.Path(path_type=Path)
+_OF_PAIRS = ("n_pairs", "mismatched", "seed")
+"""Options that mean something with --pairs only."""
+
+
+@click.command()
+@click.argument("audio", metavar="AUDIO_BUNDLE")
+@click.argument("video", metavar="VIDEO_BUNDLE")
+@click.option("--out", type=_PLACE, required=True, metavar="BUNDLE", help="The fused bundle's folder.")
+@click.option("--fit", "clips", type=_PLACE, metavar="DATA", help="Fit weights and thresholds on these labelled clips.")
+@click.option(
+    "--pairs",
+    type=(_PLACE, _PLACE),
+    metavar="AUDIO_DATA PICTURE_DATA",
+    help="Fit them on random pairs of labelled recordings and labelled pictures of one scene.",
+)
+@click.option("--n-pairs", type=click.IntRange(min=1), default=1000, show_default=True, help="How many pairs.")
+@click.option(
+    "--mismatched",
+    type=click.FloatRange(0, 0.9),
+    default=0.2,
+    show_default=True,
+    help="Part of the pairs whose sound and picture are of two scenes: nobody shall be sure of them.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Which draw of pairs.")
+@click.option(
+    "--prior",
+    multiple=True,
+    metavar="LABEL=ODDS",
+    help="What both bundles were calibrated under, where not all scenes were alike; 1 for each other; may be repeated.",
+)
+@click.option("--name", help="The bundle's name.  [default: both names]")
+@click.option("--version", default="1.0.0", show_default=True, help="The bundle's version.")
+@click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
+@click.pass_context
+def fuse(
+    context: click.Context,
+    audio: str,
+    video: str,
+    out: Path,
+    clips: Path | None,
+    pairs: tuple[Path, Path] | None,
+    n_pairs: int,
+    mismatched: float,
+    seed: int,
+    prior: tuple[str, ...],
+    name: str | None,
+    version: str,
+    overwrite: bool,
+) -> None:
+    """Make an audio-visual bundle of one that hears and one that sees.
+
+    Their calibrated answers are multiplied and the prior is counted once; where one is absent the other answers alone.
+    Each counts as much as it says unless --fit or --pairs gives labelled data: a folder a class, or a CSV with
+    file,scene_label[,recording,city,location,video]. Needs no torch.
+    """
+    if clips is not None and pairs is not None:
+        raise ConfigError("--pairs: expected --fit or --pairs, got both; leave one of them out")
+    for option in _OF_PAIRS:
+        if pairs is None and context.get_parameter_source(option) is not ParameterSource.DEFAULT:
+            raise ConfigError(
+                f"--{option.replace('_', '-')}: expected --pairs AUDIO_DATA PICTURE_DATA with it, got none"
+            )
+    from ascstream.bundles import find_bundle
+    from engines.bundle import check_target, open_bundle
+    from engines.manifest import check_name
+    from trainer.evaluate.tables import table_to_lines
+    from trainer.fuse.bundle import Naming, fuse_bundles, pool_of
+    from trainer.fuse.card import figures_table
+    from trainer.fuse.fitting import Pairs, fit_on_clips, fit_on_pairs
+    from trainer.fuse.labels import check_halves, parse_odds
+    from trainer.fuse.weights import with_weights
+
+    if name is not None:
+        check_name(name)
+    ear, eye = open_bundle(find_bundle(audio)), open_bundle(find_bundle(video))
+    check_halves(ear, eye)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    check_target(out.absolute(), overwrite)
+    odds = parse_odds({label: value for label, _, value in (entry.partition("=") for entry in prior)})
+    pool = pool_of(ear.manifest, eye.manifest, odds)
+    found: Found | None = None
+    if clips is not None:
+        found = fit_on_clips(ear, eye, pool, clips, _say)
+    elif pairs is not None:
+        found = fit_on_pairs(ear, eye, pool, Pairs(*pairs, n=n_pairs, mismatched=mismatched, seed=seed), _say)
+    if found is not None:
+        table = figures_table(found)
+        for line in (*table_to_lines(table)[1:], table.note):
+            _say(line)
+        pool = with_weights(pool, found.fitted.audio_weight, found.fitted.video_weight)
+    done = fuse_bundles(ear, eye, out, pool, naming=Naming(name, version), found=found, overwrite=overwrite)
+    for precision, reason in done.left_out.items():
+        _say(f"no {precision}: {reason}")
+    manifest = done.bundle.manifest
+    precisions = ", ".join(manifest.graphs[0].files)
+    size = sum(entry.size for entry in manifest.files.values())
+    click.echo(str(out))
+    click.echo(
+        f"{len(manifest.labels)} scenes, {precisions}, {size / 1024:,.0f} KiB; sound counts {pool.audio.weight:.2f}, "
+        f"pictures {pool.video.weight:.2f}; next: ascstream file CLIP --bundle {out}",
+        err=True,
+    )
+
+
+def _say(sentence: str) -> None:
+    """A line for people."""
+    click.echo(sentence, err=True)

@@ -1,0 +1,1 @@
+"""Two bundles that perceive one thing each to one that perceives both."""

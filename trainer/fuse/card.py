@@ -1,0 +1,209 @@
+"""The model card of a fused bundle: how it answers, what its weights rest on, what its sources say of themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from engines.bundle import MANIFEST_NAME, Bundle
+from engines.errors import BundleError
+from engines.manifest import Manifest, Precision
+from trainer.evaluate.tables import Table, table_to_markdown
+from trainer.fuse.pool import Pool
+
+if TYPE_CHECKING:
+    from trainer.fuse.bundle import Found
+
+_KEPT = re.compile(
+    r"recordings|pictures|clips|corpus|sources|.*(\bdata|licen[cs]e|attribution|credit|cannot|limits).*", re.I
+)
+"""Headings of those sections of a source's card that are taken over whole."""
+
+
+def write_card(
+    audio: Bundle,
+    video: Bundle,
+    pool: Pool,
+    fields: Mapping[str, Any],
+    found: Found | None,
+    left_out: Mapping[Precision, str],
+) -> str:
+    """The card, as Markdown.
+
+    Args:
+        audio: The bundle that hears.
+        video: The bundle that sees.
+        pool: How their answers become one.
+        fields: The fused manifest's.
+        found: What the weights rest on, if they were fitted.
+        left_out: Precisions that are not there, and why.
+    """
+    sections = [
+        _what(audio.manifest, video.manifest, fields),
+        _how(pool),
+        _weights(pool, found),
+        _limits(audio.manifest, video.manifest, pool, found, left_out),
+        _source(audio, "hears"),
+        _source(video, "sees"),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def figures_table(found: Found) -> Table:
+    """What the weights are worth: a row for each modality alone, for both at weights of 1, and for both as fitted."""
+    fitted = found.fitted
+    names = {"audio": "sound alone", "video": "pictures alone", "even": "both, weights of 1", "fitted": "both, fitted"}
+    rows = tuple(
+        (names[name], f"{100 * one.accuracy:.1f} %", f"{one.log_loss:.3f}", f"{one.calibration_error:.3f}")
+        for name, one in fitted.figures.items()
+    )
+    note = (
+        f"{fitted.n_windows:,} windows of {fitted.n_clips:,} {found.unit}. Scenes count alike, within them "
+        f"{found.unit} alike. The last line is judged by weights found without each of {fitted.n_folds} folds in turn; "
+        "no place is in two folds."
+    )
+    if fitted.mismatched is not None:
+        note += f" Pairs of two scenes score {fitted.mismatched:.2f} at best on average; they are in no figure above."
+    return Table("", ("", "accuracy", "log loss", "calibration error"), rows, note)
+
+
+def _what(audio: Manifest, video: Manifest, fields: Mapping[str, Any]) -> str:
+    """Name, purpose, shape."""
+    groups = "; ".join(f"{group}: {', '.join(members)}" for group, members in fields["groups"].items()) or "none"
+    window, precisions = fields["window"], ", ".join(fields["graphs"][0].files)
+    return f"""# {fields["name"]} {fields["version"]}
+
+{fields["description"]}
+
+| | |
+|---|---|
+| scenes | {", ".join(fields["labels"])} |
+| groups | {groups} |
+| window | {window.seconds:g} s, every {window.default_step_seconds:g} s |
+| hears with | {audio.name} {audio.version} |
+| sees with | {video.name} {video.version} |
+| precisions | {precisions} |
+| licence | {fields["licence"]} |"""
+
+
+def _how(pool: Pool) -> str:
+    """The formula, and what follows of it."""
+    even = len(set(pool.prior)) == 1
+    prior = "even" if even else ", ".join(f"{name} {p:.3f}" for name, p in zip(pool.labels, pool.prior, strict=True))
+    lines = [f"The prior π is {prior}. Temperatures: {pool.audio.temperature:.3g} for sound, "
+             f"{pool.video.temperature:.3g} for pictures; they are inside the graph."]  # fmt: skip
+    for modality, sense in (("audio", "sound"), ("video", "pictures")):
+        unknown = [label for label, known in zip(pool.labels, pool.known(modality), strict=True) if not known]  # type: ignore[arg-type]
+        if unknown:
+            lines.append(
+                f"Of {', '.join(unknown)} the bundle for {sense} knows nothing: by {sense} alone such a scene scores "
+                "its prior and no more, and beside the other it is neither helped nor hindered."
+            )
+    return f"""## How it answers
+
+A log-linear pool of the two calibrated answers (Genest & Zidek 1986; Hinton 2002), the prior counted once:
+
+    log p(y) = w_a·log p_a(y) + w_v·log p_v(y) − (w_a + w_v − 1)·log π(y) + const
+
+Where one modality is absent the other's calibrated answer stands as it is, and nothing of the absent one enters.
+
+{chr(10).join(lines)}"""
+
+
+def _weights(pool: Pool, found: Found | None) -> str:
+    """The weights and what they rest on."""
+    weights = f"Sound counts {pool.audio.weight:.2f}, pictures {pool.video.weight:.2f}"
+    if found is None:
+        return f"""## Weights
+
+{weights}: no labelled data were given, so each is taken at its word, as if sound and picture were independent given \
+the scene. They are not quite, and answers of both may be too sure. Fit them with: \
+`trainer fuse AUDIO_BUNDLE VIDEO_BUNDLE --out BUNDLE --fit DATA`."""
+    thresholds = found.thresholds
+    named = [
+        f"* A {name} is named from a smoothed score of {thresholds[name]:.2f}: "
+        f"{100 * thresholds[f'{name}_coverage']:.0f} % of the time{', where no scene is' * (name == 'group')}, "
+        f"right in {100 * thresholds[f'{name}_precision']:.0f} % of that."
+        for name in ("scene", "group")
+        if name in thresholds
+    ]
+    return f"""## Weights
+
+{weights}, by maximum likelihood on {found.source}.
+
+{table_to_markdown(figures_table(found))}
+
+Thresholds were chosen on the same held-out answers, behind the runtime's filter:
+
+{chr(10).join(named)}"""
+
+
+def _limits(
+    audio: Manifest, video: Manifest, pool: Pool, found: Found | None, left_out: Mapping[Precision, str]
+) -> str:
+    """What it cannot do."""
+    lines = [
+        "It is as good as the calibration of its sources: one that is too sure outvotes the other.",
+        "Its sources were trained apart: it has not learnt from sound and picture of one moment.",
+    ]
+    if found is None:
+        lines.append(f"Its thresholds and its smoothing are those of {audio.name}, not chosen for both.")
+    if pool.audio.labels != pool.video.labels:
+        lines.append("Its sources know different scenes; see above what a label means that one does not know.")
+    if video.video_input is not None and video.video_input[1].embedding_size is None:
+        lines.append("Its pictures are judged anew in every window: the bundle for pictures has no frame graph.")
+    lines += [f"No {precision}: {reason}." for precision, reason in left_out.items()]
+    return "## What it cannot do\n\n" + "\n".join(f"* {line}" for line in lines)
+
+
+def _source(bundle: Bundle, verb: str) -> str:
+    """What a source says of itself: licence, data, limits."""
+    manifest = bundle.manifest
+    hashes = "\n".join(
+        f"| `{spec.files['float32']}` | `{manifest.files[spec.files['float32']].sha256}` |" for spec in manifest.graphs
+    )
+    head = f"""## What {verb}: {manifest.name} {manifest.version}
+
+{manifest.description} Licence: {manifest.licence}. Scenes: {", ".join(manifest.labels)}.
+
+| graph | SHA-256 |
+|---|---|
+{hashes}"""
+    return "\n\n".join([head, *_kept(bundle)])
+
+
+def _kept(bundle: Bundle) -> list[str]:
+    """The sections of a source's card on data, licences and limits, their headings lowered."""
+    manifest = bundle.manifest
+    if manifest.card is None:
+        return [f"It has no card: what it was trained on is not known from its {MANIFEST_NAME}."]
+    try:
+        text = bundle.read(manifest.card).decode()
+    except UnicodeDecodeError:
+        raise BundleError(f"{bundle.path / manifest.card}: expected a card in UTF-8, got something else") from None
+    kept = [section for section in _sections(text) if _KEPT.fullmatch(section.partition("\n")[0].strip("# "))]
+    return ["\n".join(_lowered(section)) for section in kept] or ["Its card says nothing of data, licences or limits."]
+
+
+def _sections(text: str) -> list[str]:
+    """The parts of a card that begin with a heading of the second level."""
+    parts: list[list[str]] = []
+    fenced = False
+    for line in text.splitlines():
+        fenced ^= line.startswith("```")
+        if line.startswith("## ") and not fenced:
+            parts.append([])
+        if parts:
+            parts[-1].append(line)
+    return ["\n".join(part).strip() for part in parts]
+
+
+def _lowered(section: str) -> list[str]:
+    """A section's lines with its headings further down."""
+    lines, fenced = [], False
+    for line in section.splitlines():
+        fenced ^= line.startswith("```")
+        is_heading = not fenced and line.startswith("#") and line.lstrip("#").startswith(" ")
+        lines.append(f"#{line}" if is_heading else line)
+    return lines

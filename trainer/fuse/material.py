@@ -1,0 +1,226 @@
+"""Labelled recordings and pictures as evidence, through the runtime: one file that has both, or pairs of two."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from ascstream.classifier import Classifier
+from ascstream.errors import SourceError
+from engines.manifest import Modality
+from trainer.data.clips import Clip
+from trainer.data.corpora import LABELS
+from trainer.data.folder import read_folder
+from trainer.errors import DataError
+from trainer.evaluate.metrics import Vector
+from trainer.fuse.pool import Pool
+from trainer.fuse.weights import NOT_SURE, Evidence
+from trainer.plans.media import windows_of
+
+MIN_CLIPS = 20
+"""Two weights are not fitted on fewer."""
+_FOLDS = 5
+_WINDOWS_A_FILE = 60
+"""Of a recording, its middle ones; more of one place say little more."""
+_WINDOWS_A_PAIR = 10
+
+Say = Callable[[str], None]
+"""Told of a file that cannot be read, in a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a modality says of a labelled file, window by window."""
+
+    label: int
+    """Position of its scene."""
+    place: str
+    """What no two folds may share."""
+    evidence: Vector
+    """[n_windows, n_labels]."""
+
+
+def read_clips(data: Path, labels: Sequence[str], option: str) -> tuple[Clip, ...]:
+    """Labelled files of the bundle's scenes.
+
+    Args:
+        data: A folder a class, a CSV with `file,scene_label[,recording,city,location,video]`, or a folder that holds it
+            as `labels.csv`.
+        labels: The fused bundle's.
+        option: What messages call it.
+
+    Raises:
+        DataError: They cannot be read, or fewer than two of the labels are there.
+    """
+    place = data.resolve()
+    if not place.exists():
+        raise DataError(f"{option}: expected a folder or a CSV of labelled files, got nothing at {data}")
+    listed = place / LABELS
+    corpus = read_folder(listed if listed.is_file() else place, min_recordings=1)
+    chosen = tuple(clip for clip in corpus.clips if clip.scene_label in labels)
+    if len({clip.scene_label for clip in chosen}) < 2:
+        raise DataError(
+            f"{option}: expected files of two or more of {', '.join(labels)} at {data}, got {', '.join(corpus.labels)}"
+        )
+    return chosen
+
+
+def clip_evidence(classifier: Classifier, pool: Pool, data: Path, say: Say) -> Evidence:
+    """What both modalities say of clips that have sound and picture; a fold a place.
+
+    Args:
+        classifier: A fused bundle of that pool, with any weights.
+        pool: Its labels and prior.
+        data: See `read_clips`.
+        say: Told of what is left out.
+
+    Raises:
+        DataError: Too few clips have both, or they are of one place or one scene.
+    """
+    clips = read_clips(data, pool.labels, "--fit")
+    places = {place: number for number, place in enumerate(sorted({clip.place for clip in clips}))}
+    parts: list[tuple[Vector, Vector, int, int]] = []
+    for clip in clips:
+        try:
+            audio, video = _both(classifier, pool, clip)
+        except SourceError as error:
+            say(f"left out: {error}")
+            continue
+        windows = zip(audio, video, strict=False)
+        both = [(heard, seen) for heard, seen in windows if heard is not None and seen is not None]
+        if not both:
+            say(f"left out: {clip.audio}: expected sound and picture at the same time, got no window with both")
+            continue
+        heard, seen = (np.stack(side) for side in zip(*both, strict=True))
+        parts.append((heard, seen, pool.labels.index(clip.scene_label), places[clip.place]))
+    _require(parts, MIN_CLIPS, "clips with sound and picture", "--fit")
+    return _joined(parts)
+
+
+def pair_evidence(
+    classifier: Classifier, pool: Pool, sounds: Path, pictures: Path, say: Say, *, n: int, share: float, seed: int
+) -> Evidence:
+    """Random pairs of a recording and a picture of one scene, and some of two scenes, of which nobody can be sure.
+
+    Places of either kind are dealt to folds, scene by scene, and only what is in one fold is paired.
+
+    Args:
+        classifier: A fused bundle of that pool.
+        pool: Its labels and prior.
+        sounds: Labelled recordings.
+        pictures: Labelled pictures, or recordings with a picture.
+        say: Told of what is left out.
+        n: Pairs.
+        share: Part of them that do not match.
+        seed: Which draw.
+
+    Raises:
+        DataError: There are too few files, or too few scenes of which there are both.
+    """
+    heard = _dealt(list(_files(classifier, pool, sounds, "audio", say)))
+    seen = _dealt(list(_files(classifier, pool, pictures, "video", say)))
+    rng = np.random.default_rng(seed)
+    folds = [fold for fold in range(_FOLDS) if set(heard[fold]) & set(seen[fold])]
+    if len(folds) < 2:
+        raise DataError(
+            f"--pairs: expected two or more scenes with recordings and pictures of two places each, got too few of "
+            f"{', '.join(pool.labels)}"
+        )
+    parts: list[tuple[Vector, Vector, int, int]] = []
+    for number in range(n):
+        fold = folds[number % len(folds)]
+        both = sorted(set(heard[fold]) & set(seen[fold]))
+        label = other = int(rng.choice(both))
+        others = sorted(set(seen[fold]) - {label})
+        mismatched = bool(rng.random() < share and others)
+        if mismatched:
+            other = int(rng.choice(others))
+        sound, picture = (side[int(rng.integers(len(side)))] for side in (heard[fold][label], seen[fold][other]))
+        first = int(rng.integers(max(1, len(sound.evidence) - _WINDOWS_A_PAIR + 1)))
+        stretch = sound.evidence[first : first + _WINDOWS_A_PAIR]
+        looks = np.resize(np.arange(len(picture.evidence)), len(stretch))
+        parts.append((stretch, picture.evidence[looks], NOT_SURE if mismatched else label, fold))
+    _require(parts, MIN_CLIPS, "pairs", "--pairs")
+    return _joined(parts)
+
+
+def _both(classifier: Classifier, pool: Pool, clip: Clip) -> tuple[list[Vector | None], list[Vector | None]]:
+    """Evidence of sound and picture, window by window, of one file or of one for each."""
+    audio, video = _windows(classifier, pool, clip.audio)
+    if clip.video is not None and clip.video != clip.audio:
+        _, video = _windows(classifier, pool, clip.video)
+    return audio, video
+
+
+def _windows(classifier: Classifier, pool: Pool, path: Path) -> tuple[list[Vector | None], list[Vector | None]]:
+    """Evidence of each modality, None where it is absent, of a file's windows without overlap."""
+    classifier.reset()
+    step = Fraction(str(classifier.manifest.window.seconds))
+    sides: tuple[list[Vector | None], list[Vector | None]] = ([], [])
+    for window in windows_of(classifier, str(path), step):
+        by_output = classifier.score(window).by_output
+        for side, head in zip(sides, ("audio", "video"), strict=True):
+            found = by_output.get(head)
+            tiny = np.finfo(np.float64).tiny
+            side.append(None if found is None else np.log(np.maximum(found, tiny)) - np.log(pool.prior))
+    return sides
+
+
+def _files(classifier: Classifier, pool: Pool, data: Path, modality: Modality, say: Say) -> Iterator[Heard]:
+    """What one modality says of labelled files."""
+    for clip in read_clips(data, pool.labels, "--pairs"):
+        path = clip.video if modality == "video" and clip.video is not None else clip.audio
+        try:
+            sides = _windows(classifier, pool, path)
+        except SourceError as error:
+            say(f"left out: {error}")
+            continue
+        found = [entry for entry in sides[modality == "video"] if entry is not None]
+        if found:
+            first = max(0, (len(found) - _WINDOWS_A_FILE) // 2)
+            kept = np.stack(found[first : first + _WINDOWS_A_FILE])
+            yield Heard(pool.labels.index(clip.scene_label), clip.place, kept)
+        else:
+            what = "sound" if modality == "audio" else "a picture"
+            say(f"left out: {path}: expected {what} that can be judged, got none")
+
+
+def _dealt(files: Sequence[Heard]) -> list[dict[int, list[Heard]]]:
+    """Label to files, fold by fold; the places of a scene go round, the first one to where the others are fewest."""
+    fold_of: dict[str, int] = {}
+    for label in sorted({file.label for file in files}):
+        places = sorted({file.place for file in files if file.label == label})
+        for number, place in enumerate(places):
+            fold_of.setdefault(place, number % _FOLDS)
+    dealt: list[dict[int, list[Heard]]] = [defaultdict(list) for _ in range(_FOLDS)]
+    for file in files:
+        dealt[fold_of[file.place]][file.label].append(file)
+    return dealt
+
+
+def _joined(parts: Sequence[tuple[Vector, Vector, int, int]]) -> Evidence:
+    """Clips as rows of windows."""
+    counts = [len(heard) for heard, *_ in parts]
+    return Evidence(
+        np.concatenate([heard for heard, *_ in parts]),
+        np.concatenate([seen for _, seen, *_ in parts]),
+        np.repeat([target for *_, target, _ in parts], counts).astype(np.int64),
+        np.repeat(np.arange(len(parts)), counts).astype(np.int64),
+        np.repeat([fold for *_, fold in parts], counts).astype(np.int64),
+    )
+
+
+def _require(parts: Sequence[tuple[Vector, Vector, int, int]], least: int, what: str, option: str) -> None:
+    """Refuse too little to fit on."""
+    labels = {target for *_, target, _ in parts if target != NOT_SURE}
+    folds = {fold for *_, fold in parts}
+    if len(parts) < least or len(labels) < 2 or len(folds) < 2:
+        raise DataError(
+            f"{option}: expected at least {least} {what}, of two scenes and two places, to fit weights on, got "
+            f"{len(parts)} of {len(labels)} scenes and {len(folds)} places; leave {option} out for weights of 1"
+        )

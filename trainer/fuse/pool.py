@@ -1,0 +1,137 @@
+"""How two calibrated answers become one, in numpy: the arithmetic that the fused graph repeats in `graph.py`.
+
+The log-linear pool of experts that were calibrated under the same prior π (Genest & Zidek 1986; a product of experts,
+Hinton 2002), the prior counted once:
+
+    log p(y) = w_a·log p_a(y) + w_v·log p_v(y) − (w_a + w_v − 1)·log π(y) + const
+             = log π(y) + w_a·r_a(y) + w_v·r_v(y) + const,    r_m(y) = log p_m(y)/π(y)
+
+With weights of 1 it is Bayes' rule for sound and picture that are independent given the scene. A temperature of the sum
+of evidence would be a factor of both weights, so there is none.
+
+A label that a modality does not know is neutral for it: p_m(y) = π(y), so that r_m(y) = 0, and the labels it knows
+share the rest in their proportions, p_m(y) = π(K_m)·q_m(y) with q_m the softmax over the labels K_m it knows. By that
+modality alone such a label never scores more than its prior. Together with the other it may win: where the other
+favours it, and this one does not favour another label as much.
+
+Where a modality is absent the answer is the other's own, whatever its weight; where both are, the prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.manifest import Modality
+from trainer.errors import ConfigError
+from trainer.evaluate.metrics import Vector
+
+PRESENT = 0.5
+"""A presence flag above this says that the modality is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """One modality's part."""
+
+    labels: tuple[str, ...]
+    """What it knows, in the order of its logits."""
+    temperature: float
+    """Its logits are divided by this before the softmax."""
+    weight: float = 1.0
+    """What its evidence counts where both are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Everything that the fused answer depends on, besides the two experts' logits."""
+
+    labels: tuple[str, ...]
+    """What either knows, in alphabetical order."""
+    prior: tuple[float, ...]
+    """Of each label, sums to 1; what both experts were calibrated under."""
+    audio: Expert
+    """The ear."""
+    video: Expert
+    """The eye."""
+
+    def expert(self, modality: Modality) -> Expert:
+        """Of that modality."""
+        return self.audio if modality == "audio" else self.video
+
+    def known(self, modality: Modality) -> NDArray[np.bool_]:
+        """[n_labels]: which labels a modality knows."""
+        return np.isin(self.labels, self.expert(modality).labels)
+
+    def own_prior(self, modality: Modality) -> Vector:
+        """The prior among the labels that a modality knows, in the order of its logits; sums to 1."""
+        prior = dict(zip(self.labels, self.prior, strict=True))
+        own = np.array([prior[label] for label in self.expert(modality).labels])
+        return np.asarray(own / own.sum())
+
+    def evidence(self, modality: Modality, logits: NDArray[np.floating[Any]]) -> Vector:
+        """[n, n_known] logits to [n, n_labels] r: by how much, in nats, a modality favours each label; 0 if unknown."""
+        log_q = _log_softmax(np.asarray(logits, np.float64) / self.expert(modality).temperature)
+        evidence = np.zeros((len(log_q), len(self.labels)))
+        positions = [self.labels.index(label) for label in self.expert(modality).labels]
+        evidence[:, positions] = log_q - np.log(self.own_prior(modality))
+        return evidence
+
+    def alone(self, evidence: Vector) -> Vector:
+        """[n, n_labels]: log-probabilities by one modality."""
+        return np.asarray(np.log(self.prior) + evidence)
+
+    def together(self, audio: Vector, video: Vector) -> Vector:
+        """[n, n_labels]: log-probabilities by both, of their evidence."""
+        return _log_softmax(np.log(self.prior) + self.audio.weight * audio + self.video.weight * video)
+
+    def answers(
+        self, audio: NDArray[np.floating[Any]], video: NDArray[np.floating[Any]], presence: NDArray[np.floating[Any]]
+    ) -> dict[str, Vector]:
+        """What the fused graph answers, head by head.
+
+        Args:
+            audio: [n, n_known] logits of the ear.
+            video: [n, n_known] logits of the eye.
+            presence: [n, 2] flags, the ear's first. What an absent modality says enters nothing, NaN included.
+
+        Returns:
+            [n, n_labels] log-probabilities for "fused", "audio" and "video".
+        """
+        heard, seen = self.evidence("audio", audio), self.evidence("video", video)
+        by_ear, by_eye = self.alone(heard), self.alone(seen)
+        hears, sees = (presence[:, index : index + 1] > PRESENT for index in range(2))
+        alone = np.where(hears, by_ear, np.where(sees, by_eye, np.log(self.prior)))
+        return {"fused": np.where(hears & sees, self.together(heard, seen), alone), "audio": by_ear, "video": by_eye}
+
+
+def make_pool(audio: Expert, video: Expert, odds: Mapping[str, float] | None = None) -> Pool:
+    """Join two experts over the union of their labels.
+
+    Args:
+        audio: The ear.
+        video: The eye.
+        odds: Prior odds of some labels, to 1 for each other.
+
+    Raises:
+        ConfigError: Odds of a label that neither knows, or not above 0.
+    """
+    labels = tuple(sorted({*audio.labels, *video.labels}))
+    for label, value in (odds or {}).items():
+        if label not in labels:
+            raise ConfigError(f"--prior: expected one of the labels {', '.join(labels)}, got {label!r}")
+        if not 0 < value < np.inf:
+            raise ConfigError(f"--prior: expected odds above 0 for {label!r}, got {value:g}")
+    weights = np.array([(odds or {}).get(label, 1.0) for label in labels])
+    return Pool(labels, tuple((weights / weights.sum()).tolist()), audio, video)
+
+
+def _log_softmax(values: Vector) -> Vector:
+    """[n, n_labels] to log-probabilities; NaN where a value is none."""
+    with np.errstate(invalid="ignore"):
+        shifted = values - values.max(axis=1, keepdims=True)
+        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
