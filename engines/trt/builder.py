@@ -173,7 +173,8 @@ def _follow(command: Sequence[str], request: Request, on_progress: OnProgress | 
         process.stdout.close()
         last = log.last_line()
     if code != 0:
-        raise BackendError(f"{request.graph}: {_explain(code, last, free)}")
+        reason = _explain(code, last, free)
+        raise BackendError(reason if reason.startswith(f"{request.graph}: ") else f"{request.graph}: {reason}")
 
 
 class _Log:

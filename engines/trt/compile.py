@@ -33,6 +33,7 @@ _MOST_LINES = 500
 _SHORTEST_SECONDS = 0.1
 """Between two lines of progress."""
 _UNKNOWN = re.compile(r"No importer registered|No checker registered|Plugin not found|UNSUPPORTED_NODE")
+_MEMORY = re.compile(r"memory|alloc|workspace", re.IGNORECASE)
 _CODE = re.compile(r"^.*?Error Code \d+: ")
 _PLACE = re.compile(r"\s*\(?\bIn \S+ at \S+?:\d+\)?")
 _FLAGS: dict[Precision, tuple[str, ...]] = {"float32": (), "float16": ("FP16",), "int8": ("INT8",)}
@@ -90,10 +91,9 @@ def compile_graph(
         config.progress_monitor = _make_monitor(Throttled(tell))
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BackendError(
-            f"{request.graph}: expected TensorRT {trt.__version__} to build a plan, got: {log.reason('no plan')}; "
-            "where memory is short, type: --effort 1, or a smaller --workspace"
-        )
+        got = log.reason("no plan")
+        hint = "type --effort 1, or --workspace 256" if _MEMORY.search(got) else "export the graph anew"
+        raise BackendError(f"{request.graph}: expected TensorRT {trt.__version__} to build a plan, got: {got}; {hint}")
     cache = config.get_timing_cache()
     return Compiled(
         plan=bytes(plan),
@@ -117,9 +117,10 @@ def _parse(network: trt.INetworkDefinition, log: Any, graph: bytes, name: str) -
     import tensorrt as trt
 
     parser = trt.OnnxParser(network, log)
-    if parser.parse(graph):
+    parsed = parser.parse(graph)
+    if parsed and network.num_inputs and network.num_outputs:
         return
-    got = log.reason("nothing of use")
+    got = "no inputs and outputs" if parsed else log.reason("nothing of use")
     hint = "get a fresh copy of the bundle, or export it anew"
     if parser.num_errors:
         error = parser.get_error(0)

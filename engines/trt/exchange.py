@@ -136,7 +136,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         BackendError: There is none, or it is no archive of plain arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # noqa: BLE001  (a cut archive makes zipfile and numpy raise almost anything)
         got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
