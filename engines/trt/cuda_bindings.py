@@ -206,10 +206,8 @@ class _Current:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         code = self._pop()[0]
-        if code:
-            self._pop()
-            if kind is None:
-                raise _refused("give the context back", code)
+        if code and kind is None:  # what undoes something does it, and tells of what failed before
+            raise _refused("give the context back", code)
 
 
 def _refused(what: str, code: Any) -> BackendError:

@@ -54,7 +54,7 @@ class PyCuda:
         with self._refusing("open the device"):
             driver.init()
             context: Any = driver.Device(0).retain_primary_context()
-        self._current = _Current(context.push, driver.Context.pop, driver.Error)
+        self._current = _Current(context, driver)
         self._release = weakref.finalize(self, _release, context, self._left)
 
     def current(self) -> AbstractContextManager[None]:
@@ -81,7 +81,13 @@ class PyCuda:
     def stream(self) -> _Stream:
         """A queue of work for the device."""
         with self._refusing("make a stream"):
-            return _Stream(self.give_back, self._driver.Stream(), self._driver.Event(_BLOCKING_EVENT))
+            queue = self._driver.Stream()
+        try:
+            with self._refusing("make an event"):
+                return _Stream(self.give_back, queue, self._driver.Event(_BLOCKING_EVENT))
+        except BackendError:
+            self.give_back(queue)
+            raise
 
     def copy_in(self, address: int, host: HostBuffer, n_bytes: int, stream: _Stream) -> None:
         """Queue a copy to the device."""
@@ -99,7 +105,7 @@ class PyCuda:
             if not stream.is_done():
                 wait_until(stream.is_done, stream.sleep)
         except self._error as error:
-            self._broken = True  # no call of ours was wrong: something queued was, and the context does not recover
+            self._look_again()
             raise _refused("wait for the device", error) from None
 
     def capture(self, stream: _Stream, work: Callable[[], None]) -> CapturedGraph:
@@ -127,7 +133,15 @@ class PyCuda:
         try:
             yield
         except self._error as error:
+            self._look_again()
             raise _refused(what, error) from None
+
+    def _look_again(self) -> None:
+        """After a failure: find out whether the context is broken, which is for good."""
+        try:
+            self._driver.mem_get_info()
+        except self._error:
+            self._broken = True
 
 
 class _HostBuffer:
@@ -193,12 +207,13 @@ def _nothing_queued() -> bool:
 class _Current:
     """Pushes and pops the context; keeps nothing of an entry, so that threads may enter it, and again inside."""
 
-    __slots__ = ("_error", "_pop", "_push")
+    __slots__ = ("_error", "_handle", "_pop", "_push")
 
-    def __init__(self, push: Callable[[], None], pop: Callable[[], None], error: type[Exception]) -> None:
-        self._push = push
-        self._pop = pop
-        self._error = error
+    def __init__(self, context: Any, driver: Any) -> None:
+        self._push: Callable[[], None] = context.push
+        self._pop: Callable[[], None] = driver.Context.pop
+        self._error: type[Exception] = driver.Error
+        self._handle = int(context.handle)
 
     def __enter__(self) -> None:
         try:
@@ -206,18 +221,25 @@ class _Current:
         except self._error as error:
             raise _refused("make the context current", error) from None
         except BaseException:  # interrupted right after it
-            with suppress(self._error):
-                self._pop()
+            self._pop_again()
             raise
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
             self._pop()
         except self._error as refusal:
-            with suppress(self._error):
-                self._pop()  # pycuda ends the process where a thread ends with a context
+            self._pop_again()
             if kind is None:
                 raise _refused("give the context back", refusal) from None
+
+    def _pop_again(self) -> None:
+        """Pop what pycuda believes to be current, whether or not the driver does: it ends the process otherwise."""
+        library, context = ctypes.CDLL(LIBRARY), ctypes.c_void_p()
+        library.cuCtxGetCurrent(ctypes.byref(context))
+        if context.value != self._handle:
+            library.cuCtxPushCurrent_v2(ctypes.c_void_p(self._handle))
+        with suppress(self._error):
+            self._pop()
 
 
 def _release(context: Any, left: list[Any]) -> None:

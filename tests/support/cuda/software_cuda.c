@@ -33,7 +33,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static thing *things[SLOTS];
 static long live[KINDS], made[KINDS], retained, n_calls, fail_after, fail_seen, launches;
 static int fail_code, sticky, started, context_object;
-static char fail_name[64];
+static char fail_name[64], failed_name[64];
 static __thread void *stack[DEPTH];
 static __thread int depth, calls_here;
 static __thread thing *captured_here;
@@ -56,6 +56,7 @@ static int enter(const char *name, int survives) {
     n_calls++;
     if (fail_after > 0 && (fail_name[0] == '*' || !strcmp(fail_name, name)) && ++fail_seen >= fail_after) {
         fail_after = 0;
+        snprintf(failed_name, sizeof failed_name, "%s", name);
         if (fail_code >= 700) { if (retained) sticky = fail_code; }
         return fail_code;
     }
@@ -63,8 +64,10 @@ static int enter(const char *name, int survives) {
 }
 static int leave(int code) { pthread_mutex_unlock(&lock); return code; }
 #define BEGIN(survives) pthread_mutex_lock(&lock); { int failed = enter(__func__, survives); if (failed) return leave(failed); }
+/* What undoes something does it whatever it answers: errors of earlier work are told by any call. */
+#define BEGIN_UNDO pthread_mutex_lock(&lock); int failed = enter(__func__, 1);
 #define WITH_CONTEXT if (!depth || stack[depth - 1] != CONTEXT || !retained) return leave(201);
-#define NOT_CAPTURING if (captured_here) { captured_here->spoilt = 1; return leave(900); }
+#define NOT_CAPTURING if (captured_here && known(captured_here, STREAM)) { captured_here->spoilt = 1; return leave(900); }
 
 static thing *make(int kind, size_t size) {
     for (int i = 0; i < SLOTS; i++)
@@ -156,7 +159,8 @@ long software_count(const char *what) {
     if (!strcmp(what, "retained")) return retained;
     if (!strcmp(what, "current")) return depth; /* contexts of this thread */
     if (!strcmp(what, "calls")) return n_calls;
-    if (!strcmp(what, "launches")) return launches;
+    if (!strcmp(what, "launches")) return launches; /* of graphs */
+    if (!strcmp(what, "pending")) return fail_after > 0; /* a failure that was asked for */
     return -1;
 }
 /* The n-th call from now fails; of that function, or of any ("*"). From 700 on the context is broken for good. */
@@ -168,6 +172,8 @@ void software_fail(const char *name, long n, int code) {
     fail_code = code;
     pthread_mutex_unlock(&lock);
 }
+/* The function that failed last because that was asked for. */
+const char *software_failed(void) { return failed_name; }
 /* Any of the calls from now on. */
 void software_fail_after(long n) { software_fail("*", n, 719); }
 /* A kernel: y[r, j] = a[r, j mod n] * (j + 1) + b[r, j mod m], float32, j < k. */
@@ -222,16 +228,16 @@ int cuDevicePrimaryCtxRetain(void **context, int device) {
 }
 int cuDevicePrimaryCtxRelease_v2(int device) {
     (void)device;
-    BEGIN(1)
+    BEGIN_UNDO
     if (!retained) return leave(201);
     if (--retained == 0) { /* what it held goes with it */
         for (int i = 0; i < SLOTS; i++) if (things[i]) drop(things[i], things[i]->kind);
         sticky = 0;
     }
-    return leave(0);
+    return leave(failed);
 }
 int cuCtxPushCurrent_v2(void *context) { BEGIN(1) if (depth == DEPTH) return leave(999); stack[depth++] = context; return leave(0); }
-int cuCtxPopCurrent_v2(void **context) { BEGIN(1) if (!depth) return leave(201); depth--; if (context) *context = stack[depth]; return leave(0); }
+int cuCtxPopCurrent_v2(void **context) { BEGIN_UNDO if (!depth) return leave(201); depth--; if (context) *context = stack[depth]; return leave(failed); }
 int cuCtxGetCurrent(void **context) { *context = depth ? stack[depth - 1] : NULL; return 0; }
 int cuCtxSetCurrent(void *context) { BEGIN(1) if (depth) depth--; if (context) stack[depth++] = context; return leave(0); }
 int cuCtxGetDevice(int *device) { *device = 0; return depth ? 0 : 201; }
@@ -316,13 +322,14 @@ int cuStreamBeginCapture_v2(void *stream, int mode) {
     return leave(0);
 }
 int cuStreamEndCapture(void *stream, void **graph) {
-    BEGIN(0) WITH_CONTEXT
+    BEGIN_UNDO WITH_CONTEXT
     thing *on = known(stream, STREAM);
     *graph = NULL;
     if (!on || !on->capturing) return leave(on ? 1 : 400);
     on->capturing = 0;
     captured_here = NULL;
-    if (on->spoilt) { clear(&on->ops); return leave(901); }
+    if (!failed) failed = on->spoilt ? 901 : sticky;
+    if (failed) { clear(&on->ops); return leave(failed); }
     thing *fresh = make(GRAPH, 0);
     if (!fresh) return leave(2);
     fresh->ops = on->ops;
@@ -339,6 +346,7 @@ int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long fla
     *exec = fresh;
     return leave(0);
 }
+int cuStreamIsCapturing(void *stream, int *status) { BEGIN(1) thing *on = known(stream, STREAM); *status = on && on->capturing; return leave(on ? 0 : 400); }
 int cuGraphDestroy(void *graph) { BEGIN(0) return leave(drop(known(graph, GRAPH), GRAPH)); }
 int cuGraphExecDestroy(void *exec) { BEGIN(0) return leave(drop(known(exec, EXEC), EXEC)); }
 int cuGraphLaunch(void *exec, void *stream) {
