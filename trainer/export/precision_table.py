@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from engines.manifest import Precision
 from trainer.evaluate.tables import Table
-from trainer.export.precisions import Cost
+from trainer.export.precisions import Cost, GoldenCost
 
 
 def precision_table(costs: Sequence[Cost], left_out: Mapping[Precision, str], *, held_out: bool) -> Table:
@@ -17,14 +17,9 @@ def precision_table(costs: Sequence[Cost], left_out: Mapping[Precision, str], *,
         left_out: Precisions that are not there, and why.
         held_out: Whether accuracy and log loss are of clips the network never saw.
     """
-    rows = [_row(cost, costs[0]) for cost in costs]
-    head = [
-        "precision", "size", "one window", "one frame", "Δ logit", "Δ probability", "accuracy", "log loss", "Δ log loss"
-    ]  # fmt: skip
-    if costs[0].frame is None:
-        at = head.index("one frame")
-        head.pop(at)
-        rows = [(*row[:at], *row[at + 1 :]) for row in rows]
+    head, rows = _golden_columns(costs)
+    head += ("accuracy", "log loss", "Δ log loss")
+    rows = [row + _judged(cost, costs[0]) for row, cost in zip(rows, costs, strict=True)]
     clips = "clips it never saw" if held_out else "recordings it was trained on: only the differences say something"
     notes = [
         "Times: ONNX Runtime, one x86-64 core, p50, without features. Δ: largest difference to PyTorch's answers on",
@@ -32,18 +27,41 @@ def precision_table(costs: Sequence[Cost], left_out: Mapping[Precision, str], *,
         f"as an accelerator rounds it. Accuracy and log loss: {costs[0].n_windows:,} windows of {clips}.",
     ]
     notes += [f"Not in the bundle: {reason}." for reason in left_out.values()]
-    return Table("Precisions", tuple(head), tuple(rows), " ".join(notes))
+    return Table("Precisions", head, tuple(rows), " ".join(notes))
 
 
-def _row(cost: Cost, reference: Cost) -> tuple[str, ...]:
-    """One precision."""
+def golden_table(costs: Sequence[GoldenCost], left_out: Mapping[Precision, str]) -> Table:
+    """The same of a network without recordings of its own: golden cases alone; arguments as above."""
+    head, rows = _golden_columns(costs)
+    notes = [
+        "Times: ONNX Runtime, one x86-64 core, p50, without features. Δ: largest difference to the golden answers;",
+        "float16 is timed as it is, and compared with every tensor rounded as an accelerator rounds it.",
+    ]
+    notes += [f"Not in the bundle: {reason}." for reason in left_out.values()]
+    return Table("Precisions", head, tuple(rows), " ".join(notes))
+
+
+def _golden_columns(costs: Sequence[GoldenCost]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Names of the columns that golden cases fill, and a row a precision."""
+    frames = costs[0].frame is not None
+    head = ("precision", "size", "one window", *(["one frame"] if frames else []), "Δ logit", "Δ probability")
+    rows = [
+        (
+            cost.precision,
+            _size(cost.n_bytes),
+            f"{cost.scene.p50_seconds * 1e3:.2f} ms",
+            *([] if cost.frame is None else [f"{cost.frame.p50_seconds * 1e3:.2f} ms"]),
+            f"{cost.logit_difference:.1g}",
+            f"{cost.probability_difference:.1g}",
+        )
+        for cost in costs
+    ]
+    return head, rows
+
+
+def _judged(cost: Cost, reference: Cost) -> tuple[str, ...]:
+    """What real windows say of one precision."""
     return (
-        cost.precision,
-        _size(cost.n_bytes),
-        f"{cost.scene.p50_seconds * 1e3:.2f} ms",
-        "–" if cost.frame is None else f"{cost.frame.p50_seconds * 1e3:.2f} ms",
-        f"{cost.logit_difference:.1g}",
-        f"{cost.probability_difference:.1g}",
         f"{100 * cost.accuracy:.1f} %",
         f"{cost.log_loss:.3f}",
         "–" if cost is reference else f"{round(cost.log_loss - reference.log_loss, 4) + 0:+.4f}",

@@ -1,0 +1,61 @@
+"""`trainer import`: a published network as a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trainer.cli.common import need_torch
+
+if TYPE_CHECKING:
+    from trainer.importers.imported import Imported
+
+KINDS: Mapping[str, str] = {
+    "cp-mobile": "trainer.importers.cp_mobile:import_cp_mobile",
+    "places365": "trainer.importers.places365:import_places365",
+}
+"""Kind to what reads it."""
+_EPILOG = """\b
+Kinds:
+  cp-mobile  CPJKU's checkpoint of DCASE 2023: ten scenes by ear
+  places365  SqueezeNet's arrays (.npz), or CSAIL's ResNet-18 or -50 (.pth.tar): ten scenes by eye"""
+
+
+@click.command("import", epilog=_EPILOG)
+@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder.")
+@click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
+def import_(kind: str, path: Path, out: Path, overwrite: bool) -> None:
+    """Make a bundle of a published network whose weights lie at PATH; nothing is fetched.
+
+    The file is hashed, and nothing in it is run. Nothing is written unless the graphs answer as the network; whose it
+    is, what is known of its licence, and what was checked stands in the bundle's CARD.md.
+    """
+    need_torch()
+    from trainer.evaluate.tables import table_to_lines
+    from trainer.export.precision_table import golden_table
+    from trainer.importers.bundle import check_place, write_import
+
+    check_place(out, overwrite=overwrite)
+    imported = _read(kind, path)
+    for source in imported.sources:
+        known = imported.origin.known_files.get(source.sha256)
+        click.echo(f"{source.sha256}  {source.path}{f'  (known: {known})' if known else ''}", err=True)
+    done = write_import(imported, out, overwrite=overwrite)
+    table = golden_table(done.costs, done.left_out)
+    for line in (*table_to_lines(table), table.note, f"Terms: {imported.origin.terms}"):
+        click.echo(line, err=True)
+    click.echo(str(out))
+    click.echo(f"next: ascstream file CLIP --bundle {out}", err=True)
+
+
+def _read(kind: str, path: Path) -> Imported:
+    """What the importer of that kind makes of the file."""
+    module, _, name = KINDS[kind].partition(":")
+    imported: Imported = getattr(import_module(module), name)(path)
+    return imported

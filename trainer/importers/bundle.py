@@ -1,0 +1,92 @@
+"""An imported network to a bundle: other precisions, what they cost, the card; written only if every graph agrees."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.bundle import Bundle, check_target
+from engines.errors import BackendError
+from engines.manifest import Precision
+from trainer.errors import ExportError
+from trainer.export.contents import Made, write_network
+from trainer.export.precisions import GoldenCost, make_precision, measure_golden, to_judge, tolerance_of
+from trainer.importers.card import write_card
+from trainer.importers.imported import Imported
+
+VERSION = "1"
+"""Of a bundle as this version imports it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A bundle that was written."""
+
+    bundle: Bundle
+    """Where it lies and what it says."""
+    costs: tuple[GoldenCost, ...]
+    """What each precision in it costs, float32 first."""
+    left_out: Mapping[Precision, str]
+    """Precisions that are not in it, and why."""
+
+
+def check_place(path: Path, *, overwrite: bool) -> None:
+    """See that a bundle can be written there, before anything takes time; its parent is made.
+
+    Raises:
+        BundleError: There is something in the way.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_target(path.absolute(), overwrite)
+
+
+def write_import(imported: Imported, path: Path, *, overwrite: bool = False) -> Written:
+    """Write the bundle of an imported network: float32, and float16 where it can be typed so.
+
+    There is no int8 graph: its ranges are those of recordings, and an import has none.
+
+    Raises:
+        ExportError: A float32 graph does not give its golden answers.
+        BundleError: There is something in the way.
+    """
+    graphs = imported.graphs
+    made: Made = {"float32": graphs.graphs}
+    left_out: dict[Precision, str] = {}
+    try:
+        made["float16"] = make_precision(graphs, "float16", ())
+    except BackendError as error:
+        left_out["float16"] = str(error)
+    fields = _fields(imported)
+    costs = []
+    with tempfile.TemporaryDirectory(prefix="ascstream-") as folder:
+        judged: Made = {precision: to_judge(parts, precision) for precision, parts in made.items()}
+        draft = write_network(Path(folder) / "draft", graphs, judged, fields, check=False)
+        for precision in list(made):
+            try:
+                costs.append(measure_golden(draft, precision, made[precision]))
+            except BackendError as error:
+                if precision == "float32":
+                    raise ExportError(f"{error}; nothing was written") from None
+                left_out[precision] = str(error)
+                del made[precision]
+    fields["tolerance"] = tolerance_of(costs)
+    card = write_card(imported, VERSION, costs, left_out)
+    return Written(write_network(path, graphs, made, fields, card=card, overwrite=overwrite), tuple(costs), left_out)
+
+
+def _fields(imported: Imported) -> dict[str, Any]:
+    """The manifest, without what depends on the precisions."""
+    return {
+        "name": imported.name,
+        "version": VERSION,
+        "description": imported.description,
+        "licence": imported.licence,
+        "labels": imported.labels,
+        "groups": imported.groups,
+        "window": imported.window,
+        "outputs": imported.outputs,
+        "smoothing": imported.smoothing,
+    }

@@ -1,0 +1,161 @@
+"""A file that a user names, read whole and hashed before anything looks into it; nothing in it is ever run.
+
+Tensors of checkpoints come out of it through `trainer.models.pretrained`; arrays of .npz files are unpacked here.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import one_line
+from trainer.errors import DataError
+from trainer.models.naming import Weights
+from trainer.models.pretrained import parse_weights
+
+Arrays = dict[str, NDArray[np.float32]]
+"""Name to array, in the order of the archive."""
+_ZIP = b"PK\x03\x04"
+_MAX_ENTRIES = 10_000
+"""Of an archive; the largest network we know of has a tenth of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """What was read, and its hash."""
+
+    path: Path
+    """Where it lies."""
+    data: bytes
+    """All of it."""
+    sha256: str
+    """Of `data`."""
+
+
+def read_file(path: Path, max_bytes: int) -> SourceFile:
+    """Read a plain file of at most so many bytes, and hash it.
+
+    Raises:
+        DataError: It is missing, too large, or no plain file.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer is not waited for
+        with os.fdopen(fd, "rb") as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                got = os.strerror(errno.EISDIR) if stat.S_ISDIR(status.st_mode) else "no plain file"
+                raise DataError(f"{path}: expected a file to import, got: {got}; name the file itself")
+            data = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
+            size = max(status.st_size, len(data))
+    except OSError as error:
+        raise DataError(f"{path}: expected a file to import, got: {error.strerror}; name the file itself") from None
+    if size > max_bytes:
+        raise DataError(
+            f"{path}: expected at most {max_bytes / (1 << 20):,.0f} MiB, which networks of this kind take, "
+            f"got {size / (1 << 20):,.0f} MiB; is this a file of another kind?"
+        )
+    return SourceFile(path, data, hashlib.sha256(data).hexdigest())
+
+
+def tensors_of(source: SourceFile) -> Weights:
+    """The tensors of a checkpoint or .safetensors file, by name.
+
+    Raises:
+        DataError: It is another file, a part of one, packed to be larger than it is, or holds code.
+    """
+    if source.data.startswith(_ZIP):
+        with _archive(source) as archive:  # torch.save packs nothing: what is packed was made to be unpacked
+            size = sum(entry.file_size for entry in archive.infolist())
+            if size > len(source.data):
+                raise DataError(
+                    f"{source.path}: expected a checkpoint as torch.save writes it, nothing in it compressed, got one "
+                    f"of {len(source.data):,} bytes that unpacks to {size:,}; get a fresh copy"
+                )
+    return parse_weights(source.path, io.BytesIO(source.data))
+
+
+def arrays_of(source: SourceFile, max_bytes: int) -> Arrays:
+    """The arrays of an .npz file, all of them float32.
+
+    Args:
+        source: It.
+        max_bytes: What they may take together, unpacked.
+
+    Raises:
+        DataError: It is another file or a part of one, unpacks to more, or holds something else.
+    """
+    if not source.data.startswith(_ZIP):
+        raise DataError(
+            f"{source.path}: expected an .npz file of arrays, got another file; convert a pickle where you trust it, "
+            "with: numpy.savez(FILE, *ARRAYS)"
+        )
+    with _archive(source) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+        if size > max_bytes:
+            raise DataError(
+                f"{source.path}: expected arrays of at most {max_bytes:,} bytes, got {size:,} of them packed into "
+                f"{len(source.data):,}; is this a file of another kind?"
+            )
+        return {name: _array(source, name, data) for name, data in _members(source, archive)}
+
+
+def _archive(source: SourceFile) -> zipfile.ZipFile:
+    """The archive of a file."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(source.data))
+    except Exception as error:  # noqa: BLE001  (hostile bytes make zipfile raise almost anything)
+        raise DataError(
+            f"{source.path}: expected a whole file, got a damaged or shortened one ({one_line(str(error))}); "
+            "get a fresh copy"
+        ) from None
+    if len(archive.infolist()) > _MAX_ENTRIES:
+        raise DataError(f"{source.path}: expected at most {_MAX_ENTRIES} entries, got {len(archive.infolist())}")
+    return archive
+
+
+def _members(source: SourceFile, archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
+    """Name, without its ending, and content of each entry; zipfile checks each one's length and CRC."""
+    for entry in archive.infolist():
+        try:
+            data = archive.read(entry)
+        except Exception as error:  # noqa: BLE001  (as above)
+            raise DataError(
+                f"{source.path}: {one_line(entry.filename)}: expected an array, got damaged bytes "
+                f"({one_line(str(error))}); get a fresh copy"
+            ) from None
+        yield entry.filename.removesuffix(".npy"), data
+
+
+def _array(source: SourceFile, name: str, data: bytes) -> NDArray[np.float32]:
+    """An array of an .npy file's bytes: its header is read, and has to say what the rest then is."""
+    buffer = io.BytesIO(data)
+    where = f"{source.path}: {one_line(name)}"
+    try:
+        shape, fortran, dtype = _header(buffer)
+    except Exception:  # noqa: BLE001  (hostile headers make numpy raise almost anything)
+        raise DataError(f"{where}: expected an array, got something else; get a fresh copy") from None
+    if dtype.hasobject or dtype.kind != "f":
+        raise DataError(f"{where}: expected an array of numbers, got {dtype}; nothing that is pickled is read")
+    if math.prod(shape) * dtype.itemsize != len(data) - buffer.tell():
+        raise DataError(f"{where}: expected {list(shape)} numbers, got {len(data) - buffer.tell()} bytes; get a copy")
+    flat = np.frombuffer(data, dtype, offset=buffer.tell())
+    return np.ascontiguousarray(flat.reshape(shape, order="F" if fortran else "C"), np.float32)
+
+
+def _header(buffer: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type that an .npy file says."""
+    version = np.lib.format.read_magic(buffer)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(buffer)
