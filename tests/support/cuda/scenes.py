@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from support.cuda.software_plan import SoftwarePlan, driver, expected, random_feeds
 
 from engines.errors import BackendError
 from engines.trt.open_cuda import open_cuda
 from engines.trt.records import Profile
 from engines.trt.runtime import TrtEngine
-from support.cuda.software_plan import SoftwarePlan, driver, expected, random_feeds
 
 LIBRARY: Any = os.environ.get("SCENES_CUDA", "auto")
 KINDS = ("device", "host", "stream", "event", "graph", "exec", "retained", "current")
