@@ -41,7 +41,7 @@ def _proven(infos: Sequence[PlanInfo]) -> Table:
                 _bytes(info.memory_bytes),
             )
         )
-    head = ("graph", "precision", "plan", "built in", "max |Δ|", "allowed", "labels", "memory")
+    head = ("graph", "precision", "plan", "built", "max |Δ|", "allowed", "labels", "memory")
     note = (
         "max |Δ|: largest difference to the bundle's golden answers, of the output that comes nearest to what is "
         "allowed; labels: share of the golden inputs with the golden label; memory: on the device, weights included."
@@ -103,8 +103,10 @@ def _share(share: float) -> str:
 
 
 def _bytes(n_bytes: int) -> str:
-    """In KiB, or in MiB from one of those on."""
-    return f"{n_bytes / 1024:,.0f} KiB" if n_bytes < 1 << 20 else f"{n_bytes / (1 << 20):,.1f} MiB"
+    """In KiB or MiB, in at most seven letters as far as that goes."""
+    if n_bytes < 1000 * 1024:
+        return f"{n_bytes / 1024:.0f} KiB"
+    return f"{n_bytes / (1 << 20):.1f} MiB" if n_bytes < 10 << 20 else f"{n_bytes / (1 << 20):,.0f} MiB"
 
 
 def _seconds(seconds: float) -> str:
