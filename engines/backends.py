@@ -25,6 +25,8 @@ DEFAULT_BACKEND, REFERENCE_BACKEND, _TENSORRT = "auto", "onnxruntime", "tensorrt
 """What runs graphs where nothing is said, and what everything is compared with."""
 _BACKENDS = (DEFAULT_BACKEND, REFERENCE_BACKEND, _TENSORRT)
 _REFERENCE = "float32"
+_LONGEST_NOTE = 2000
+"""Characters: what to type stands at its end, with folders in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,21 +206,23 @@ def _load_graph(bundle: Bundle, graph: GraphName, *, precision: str, threads: in
 
 def _reason(error: Exception) -> str:
     """Why TensorRT does not run: our own words, or what it raised."""
-    return str(error) if isinstance(error, EngineError) else f"TensorRT failed: {type(error).__name__}: {error}".strip()
+    if isinstance(error, EngineError):
+        return str(error)
+    return f"TensorRT does not work here ({type(error).__name__}: {one_line(str(error))}); type: ascstream doctor"
 
 
 def _note(reason: str) -> str:
     """The same in a line, for who did not ask for TensorRT."""
     first, _, more = reason.partition("\n")
-    return f"not TensorRT: {one_line(first.removeprefix('TensorRT: '))}{'; see: ascstream doctor' if more else ''}"
+    why = one_line(first.removeprefix("TensorRT: "), longest=_LONGEST_NOTE)
+    return f"not TensorRT: {why}{'; see: ascstream doctor' if more else ''}"
 
 
 def _refused(error: Exception) -> BackendError:
     """The error of a TensorRT that was asked for and does not run."""
     reason = _reason(error)
-    return BackendError(
-        f"{reason}{chr(10) + '  or' if chr(10) in reason else ';'} go on without it: --backend onnxruntime"
-    )
+    joint = "\n  or" if "\n" in reason else "; or"
+    return BackendError(f"{reason}{joint} go on without it: --backend onnxruntime")
 
 
 def _lacks(manifest: Manifest, precision: str) -> BundleError:

@@ -14,10 +14,10 @@ _LONGEST = 400
 """Characters of a message made of what a file says: a bundle's author must not fill a terminal."""
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, longest: int = _LONGEST) -> str:
     """Text of unknown origin on one line of bounded length, without what a terminal would obey."""
-    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: _LONGEST + 1])
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: longest + 1])
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 class EngineError(Exception):
