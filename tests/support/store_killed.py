@@ -16,9 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from support.plans import H100, plan_info
+
 from engines.bundle import open_bundle
 from engines.trt.plans import PlanStore
-from support.plans import H100, plan_info
 
 NAMES = {b"old plan" * 500: "old", b"new plan" * 5000: "new"}
 OLD, NEW = NAMES

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_the_plan_is_plain_and_the_sidecar_says_all_that_is_known(store: PlanSto
     stored = store.store(plan_info(bundle, ORIN), PLAN)
     assert (store.folder / stored.plan).read_bytes() == PLAN  # as trtexec wants it
     about = json.loads((store.folder / sidecar_name(stored)).read_text())
-    assert list(about)[0] == "schema"
+    assert next(iter(about)) == "schema"
     assert about["key"] == {
         "graph": "scene",
         "reference": bundle.manifest.files["scene.onnx"].sha256,
@@ -259,7 +260,7 @@ def test_a_disk_that_is_really_full_leaves_the_earlier_plan(small_disk: Path, bu
     assert "expected to write 200000 bytes, got: No space left on device; nothing was changed; make room" in said
     assert listed(store) == {before.plan, sidecar_name(before)}
     assert store.find(bundle, H100).plans == {"scene": before}
-    with (small_disk / "fill").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+    with (small_disk / "fill").open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))
     assert "No space left on device" in refusal(store.update, replace(before, driver="590.1"))
@@ -269,7 +270,7 @@ def test_a_disk_that_is_really_full_leaves_the_earlier_plan(small_disk: Path, bu
 
 
 @pytest.fixture
-def own_folder(bundle: Bundle, tmp_path: Path) -> Iterator[Path]:  # noqa: ARG001  (made before the user changes)
+def own_folder(bundle: Bundle, tmp_path: Path) -> Iterator[Path]:
     """A folder of somebody who may not write everywhere, and is us for the while."""
     if os.geteuid() != 0:
         yield tmp_path
@@ -459,6 +460,6 @@ def test_timings_that_cannot_be_kept_stop_no_build(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     told: list[str] = []
     PlanStore(tmp_path / "file" / "plans", tell=told.append).store_timing_cache(H100, b"timings")
-    assert told == [
-        f"{tmp_path}/file/plans: expected a folder for plans, got: Not a directory; the next build times its kernels anew"
-    ]
+    folder = tmp_path / "file" / "plans"
+    said = f"{folder}: expected a folder for plans, got: Not a directory; the next build times its kernels anew"
+    assert told == [said]
