@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from trainer.fuse.bundle import Found
 
 _KEPT = re.compile(
-    r"recordings|pictures|clips|corpus|sources|.*(\bdata|licen[cs]e|attribution|credit|cannot|limits).*", re.I
+    r"how it was made|whose it is|what to know|recordings|pictures|clips|corpus|sources"
+    r"|.*(\bdata|licen[cs]e|attribution|credit|cannot|limits).*",
+    re.IGNORECASE,
 )
 """Headings of those sections of a source's card that are taken over whole."""
 
