@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,10 @@ import click
 from trainer.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from engines.bundle import Bundle
     from engines.manifest import Precision
-    from trainer.plans.make import Outcome
+    from engines.trt.records import Machine
+    from trainer.plans.make import Outcome, Wanted
 
 _FLAGS: dict[str, tuple[Precision, ...]] = {
     "--fp16": ("float16",),
@@ -111,9 +115,7 @@ def build_engine(
         raise BackendError("expected a device with TensorRT, got one that went away; see: ascstream doctor")
     from ascstream.bundles import find_bundle
     from engines.bundle import open_bundle
-    from engines.trt.plans import PlanStore
-    from trainer.cli.build_bars import BuildBars
-    from trainer.plans.make import Wanted, make_plans
+    from trainer.plans.make import Wanted
     from trainer.plans.media import find_media
 
     opened = open_bundle(find_bundle(bundle))
@@ -131,22 +133,53 @@ def build_engine(
     )
     if not any(flags.values()):
         click.echo("no precision named: float16, as with --fp16", err=True)
+    run_build(opened, wanted, machine, out=out, as_json=as_json)
+
+
+def run_build(
+    bundle: Bundle,
+    wanted: Wanted,
+    machine: Machine,
+    *,
+    out: Path | None,
+    as_json: bool,
+    build_command: Sequence[str] | None = None,
+) -> None:
+    """What the command does once it knows that there is a device: build, then print what came of it.
+
+    Args:
+        bundle: Which.
+        wanted: What of it.
+        machine: What plans are for.
+        out: Where they are kept; None: in the cache.
+        as_json: Whether to print JSON in place of tables.
+        build_command: What builds; None: `engines.trt.worker`.
+
+    Raises:
+        EngineError, TrainerError, AscstreamError: See `trainer.plans.make.make_plans`.
+    """
+    from engines.trt.build import BUILD_COMMAND
+    from engines.trt.plans import PlanStore
+    from trainer.cli.build_bars import BuildBars
+    from trainer.plans.make import make_plans
+
     with BuildBars() as progress:
         store = PlanStore(out, tell=progress.say)
         outcome = make_plans(
-            opened,
+            bundle,
             wanted,
             store=store,
             machine=machine,
             say=progress.say,
             on_progress=progress.build,
             on_file=progress.compare,
+            build_command=build_command or BUILD_COMMAND,
         )
     if as_json:
-        click.echo(json.dumps(outcome.to_json(opened, machine, store), indent=2, ensure_ascii=False, allow_nan=False))
+        click.echo(json.dumps(outcome.to_json(bundle, machine, store), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         print_outcome(outcome)
-    for sentence in next_steps(outcome, out):
+    for sentence in next_steps(outcome, bundle, out):
         click.echo(sentence, err=True)
 
 
@@ -169,14 +202,18 @@ def print_outcome(outcome: Outcome) -> None:
     print_tables(plan_tables(outcome.plans, outcome.evaluation), notes=True)
 
 
-def next_steps(outcome: Outcome, out: Path | None) -> list[str]:
+def next_steps(outcome: Outcome, bundle: Bundle, out: Path | None) -> list[str]:
     """What was left out and why, what the runtime does now, and what to type."""
+    from ascstream.bundles import DEFAULT, shipped
+
     sentences = [f"left out, {precision}: {why}" for precision, why in outcome.refused.items()]
     if outcome.evaluation is not None:
         sentences += [f"left out of the comparison: {failure}" for failure in outcome.evaluation.failures]
-    option = "" if out is None else f" --plans {out}"
+    words = ["ascstream file CLIP"]
+    if bundle.path != shipped().get(DEFAULT):
+        words.append(f"--bundle {shlex.quote(str(bundle.path))}")
+    if out is not None:
+        words.append(f"--plans {shlex.quote(str(out))}")
     if outcome.quickest is not None:
-        sentences.append(
-            f"{outcome.quickest} is the quickest that is there, and is taken; next: ascstream file CLIP{option}"
-        )
+        sentences.append(f"{outcome.quickest} is the quickest that is there, and is taken; next: {' '.join(words)}")
     return sentences

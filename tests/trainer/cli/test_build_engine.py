@@ -47,7 +47,7 @@ outcome.evaluation = Evaluation(
     ("street.wav: expected sound, got 0 s of it",),
 )
 print_outcome(outcome)
-print(*next_steps(outcome, Path("plans")), sep="\\n")
+print(*next_steps(outcome, shipped(), Path("my plans")), sep="\\n")
 """
 
 
@@ -112,7 +112,9 @@ def test_a_pipe_gets_plain_tables_and_what_to_type(tmp_path: Path) -> None:
     assert "int8                99.1 %            no number    49.8 %" in lines
     assert "left out, float32: slim-audio 1.0.0 on stand-in: expected answers within 0.0001 of the" in done.stdout
     assert lines[-2] == "left out of the comparison: street.wav: expected sound, got 0 s of it"
-    assert lines[-1] == "float16 is the quickest that is there, and is taken; next: ascstream file CLIP --plans plans"
+    assert (
+        lines[-1] == "float16 is the quickest that is there, and is taken; next: ascstream file CLIP --plans 'my plans'"
+    )
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -158,19 +160,44 @@ def test_progress_on_a_terminal_is_a_bar_with_the_time_left() -> None:
     assert "30 s left" in shown
 
 
-def test_json_is_one_object(tmp_path: Path) -> None:
-    code = _MADE.replace(
-        "print_outcome(outcome)", "import json; print(json.dumps(outcome.to_json(shipped(), MACHINE, store)))"
-    )
+_RUN = """
+import sys
+sys.path[:0] = [".", "tests"]
+from pathlib import Path
+from support.ort_builder import MACHINE, command
+from support.typed_bundles import shipped
+from trainer.cli.build_engine import run_build
+from trainer.plans.make import Wanted
+folder, *words = sys.argv[1:]
+wanted = Wanted(precisions=("float32", "float16"), best=True)
+builder = command("--bias", 0.01)
+run_build(shipped(), wanted, MACHINE, out=Path(folder), as_json="--json" in words, build_command=builder)
+print(*(name for name in ("tensorrt", "torch") if name in sys.modules), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_results_go_to_stdout_and_everything_else_to_stderr(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "plans")],
+        [sys.executable, "-c", _RUN, str(tmp_path / "plans"), *words],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,
     )
-    report = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
-    assert [plan["key"]["precision"] for plan in report["plans"]] == ["float16", "int8"]
+    first, *_, refused, taken, loaded = done.stderr.splitlines()
+    assert re.fullmatch(r"building scene in float32: \d+ % \(.*\)", first)
+    assert refused.startswith("left out, float32: slim-audio 1.0.0 on stand-in: expected answers within 0.0001 of")
+    assert taken == (
+        f"float16 is the quickest that is there, and is taken; next: ascstream file CLIP --plans {tmp_path / 'plans'}"
+    )
+    assert loaded == ""  # neither TensorRT nor torch is imported by who builds
+    if not words:
+        assert done.stdout.startswith("Plans\ngraph  precision     plan  built  max |Δ|  allowed  labels   memory\n")
+        return
+    report = json.loads(done.stdout)
+    assert report["schema"] == 1
+    assert [plan["key"]["precision"] for plan in report["plans"]] == ["float16"]
     assert list(report["refused"]) == ["float32"]
-    assert report["evaluation"]["comparisons"][2].get("probability_difference") is None
     assert report["quickest"] == "float16"
+    assert [entry["cuda_graph"] for entry in report["plans"][0]["latency"]] == [False, False, True, True]
