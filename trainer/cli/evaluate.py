@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from trainer.cli.common import need_torch, open_named_run, print_report, run_argument
-from trainer.cli.figures import print_clip_report
+from trainer.cli.figures import print_clip_report, print_tables
 from trainer.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ _BUNDLE_ALONE = "a bundle is evaluated on a prepared corpus, and without a run"
     metavar="PREPARED",
     help="Evaluate on this prepared corpus with the same scenes: its evaluation split, or all of it.",
 )
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="CLIPS",
+    help="RUN is a bundle: stream these labelled clips through the runtime (a folder a scene, a CSV, a corpus).",
+)
 @click.option("--bundle", type=click.Path(path_type=Path), help="Evaluate a bundle, not a run; needs --on.")
 @click.option("--precision", help="Of the bundle's graphs.  [default: float32]")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
@@ -44,22 +51,31 @@ def evaluate(
     out: Path | None,
     submission: Path | None,
     prepared: Path | None,
+    data: Path | None,
     bundle: Path | None,
     precision: str | None,
     as_json: bool,
 ) -> None:
     """Make the report of a run anew and print it; the newest run where none is named.
 
+    `trainer evaluate BUNDLE --data CLIPS` measures what ships: every clip goes through decoder, windows, engines and
+    smoothing as in `ascstream file`, whole and with sound or picture gone. Of a divided corpus the evaluation split.
+
     A run on prepared clips gets report.json, figures.md with every table, confusion.png and reliability.png in its
     folder. With --on, the figures are those of another corpus, and files are written with --out only.
     """
+    if data is not None:
+        if any(option is not None for option in (bundle, prepared, submission)):
+            raise ConfigError("--data: expected a bundle as RUN, without --on, --bundle and --submission")
+        _evaluate_streamed(run, data, precision or "float32", out, as_json=as_json)
+        return
     if bundle is not None:
         if run is not None or prepared is None:
             raise ConfigError(f"--bundle: expected --on PREPARED and no RUN; {_BUNDLE_ALONE}")
         report, segments, suffix = _bundle_report(bundle, prepared, precision or "float32")
     else:
         if precision is not None:
-            raise ConfigError(f"--precision: expected --bundle with it; {_BUNDLE_ALONE}")
+            raise ConfigError(f"--precision: expected --bundle or --data with it; {_BUNDLE_ALONE}")
         from trainer.clip_run import ClipRun
 
         opened = open_named_run(run)
@@ -89,6 +105,38 @@ def evaluate(
     written = [*([] if out is None else [str(out / "figures.md")]), *([] if submission is None else [str(submission)])]
     if written:
         click.echo(f"written: {', '.join(written)}", err=True)
+
+
+def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Path | None, *, as_json: bool) -> None:
+    """A bundle through the runtime: report, and what could not be read."""
+    from ascstream.bundles import find_bundle
+    from ascstream.classifier import Classifier
+    from trainer.evaluate.report import write_report_files
+    from trainer.evaluate.streamed import evaluate_streamed, read_clips
+    from trainer.evaluate.tables import decided_table
+
+    with Classifier.load(find_bundle(bundle), backend="onnxruntime", precision=precision) as classifier:
+        clips = read_clips(data, classifier.manifest.labels)
+        for remark in clips.remarks:
+            click.echo(remark, err=True)
+        done = evaluate_streamed(classifier, clips, precision=precision, on_clip=_say_how_far)
+    for failure in done.failures:
+        click.echo(f"left out: {failure}", err=True)
+    if out is not None:
+        write_report_files(done.report, out)
+        click.echo(f"written: {out / 'figures.md'}", err=True)
+    if as_json:
+        click.echo(json.dumps(done.report, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        print_clip_report(done.report)
+        click.echo()
+        print_tables([decided_table(done.report["decided"])], notes=True)
+
+
+def _say_how_far(done: int, total: int) -> None:
+    """Count clips, where someone looks."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K" if done == total else f"\r{done:,} of {total:,} clips", nl=False, err=True)
 
 
 def _evaluate_recordings(run: Run, *, as_json: bool) -> None:

@@ -37,7 +37,7 @@ def report_to_markdown(report: Mapping[str, Any]) -> str:
         "![What was answered where each scene was](confusion.png)\n\n"
         "![Confidence and accuracy, before and after calibration](reliability.png)"
     )
-    tables = card_tables(report)
+    tables = [*card_tables(report), *([decided_table(report["decided"])] if "decided" in report else [])]
     return "\n\n".join([head, *(table_to_markdown(table) for table in tables)]) + "\n"
 
 
@@ -243,6 +243,20 @@ def _confusion(report: Mapping[str, Any]) -> Table:
     )
     head = ("scene ╲ answered", *report["labels"])
     return Table("Confusion", head, rows, "Segments: where each scene (row) was, how often each (column) was answered.")
+
+
+def decided_table(decided: Mapping[str, Mapping[str, float]]) -> Table:
+    """What was named after smoothing, of scenes and of clips of none of them."""
+    rows = tuple(
+        (
+            which,
+            f"{part['n_windows']:,.0f}",
+            *(percent(part.get(name)) for name in ("scene", "scene_right", "group", "group_right", "unknown")),
+        )
+        for which, part in decided.items()
+    )
+    head = ("clips of", "windows", "a scene named", "rightly", "a group named", "rightly", "unknown")
+    return Table("Decided", head, rows, "Smoothed, at the bundle's thresholds, as `ascstream file` says it.")
 
 
 def table_to_markdown(table: Table) -> str:

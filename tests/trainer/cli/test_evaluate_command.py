@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.answers import clip_entries, write_run
+from support.corpus import scene_samples, write_wav
 
 from trainer.clip_run import answers_path
 from trainer.evaluate.submission import read_submission
@@ -65,7 +66,7 @@ def test_the_newest_run_is_taken_and_out_leaves_it_alone(tmp_path: Path) -> None
         ),
         (["--bundle", "b"], 2, "trainer: --bundle: expected --on PREPARED and no RUN; a bundle is evaluated on"),
         (["r", "--bundle", "b", "--on", "p"], 2, "trainer: --bundle: expected --on PREPARED and no RUN"),
-        (["r", "--precision", "int8"], 2, "trainer: --precision: expected --bundle with it"),
+        (["r", "--precision", "int8"], 2, "trainer: --precision: expected --bundle or --data with it"),
         (["--bundle", "b", "--on", "p"], 4, "trainer: b: "),
         (["run", "--on", "nowhere"], 3, "trainer: nowhere"),
         (["run", "--submission", "run"], 1, "trainer: "),
@@ -88,3 +89,19 @@ def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
     assert done.stderr.startswith("trainer: run/network/evaluation.npz: expected the answers of a network, got none")
     assert done.stderr.count("\n") == 1
     assert not (run.folder / "report.json").exists()
+
+
+def test_a_bundle_is_streamed_over_labelled_clips(tmp_path: Path) -> None:
+    for name, scene in (("a", "park"), ("b", "street_traffic")):
+        (tmp_path / "clips" / scene).mkdir(parents=True)
+        write_wav(tmp_path / "clips" / scene / f"{name}.wav", scene_samples("hiss", 3.0, 1))
+    done = evaluate("slim-audio", "--data", "clips", "--out", "report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "written: report/figures.md" in done.stderr
+    assert "everything there" in done.stdout
+    assert "Decided\n" in done.stdout
+    report = json.loads((tmp_path / "report/report.json").read_text(encoding="utf-8"))
+    assert (report["n_clips"], report["decided"]["scenes"]["n_windows"]) == (2, 6)
+    assert "## Decided" in (tmp_path / "report/figures.md").read_text(encoding="utf-8")
+    refused = evaluate("slim-audio", "--data", "clips", "--bundle", "b", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr[:42]) == (2, "trainer: --data: expected a bundle as RUN,")

@@ -1,0 +1,97 @@
+"""Sources that an evaluation reads: sound and picture of two files as one stream; a stream with one of them gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from ascstream.records import AudioBlock, EndOfVideo, StreamEvent, StreamItem, VideoFrame
+from ascstream.sources.base import Source, SourceInfo, Wants
+from engines.manifest import Modality
+
+
+class Paired:
+    """Sound of one source, picture of another, from a common second 0; closes both."""
+
+    def __init__(self, sound: Source, picture: Source) -> None:
+        """Join two open sources."""
+        self._sound, self._picture = sound, picture
+        self.info = replace(
+            sound.info, has_audio=sound.info.has_audio, has_video=picture.info.has_video, offset_seconds=0.0
+        )
+        """Named after the sound."""
+
+    def items(self, wants: Wants) -> Iterator[StreamItem]:
+        """Blocks and frames in step: a frame before the block that reaches its time."""
+        blocks = _timed(self._sound.items(Wants(wants.audio, None))) if wants.audio else iter(())
+        frames = _timed(self._picture.items(Wants(None, wants.video))) if wants.video else iter(())
+        block, frame = next(blocks, None), next(frames, None)
+        while block is not None or frame is not None:
+            if block is None or (frame is not None and frame[0] <= block[0]):
+                if frame is not None:
+                    yield frame[1]
+                frame = next(frames, None)
+            else:
+                yield block[1]
+                block = next(blocks, None)
+
+    def close(self) -> None:
+        """Close both; may be called twice."""
+        self._sound.close()
+        self._picture.close()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Without:
+    """A source whose sound or picture is gone, as if its device had never been there."""
+
+    def __init__(self, source: Source, modality: Modality) -> None:
+        """Take an open source, and what to leave out."""
+        self._source, self._modality = source, modality
+        gone = {"has_audio": False} if modality == "audio" else {"has_video": False}
+        self.info: SourceInfo = replace(source.info, **gone)  # type: ignore[arg-type]
+        """Without it."""
+
+    def items(self, wants: Wants) -> Iterator[StreamItem]:
+        """What is left: lost blocks in place of sound, which time is counted by; no picture from the start."""
+        if self._modality == "audio":
+            for item in self._source.items(wants):
+                yield (
+                    replace(item, samples=np.zeros_like(item.samples), lost=True)
+                    if isinstance(item, AudioBlock)
+                    else item
+                )
+            return
+        if wants.video is not None:
+            yield EndOfVideo(0.0)
+        yield from self._source.items(Wants(wants.audio, None))
+
+    def close(self) -> None:
+        """Close the source; may be called twice."""
+        self._source.close()
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _timed(items: Iterator[StreamItem]) -> Iterator[tuple[float, StreamItem]]:
+    """Each item with the moment it is needed at: a block's end, a frame's time, an event's with what went before."""
+    moment = 0.0
+    for item in items:
+        if isinstance(item, AudioBlock):
+            moment = item.end
+        elif isinstance(item, VideoFrame):
+            moment = item.time
+        elif not isinstance(item, StreamEvent):
+            moment = max(moment, item.time)
+        yield moment, item
