@@ -1,0 +1,132 @@
+"""The GPU benchmark as far as it goes without a GPU: what it counts, plans and prints, and what it says without one."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ort_builder
+from support.every_network import trace
+
+from benchmarks import gpu, gpu_part
+from benchmarks.gpu_floor import Ceilings, Cost, cost_of
+from engines.trt.driver import find_device
+from trainer.models.ours import OURS
+from trainer.models.reference import REFERENCES
+
+LIMITS = Ceilings(2e12, {"float32": 50e12, "float16": 500e12}, {1: 5e-6, 10: 14e-6, 100: 104e-6})
+
+
+@pytest.mark.parametrize("name", ["slim_audio", "cp_mobile", "se_audio", "slim_av"])
+def test_multiplications_of_the_graphs_are_those_of_the_network(name: str) -> None:
+    record = {**REFERENCES, **OURS}[name]
+    graphs = trace(name).graphs.graphs
+    costs = [cost_of(graph) for graph in graphs.values()]
+    assert sum(cost.macs for cost in costs) == record.macs  # slim_av looks at one frame a window
+    assert sum(cost.weights for cost in costs) == pytest.approx(
+        record.parameters, rel=0.03
+    )  # normalisations are folded
+
+
+def test_a_floor_is_the_longer_of_moving_and_multiplying() -> None:
+    light, heavy = Cost(1000, 1_000_000, 500), Cost(15_350_000_000, 14_714_688, 151_040)
+    assert light.bytes("float16", 2) == 2_000_000 + 4 * 2 * 500
+    assert LIMITS.floor_seconds(light, "float32", 1) == pytest.approx(4_002_000 / 2e12)
+    assert LIMITS.floor_seconds(heavy, "float32", 5) == pytest.approx(2 * 5 * 15.35e9 / 50e12)
+    assert LIMITS.floor_seconds(heavy, "int8", 5) == LIMITS.floor_seconds(heavy, "float32", 5)  # was not measured
+
+
+@pytest.mark.parametrize(("n_kernels", "microseconds"), [(1, 5), (10, 14), (55, 59), (100, 104), (200, 208)])
+def test_the_launch_floor_lies_between_what_was_measured(n_kernels: int, microseconds: float) -> None:
+    assert LIMITS.launch_floor(n_kernels) == pytest.approx(microseconds / 1e6)
+
+
+def test_a_run_measures_the_device_then_every_network_then_a_tick() -> None:
+    parts = gpu.plan(["shipped", "slim_av"])
+    assert parts[:2] == [("ceilings", "device"), ("export", "shipped")]
+    assert ("max-autotune", "shipped") not in parts
+    assert ("max-autotune", "slim_av") in parts
+    assert parts[-1] == ("tick", "slim_av")
+    assert {kind for kind, _ in parts} <= set(gpu_part.KINDS)
+    assert ("tick", "slim_av") not in gpu.plan(["slim_audio"])
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    path = gpu.result_of(tmp_path, "pytorch", "slim_audio")
+    assert not gpu.is_done(path, again=False)
+    path.parent.mkdir()
+    path.write_text('{"rows": []}')
+    assert gpu.run_part(tmp_path, "pytorch", "slim_audio", again=True) == "was measured"
+    path.write_text('{"error": "1: out of memory"}')
+    assert gpu.is_done(path, again=False)
+    assert not gpu.is_done(path, again=True)
+
+
+def test_a_part_that_fails_leaves_its_reason(tmp_path: Path) -> None:
+    said = gpu.run_part(tmp_path, "onnxruntime", "slim_audio", again=False)
+    result = json.loads(gpu.result_of(tmp_path, "onnxruntime", "slim_audio").read_text())
+    assert said == result.get("error", "measured")
+    assert "error" in result or "CUDA" in result["failed"]["all"]
+
+
+def test_windows_of_the_clip_go_through_the_bundle_that_ships_and_into_the_tables(tmp_path: Path) -> None:
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    exported = gpu_part.export("shipped", folder)
+    assert exported["n"] > 300
+    assert exported["costs"]["scene"]["macs"] == pytest.approx(OURS["slim_audio"].macs, rel=1e-3)  # nine labels
+    (folder / "export.json").write_text(json.dumps(exported))
+    built = gpu_part.tensorrt("int8", ort_builder.command())("shipped", folder)
+    (folder / "tensorrt-int8.json").write_text(json.dumps(built))
+    assert built["graphs"]["scene"]["cases"] == exported["n"]
+    assert 0.9 <= built["graphs"]["scene"]["agreement"] <= 1  # by ONNX Runtime: the stand-in
+    results = gpu.collect(tmp_path)
+    text = "\n".join(gpu.tables(results))
+    assert f"| labels of the bundle that ships, int8 | {built['graphs']['scene']['agreement']:.2%} | ≥ 99 % |" in text
+    assert "| labels of the bundle that ships, float16 | not measured | ≥ 99.9 % |" in text
+    assert "| scene | 1 | TensorRT int8, CUDA graph | 0.375 ms | 1.500 ms |  |  |" in text
+
+
+def test_tables_give_ratios_and_figures() -> None:
+    rows = [gpu_part.row("scene", "TensorRT float16, CUDA graph", 1, 20e-6, 30e-6)]
+    eager = [gpu_part.row("scene", "PyTorch eager", 1, 1e-3, 2e-3)]
+    graph = {"tensorrt": "10.3.0", "device": "Invented", "layers": 10, "build_seconds": 9.0, "memory_bytes": 1e6}
+    graph |= {"max_difference": 0.001, "agreement": 1.0, "cases": 33}
+    results = {
+        "device": {"ceilings": {**vars(LIMITS), "device": "Invented"}},
+        "slim_audio": {
+            "export": {"costs": {"scene": vars(Cost(4_085_792, 83_644, 3082))}},
+            "tensorrt-float16": {"rows": rows, "graphs": {"scene": graph}},
+            "pytorch": {"rows": eager, "failed": {"scene, 1, CUDA-graph": "RuntimeError: no"}},
+        },
+    }
+    text = "\n".join(gpu.tables(results))
+    assert "Invented: copies 2,000 GB/s, multiplies float32 50, float16 500 TFLOP/s" in text
+    assert "PyTorch eager | 50.00 × | ≥ 5 × |" in text
+    assert "| `slim_audio` by as many empty kernels | 1.43 × | ≤ 1.5 × |" in text
+    assert "| scene | 1 | TensorRT float16, CUDA graph | 0.020 ms | 0.030 ms | 50.00 | 1.4 |" in text
+    assert "pytorch, scene, 1, CUDA-graph: RuntimeError: no" in text
+    assert "10 layers, built in 9.0 s, 1 MB, TensorRT 10.3.0; 33 cases: differs by 0.001, labels agree 100.00%" in text
+
+
+def test_agreement_is_of_labels_and_of_embeddings_by_their_size() -> None:
+    logits = np.array([[0.0, 1.0], [2.0, 0.0]], np.float32)
+    assert gpu_part.agreement({"fused": logits}, {"fused": logits[::-1]}) == {"max_difference": 2.0, "agreement": 0.0}
+    embedding = {"embedding": np.array([[10.0, -20.0]], np.float32)}
+    given = {"embedding": np.array([[10.0, -20.5]], np.float32)}
+    assert math.isclose(gpu_part.agreement(embedding, given)["max_difference"], 0.025)
+
+
+def test_without_a_gpu_it_says_what_is_missing() -> None:
+    if find_device() is not None:
+        pytest.skip("this machine has a CUDA device")
+    script = Path(gpu.__file__)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "missing: NVIDIA's driver" in done.stderr
+    assert "Traceback" not in done.stderr
