@@ -100,8 +100,12 @@ def read_request(folder: Path) -> Request:
 
     Raises:
         ManifestError: It is not what this version reads.
+        OSError: It cannot be read.
     """
-    return decode(Request, json.loads((folder / REQUEST).read_text(encoding="utf-8")))
+    try:
+        return decode(Request, json.loads((folder / REQUEST).read_bytes()))
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{REQUEST}: expected JSON, got: {error}") from None
 
 
 def write_report(folder: Path, report: BuildReport) -> None:

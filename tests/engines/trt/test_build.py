@@ -8,14 +8,14 @@ import signal
 from pathlib import Path
 
 import pytest
-from support import building, bundles
+from support import building, bundles, ort_builder
 from support.stand_in_builder import MACHINE, command
 from support.waiting import until
 
 from engines.bundle import Bundle, open_bundle
 from engines.errors import BackendError, BundleError, ParityError
 from engines.manifest import Tolerance
-from engines.trt.build import build_plans, check_memory, run_plan
+from engines.trt.build import build_plans, check_memory, explain, run_plan
 from engines.trt.builder import BuildProgress
 from engines.trt.plans import PlanStore
 from engines.trt.records import Machine, PlanInfo, Profile
@@ -268,3 +268,19 @@ def test_too_little_memory_is_said_before() -> None:
     assert str(caught.value).startswith(
         "scene: expected about 1.5 GB of free memory to build it with, got 1.1 GB; close other programs, or add swap: "
     )
+
+
+def test_a_refused_plan_is_explained(bundle: Bundle) -> None:
+    """The builder's stand-in runs the opened graph by ONNX Runtime, as TensorRT would on a device."""
+    graph = bundle.read("scene.onnx")
+    wrong = bundles.scene_graph(bundle.manifest.inputs, bundle.manifest.outputs, bundle.manifest.window, bias=9.0)
+    found = explain(
+        bundle, "float16", machine=ort_builder.MACHINE, typed={"scene": wrong}, build_command=ort_builder.command()
+    )
+    assert [one.tensor for one in found["scene"].first] == ["fused"]
+    assert found["scene"].first[0].operator == "Sum"
+    same = {"scene": graph}
+    found = explain(bundle, "float16", machine=ort_builder.MACHINE, typed=same, build_command=ort_builder.command())
+    assert found["scene"].first == ()
+    with pytest.raises(BackendError, match="expected a builder on Invented"):
+        explain(bundle, "float32", machine=MACHINE, build_command=ort_builder.command())
