@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ascstream.classifier import Classifier
 from ascstream.cli.exits import raise_stopped
-from ascstream.errors import AscstreamError, SourceError
+from ascstream.errors import AscstreamError, DegradedError, SourceError
 from ascstream.pipeline import StreamSettings, stream
 from ascstream.sinks.base import Sink
 from ascstream.sources.base import Source
@@ -74,6 +74,25 @@ def classify_all(
                 _classify(classifier, source, settings, sink, outcome, told)
         except SourceError as error:
             outcome.failures.append(Failure(name, error))
+
+
+def require_whole(outcome: Outcome) -> None:
+    """Refuse what was degraded, or judged by ONNX Runtime in TensorRT's stead, now that the results are kept.
+
+    Raises:
+        DegradedError: Something was.
+    """
+    if outcome.n_fallback:
+        raise DegradedError(
+            f"expected TensorRT for every window, since --strict was given; got {outcome.n_fallback} of "
+            f"{outcome.n_windows} from ONNX Runtime, after it failed; the results are kept"
+        )
+    if not outcome.n_degraded:
+        return
+    raise DegradedError(
+        f"expected every window whole, since --strict was given; got {outcome.n_degraded} of {outcome.n_windows} "
+        "with something missing, lost or padded; the results are kept"
+    )
 
 
 def _classify(

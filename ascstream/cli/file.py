@@ -101,7 +101,7 @@ def command(
     INPUT is a file, a folder (every recording in it and below), a glob, a URL, or - for standard input: whatever
     FFmpeg reads. Where several are given, one that is broken does not stop the others.
     """
-    from ascstream.cli.classify import Outcome
+    from ascstream.cli.classify import Outcome, require_whole
     from ascstream.cli.engine_choice import Running, load_classifier
     from ascstream.pipeline import StreamSettings
     from ascstream.sinks import format_of
@@ -115,7 +115,7 @@ def command(
         _run(classifier, request, settings, outcome)
     _require_inputs(outcome.failures, n_inputs=len(found) + len(missing))
     if strict:
-        _require_whole(outcome)
+        require_whole(outcome)
 
 
 def _expand(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], list[Failure]]:
@@ -190,20 +190,3 @@ def _require_inputs(failures: list[Failure], n_inputs: int) -> None:
     others = ", the others are done" if len(failures) < n_inputs else ""
     lines = [f"{len(failures)} of {n_inputs} inputs failed{others}:", *(f"  {failure.error}" for failure in failures)]
     raise SourceError("\n".join(lines))
-
-
-def _require_whole(outcome: Outcome) -> None:
-    """Refuse what was degraded, now that the results are kept."""
-    from ascstream.errors import DegradedError
-
-    if outcome.n_fallback:
-        raise DegradedError(
-            f"expected TensorRT for every window, since --strict was given; got {outcome.n_fallback} of "
-            f"{outcome.n_windows} from ONNX Runtime, after it failed; the results are kept"
-        )
-    if not outcome.n_degraded:
-        return
-    raise DegradedError(
-        f"expected every window whole, since --strict was given; got {outcome.n_degraded} of {outcome.n_windows} "
-        "with something missing, lost or padded; the results are kept"
-    )

@@ -5,7 +5,7 @@ Only opening a plan is stood in for; plans are built, proven, stored, found and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class StandIn:
         machine: Machine | Exception = MACHINE,
         trouble: Callable[[str, int], None] | None = None,
         refusal: Exception | None = None,
-        bias: float = 0.0,
+        bias: Mapping[str, float] | None = None,
     ) -> None:
         """Say what is there.
 
@@ -42,10 +42,10 @@ class StandIn:
             machine: What plans have to be for, or why there is none.
             trouble: What befalls calls.
             refusal: What opening a plan raises.
-            bias: Added to every answer.
+            bias: What is added to a graph's answers.
         """
         self.engines: list[PlanEngine] = []
-        self._machine, self._trouble, self._refusal, self._bias = machine, trouble, refusal, bias
+        self._machine, self._trouble, self._refusal, self._bias = machine, trouble, refusal, bias or {}
 
     def device(self) -> Device | None:
         """There is always one."""
@@ -61,7 +61,7 @@ class StandIn:
         """An engine of a plan."""
         if self._refusal is not None:
             raise self._refusal
-        engine = PlanEngine(OrtEngine(plan, name=name), precision, self._trouble, self._bias)
+        engine = PlanEngine(OrtEngine(plan, name=name), precision, self._trouble, self._bias.get(name, 0.0))
         self.engines.append(engine)
         return engine
 

@@ -188,7 +188,7 @@ def test_a_plan_for_single_windows_is_proven_in_single_windows(bundle: Bundle, t
 
 
 def test_a_plan_that_fails_under_a_new_driver_is_refused(bundle: Bundle, folder: Path) -> None:
-    tensorrt = StandIn(machine=another(driver="590.10"), bias=1.0)
+    tensorrt = StandIn(machine=another(driver="590.10"), bias={"scene": 1.0})
     why = "audio_visual: its float32 plan was proven under driver 580.95.05; under 590.10 expected the golden answers "
     said = note(bundle, folder, tensorrt)
     assert said.startswith(f"not TensorRT: {why}")
