@@ -58,7 +58,7 @@ def _options(function: F) -> F:
 def list_plans(plans: Path | None, as_json: bool) -> None:
     """Show every plan: what it was made from and for, how fast it was, and whether it fits this machine."""
     store, machine = _open(plans), _machine()
-    entries = sorted(store.entries(verify=True), key=lambda entry: (entry.info is None, _title(entry), entry.name))
+    entries = sorted(store.entries(verify=True), key=_order)
     if as_json:
         _print_json(store, machine=_encoded(machine), plans=[_as_json(entry, machine) for entry in entries])
         return
@@ -85,7 +85,7 @@ def list_plans(plans: Path | None, as_json: bool) -> None:
 def verify(plans: Path | None, as_json: bool) -> int:
     """Read every plan whole, and compare it with what was noted when it was built. Exit code 4 if one is damaged."""
     store = _open(plans)
-    entries = store.entries(verify=True)
+    entries = sorted(store.entries(verify=True), key=_order)
     if as_json:
         found = [{"sidecar": entry.name, "ok": entry.problem is None, "problem": entry.problem} for entry in entries]
         _print_json(store, ok=not any(entry.problem for entry in entries), plans=found)
@@ -118,7 +118,7 @@ def prune(plans: Path | None, as_json: bool, everything: bool, dry_run: bool) ->
     verb = "would be removed" if dry_run else "removed"
     click.echo(f"{_count(len(removed), 'file')} {verb} from {store.folder}, {_megabytes(size)}")
     if machine is None and not everything:
-        click.echo(f"plans of every device are kept ({_NOTHING_RUNS}); to remove all of them: --all", err=True)
+        click.echo(f"plans of every device are kept ({_NOTHING_RUNS}); to remove all: --all", err=True)
 
 
 def _open(folder: Path | None) -> PlanStore:
@@ -167,6 +167,13 @@ def _title(entry: Entry) -> str:
     if entry.info is None:
         return entry.name
     return f"{entry.info.bundle}, {entry.info.key.graph} {entry.info.key.precision}"
+
+
+def _order(entry: Entry) -> tuple[str, ...]:
+    """By bundle, graph and precision, then by what it was built for."""
+    if entry.info is None:
+        return ("\U0010ffff", entry.name)
+    return (_title(entry), entry.info.key.device, entry.info.key.tensorrt, entry.info.built)
 
 
 def _as_json(entry: Entry, machine: Machine | None) -> dict[str, Any]:
