@@ -7,7 +7,7 @@ recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import prod
 from typing import Any
 
@@ -78,15 +78,15 @@ class Lane:
         self._batch = 0
         self._ran = False
         self._graph: Any = None
-        self._inputs: tuple[Array, ...] = ()
+        self._inputs: tuple[tuple[str, Array], ...] = ()
         self._outputs: dict[str, Array] = {}
         self._n_bytes = (0, 0)
 
-    def run(self, feeds: Iterable[Array], batch: int) -> dict[str, Array]:
+    def run(self, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:
         """Compute.
 
         Args:
-            feeds: An array for every input, in order.
+            feeds: An array for every input.
             batch: How many there are in each.
 
         Returns:
@@ -98,8 +98,8 @@ class Lane:
         """
         if batch != self._batch:
             self._prepare(batch)
-        for view, array in zip(self._inputs, feeds, strict=True):
-            view[...] = array
+        for key, view in self._inputs:
+            view[...] = feeds[key]
         if self._graph is not None:
             self._cuda.launch(self._graph, self._stream)
         elif self.records and self._ran:
@@ -135,7 +135,7 @@ class Lane:
         outputs, targets, n_out = self._answer.lay_out(batch)
         self._executor.set_batch(batch)
         self._executor.bind({**sources, **targets})
-        self._inputs, self._outputs, self._n_bytes = tuple(inputs.values()), outputs, (n_in, n_out)
+        self._inputs, self._outputs, self._n_bytes = tuple(inputs.items()), outputs, (n_in, n_out)
         self._batch = batch
 
     def _queue(self) -> None:

@@ -8,6 +8,7 @@ and processor share their memory, the device reads and writes those buffers itse
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from threading import Lock
 from typing import Any
@@ -75,6 +76,7 @@ class TrtEngine(Engine):
         """Device memory that the plan takes, weights included, as far as TensorRT tells."""
         self.n_layers = plan.n_layers
         """Layers of the plan, as far as TensorRT tells: about as many kernels are launched."""
+        self._fits: list[tuple[str, tuple[int, ...], np.dtype[Any]]] = []
         self._current = cuda.current()
         self._held = _Held(cuda, plan)
         self._finalizer = weakref.finalize(self, self._held.give_back)  # an engine that nobody closed
@@ -96,6 +98,19 @@ class TrtEngine(Engine):
         super().close()
         self._held.give_back()
 
+    def _checked(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The feeds, if they fit; those with the shapes of last time do, which is known at once."""
+        if self._fits and len(feeds) == len(self._fits):
+            for key, shape, dtype in self._fits:
+                array = feeds.get(key)
+                if type(array) is not np.ndarray or array.shape != shape or array.dtype is not dtype:
+                    break
+            else:
+                return dict(feeds)  # contiguous or not: they are copied
+        checked = super()._checked(feeds)
+        self._fits = [(key, array.shape, array.dtype) for key, array in checked.items()]
+        return checked
+
     def _infer(self, feeds: dict[str, Array]) -> dict[str, Array]:
         """Compute; a batch above the largest profile in several parts."""
         if not self._held.lock.acquire(blocking=False):
@@ -109,7 +124,7 @@ class TrtEngine(Engine):
             if self._closed:
                 self._held.give_back()
 
-    def _compute(self, feeds: dict[str, Array]) -> dict[str, Array]:
+    def _compute(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Compute, with the context current for as long as it takes."""
         if self._closed:
             raise BackendError("expected an open engine, got one that was closed")
@@ -119,7 +134,7 @@ class TrtEngine(Engine):
                 return self._run_in_parts(feeds, batch)
             return {key: view.copy() for key, view in self._run(feeds, batch).items()}
 
-    def _run_in_parts(self, feeds: dict[str, Array], batch: int) -> dict[str, Array]:
+    def _run_in_parts(self, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:
         """As many of the largest batch as there are, and the rest."""
         largest = len(self._by_batch) - 1
         joined: dict[str, Array] = {}
@@ -132,14 +147,14 @@ class TrtEngine(Engine):
                 joined[key][start:stop] = view
         return joined
 
-    def _run(self, feeds: dict[str, Array], batch: int) -> dict[str, Array]:
+    def _run(self, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:
         """Compute a batch that a profile holds; the answers are overwritten by the next."""
         lane = self._by_batch[batch]
         if lane is None:
             sizes = [size for size, known in enumerate(self._by_batch) if known is not None]
             raise BackendError(f"expected a batch of one of the sizes {sizes}, got {batch}")
         try:
-            return lane.run(feeds.values(), batch)
+            return lane.run(feeds, batch)
         except NotRecordedError:
             self._held.stop_recording()
             self.backend = self.backend.removesuffix(_RECORDED) + f"{_PLAIN}: this plan cannot be recorded"
