@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsInt, TypeAlias
 
 from engines.errors import BackendError, one_line
 from engines.graph import check_graph
@@ -144,8 +144,10 @@ def _add_profiles(
     builder: trt.Builder, config: trt.IBuilderConfig, network: trt.INetworkDefinition, request: Request
 ) -> None:
     """A profile a range of batch sizes, if there is an input whose first axis is free."""
+    import tensorrt as trt
+
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
-    shapes = {tensor.name: tuple(tensor.shape) for tensor in inputs}
+    shapes = {tensor.name: tensor.shape[:] for tensor in inputs}
     for name, shape in shapes.items():
         if -1 in shape[1:]:
             raise BackendError(
@@ -156,8 +158,10 @@ def _add_profiles(
     for profile in request.profiles if free else ():
         made = builder.create_optimization_profile()
         for name, shape in free.items():
-            sizes = (profile.smallest, profile.usual, profile.largest)
-            made.set_shape(name, *((size, *shape[1:]) for size in sizes))
+            smallest, usual, largest = (
+                trt.Dims((size, *shape[1:])) for size in (profile.smallest, profile.usual, profile.largest)
+            )
+            made.set_shape(name, smallest, usual, largest)
         config.add_optimization_profile(made)
 
 
@@ -233,11 +237,11 @@ def _make_monitor(progress: Throttled) -> Any:
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
 
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            progress.tell(phase_name, phases.start(phase_name, parent_phase, num_steps))
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: SupportsInt) -> None:
+            progress.tell(phase_name, phases.start(phase_name, parent_phase, int(num_steps)))
 
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            progress.tell(phase_name, phases.step(phase_name, step))
+        def step_complete(self, phase_name: str, step: SupportsInt) -> bool:
+            progress.tell(phase_name, phases.step(phase_name, int(step)))
             return True
 
         def phase_finish(self, phase_name: str) -> None:

@@ -23,7 +23,7 @@ FEEDS = {"x": np.random.default_rng(1).standard_normal((N, WIDTH), dtype=np.floa
 
 
 def layers(gains: Sequence[float], *, alter: int | None = None) -> bytes:
-    """Products with weights one after the other, each of that gain; the first column of layer `alter` is another one."""
+    """Products with weights one after the other, each of that gain; a column of layer `alter` is another one."""
     nodes: list[Any] = []
     constants = []
     rng = np.random.default_rng(7)
