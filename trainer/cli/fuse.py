@@ -92,8 +92,7 @@ def fuse(
     check_halves(ear, eye)
     out.parent.mkdir(parents=True, exist_ok=True)
     check_target(out.absolute(), overwrite)
-    odds = parse_odds({label: value for label, _, value in (entry.partition("=") for entry in prior)})
-    pool = pool_of(ear.manifest, eye.manifest, odds)
+    pool = pool_of(ear.manifest, eye.manifest, parse_odds(prior))
     found: Found | None = None
     if clips is not None:
         found = fit_on_clips(ear, eye, pool, clips, _say)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -100,16 +100,17 @@ def _moved(video: VideoInput, factor: Fraction) -> VideoInput:
     return replace(video, frame_times_seconds=times, max_age_seconds=age)
 
 
-def parse_odds(words: Mapping[str, str]) -> dict[str, float]:
-    """Prior odds as they were typed.
+def parse_odds(words: Iterable[str]) -> dict[str, float]:
+    """Prior odds as they were typed: LABEL=ODDS each.
 
     Raises:
-        ConfigError: One is no number.
+        ConfigError: One is something else.
     """
     odds: dict[str, float] = {}
-    for label, word in words.items():
+    for word in words:
+        label, _, value = word.rpartition("=")
         try:
-            odds[label] = float(word)
+            odds[label] = float(value if label else "")
         except ValueError:
-            raise ConfigError(f"--prior: expected LABEL=ODDS, as in park=2, got '{label}={word}'") from None
+            raise ConfigError(f"--prior: expected LABEL=ODDS, as in park=2, got {word!r}") from None
     return odds
