@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from support.cuda.software_plan import SoftwarePlan, driver, expected, random_feeds
 
-from engines.errors import BackendError
+from engines.errors import BackendError, FeedError
 from engines.trt.open_cuda import open_cuda
-from engines.trt.records import Profile
+from engines.trt.records import Device, Profile
 from engines.trt.runtime import TrtEngine
 
 LIBRARY: Any = os.environ.get("SCENES_CUDA", "auto")
@@ -254,11 +254,58 @@ def refuse() -> list[str]:
     from engines.trt.plan import load_plan
     from engines.trt.runtime import open_plan
 
+    def forced() -> Any:
+        return open_cuda(LIBRARY, device=Device("None", "9.0", False, 0, "0"))
+
     return [
         refusal(lambda: open_cuda(LIBRARY)),
         refusal(lambda: open_plan(b"plan", name="scene", precision="float32", cuda=LIBRARY)),
         refusal(lambda: load_plan(b"plan", "scene")),
+        refusal(forced),
     ]
+
+
+def misfits() -> list[str]:
+    """Feeds that do not fit, after some that did."""
+    good = random_feeds(1, 0)
+    without = {key: array for key, array in good.items() if key != "codes"}
+    turned = {"wide": np.ascontiguousarray(good["wide"].swapaxes(1, 2))}
+    bad: list[Any] = [
+        *({}, without, good | {"wide": good["wide"].astype(np.float64)}, good | turned),
+        *(good | {"narrow": random_feeds(2, 0)["narrow"]}, good | {"wide": good["wide"].tolist()}),
+    ]
+    said = []
+    with open_engine() as engine:
+        for feeds in bad:
+            assert is_right(engine, 1, 0)
+            try:
+                engine.infer(feeds)
+            except FeedError as error:
+                said.append(str(error))
+        strided = {key: np.repeat(array, 2, axis=-1)[..., ::2] for key, array in good.items()}
+        answers = engine.infer(strided)
+        said.append("right" if np.array_equal(answers["mixed"], expected(good)["mixed"]) else "wrong")
+    return said
+
+
+def interrupted() -> dict[str, int]:
+    """A context that was entered and never left, as after an interruption, in this thread."""
+    engine = open_engine()
+    cuda = open_cuda(LIBRARY)
+    cuda.current().__enter__()
+    assert is_right(engine, 1, 0)
+    engine.close()
+    cuda.close()
+    found = counts()
+    found.pop("current", 0)
+    return found
+
+
+def use() -> list[Any]:
+    """An engine until it fails."""
+    with open_engine() as engine:
+        message = refusal(lambda: [is_right(engine, 1, seed) for seed in range(5)])
+    return [message, counts()]
 
 
 def main() -> None:
