@@ -1,0 +1,83 @@
+"""The 152 arrays in which SqueezeNet on Places365 was published, as the weights of `trainer.models.squeezenet`.
+
+Each convolution but the last is six arrays: kernels [out, in, h, w], which have to be flipped, as their framework
+convolves where others correlate; biases; and of its normalisation shift, scale, mean and inverse deviation:
+
+    y = (conv − mean) · scale · inverse + shift
+
+which is folded into kernels and biases, in double precision.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.errors import DataError
+from trainer.importers.files import Arrays
+from trainer.models.naming import Weights
+from trainer.models.squeezenet import FIRES
+
+_N_LABELS = 365
+_PARTS = ("kernels", "biases", "shifts", "scales", "means", "inverse deviations")
+
+
+def squeezenet_weights(arrays: Arrays, where: str) -> Weights:
+    """Arrays to weights by name.
+
+    Args:
+        arrays: arr_0 … arr_151.
+        where: The file, for messages.
+
+    Raises:
+        DataError: One of them is missing, of another shape or not finite, or there are others.
+    """
+    weights: Weights = {}
+    number = 0
+    for name, shape in _layers():
+        n_parts = 2 if name == "conv10" else len(_PARTS)
+        wanted = [shape, *[(shape[0],)] * (n_parts - 1)]
+        parts = []
+        for part, part_shape in zip(_PARTS, wanted, strict=False):
+            parts.append(_take(arrays, number, part_shape, f"{part} of {name}", where))
+            number += 1
+        kernels, biases = _folded(parts)
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = torch.from_numpy(kernels), torch.from_numpy(biases)
+    if len(arrays) > number:
+        raise DataError(f"{where}: expected the {number} arrays of SqueezeNet on Places365, got {len(arrays)}")
+    return weights
+
+
+def _layers() -> list[tuple[str, tuple[int, ...]]]:
+    """Convolutions in the order of the file: name and shape of the kernels."""
+    layers: list[tuple[str, tuple[int, ...]]] = [("conv1", (64, 3, 3, 3))]
+    for index, (n_in, squeezed, expanded) in enumerate(FIRES):
+        layers.append((f"fires.{index}.squeeze", (squeezed, n_in, 1, 1)))
+        layers.append((f"fires.{index}.expand1", (expanded, squeezed, 1, 1)))
+        layers.append((f"fires.{index}.expand3", (expanded, squeezed, 3, 3)))
+    return [*layers, ("conv10", (_N_LABELS, 512, 1, 1))]
+
+
+def _take(arrays: Arrays, number: int, shape: tuple[int, ...], what: str, where: str) -> NDArray[np.float64]:
+    """One array of the file."""
+    array = arrays.get(f"arr_{number}")
+    if array is None or array.shape != shape:
+        got = "nothing" if array is None else str(list(array.shape))
+        raise DataError(
+            f"{where}: arr_{number}: expected {what}, {list(shape)}, got {got}; are these the arrays of SqueezeNet on "
+            "Places365, in their order?"
+        )
+    if not np.isfinite(array).all():
+        raise DataError(f"{where}: arr_{number}: expected finite numbers, {what}, got NaN or infinity")
+    return array.astype(np.float64)
+
+
+def _folded(parts: list[NDArray[np.float64]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Kernels and biases of a correlation, the normalisation in them."""
+    kernels, biases = parts[0][:, :, ::-1, ::-1], parts[1]
+    if len(parts) > 2:
+        shifts, scales, means, inverses = parts[2:]
+        gain = scales * inverses
+        kernels, biases = kernels * gain[:, None, None, None], (biases - means) * gain + shifts
+    return np.ascontiguousarray(kernels, np.float32), biases.astype(np.float32)
