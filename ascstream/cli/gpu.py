@@ -5,21 +5,17 @@ What is tried is tried in a process of its own: with a package that does not fit
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ascstream.cli.findings import Check, absent
+from engines.trt.trial import try_out
 
 if TYPE_CHECKING:
     from engines.trt.driver import DriverAnswer, Modules
 
-_PATIENCE_SECONDS = 60.0
-"""How long a try may take: the first import of TensorRT on a small board takes long."""
 _TRY_TENSORRT = (
     "import tensorrt as trt; log = trt.Logger(trt.Logger.ERROR); "
     "assert trt.Runtime(log) and trt.Builder(log); print(trt.__version__)"
@@ -126,25 +122,3 @@ def _installed(name: str, *, there: bool) -> Check:
     except metadata.PackageNotFoundError:
         version = "version unknown"
     return Check(name, "ok", f"{version}; not tried, since there is no GPU", needed=False)
-
-
-def try_out(code: str) -> tuple[bool, str]:
-    """Run some Python in a process of its own.
-
-    Returns:
-        Whether it went well, and what it printed last, or why it did not.
-    """
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=_PATIENCE_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return False, f"it did not come to an end within {_PATIENCE_SECONDS:g} s"
-    if done.returncode < 0:
-        return False, f"it crashed ({signal.Signals(-done.returncode).name})"
-    said = (done.stderr if done.returncode else done.stdout).decode("utf-8", "replace").strip().splitlines()
-    return done.returncode == 0, said[-1] if said else f"it ended with code {done.returncode}"

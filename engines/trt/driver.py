@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 from engines.errors import BackendError, one_line
 from engines.muted import muted_stderr
 from engines.trt.records import Device, Machine
+from engines.trt.trial import try_out
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 """The driver's library, which comes with the driver and from nowhere else."""
@@ -150,7 +151,7 @@ def find_machine(*, root: Path = Path("/"), library: str = LIBRARY) -> Machine |
 
 
 def tensorrt_version() -> str:
-    """The installed TensorRT's version; only to be asked where there is a device.
+    """The installed TensorRT's version, as its package says, else as a process does that imports it.
 
     Raises:
         BackendError: It does not say, and cannot be imported.
@@ -160,14 +161,12 @@ def tensorrt_version() -> str:
         found = {version}
     if len(found) == 1:
         return found.pop()
-    try:
-        import tensorrt
-    except Exception as error:  # noqa: BLE001  a broken binary can raise anything
+    works, said = try_out("import tensorrt; print(tensorrt.__version__)")
+    if not works:
         raise BackendError(
-            f"TensorRT: expected a package that can be imported, got {type(error).__name__}: {one_line(str(error))}; "
-            "type: ascstream doctor"
-        ) from None
-    return str(tensorrt.__version__)
+            f"TensorRT: expected a package that can be imported, got: {one_line(said)}; type: ascstream doctor"
+        )
+    return said
 
 
 def read_l4t(root: Path = Path("/")) -> str | None:

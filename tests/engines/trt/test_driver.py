@@ -280,7 +280,7 @@ def test_one_that_cannot_be_imported_is_an_error_not_a_traceback(tmp_path: Path)
         "try:\n    tensorrt_version()\nexcept BackendError as error:\n    print(error)"
     )
     assert python(code, PYTHONPATH=str(tmp_path)) == (
-        "TensorRT: expected a package that can be imported, got ImportError: libnvinfer.so.10: cannot open shared "
+        "TensorRT: expected a package that can be imported, got: ImportError: libnvinfer.so.10: cannot open shared "
         "object file; type: ascstream doctor"
     )
 
