@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -201,3 +202,34 @@ def test_results_go_to_stdout_and_everything_else_to_stderr(tmp_path: Path, word
     assert list(report["refused"]) == ["float32"]
     assert report["quickest"] == "float16"
     assert [entry["cuda_graph"] for entry in report["plans"][0]["latency"]] == [False, False, True, True]
+
+
+def test_ctrl_c_ends_with_130_and_nothing_half_written(tmp_path: Path) -> None:
+    code = _RUN.partition("folder, *words")[0] + (
+        "import click\n"
+        "from trainer.cli import main\n"
+        "from trainer.cli.app import app\n"
+        "wanted, folder = Wanted(precisions=('float32',)), Path(sys.argv[1])\n"
+        "@click.command('build-engine')\n"
+        "def behind_the_driver():\n"
+        "    run_build(shipped(), wanted, MACHINE, out=folder, as_json=False, build_command=command('--wait'))\n"
+        "app.add_command(behind_the_driver)\n"
+        "sys.exit(main(['build-engine']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "plans")],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("building scene in float32: ")
+    process.send_signal(signal.SIGINT)
+    printed, message = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (130, "")
+    assert message.splitlines()[-1] == (
+        "trainer: stopped; plans that were finished are kept, of the others there is nothing"
+    )
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []

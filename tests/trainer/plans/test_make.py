@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support import bundles
 from support.media import write_wav
 from support.ort_builder import MACHINE, command
 from support.typed_bundles import shipped, shipped_with
 
 from engines.backends import Engines
-from engines.bundle import Bundle
+from engines.bundle import Bundle, open_bundle
 from engines.errors import BackendError, ParityError
 from engines.manifest import Precision
 from engines.ort import OrtEngine
@@ -73,6 +74,18 @@ def test_one_precision_is_built_proven_and_found(tmp_path: Path) -> None:
     assert report["plans"][0]["sha256"] == info.sha256
     assert report["plans"][0]["parity"][0]["agreement"] == 1.0
     assert (report["folder"], report["evaluation"], report["quickest"]) == (str(tmp_path / "plans"), None, "float16")
+
+
+def test_both_graphs_of_a_bundle_with_pictures_are_built(tmp_path: Path) -> None:
+    bundle = open_bundle(bundles.audio_visual(tmp_path))
+    outcome = made(PlanStore(tmp_path / "plans"), [], bundle=bundle, precisions=ALL, best=True)
+    assert {info.key.graph: info.key.precision for info in outcome.plans["float32"]} == {
+        "scene": "float32",
+        "frame": "float32",
+    }
+    assert list(outcome.refused) == ["float16", "int8"]  # its only layers are the last ones
+    (proven, *_) = plan_tables(outcome.plans, None)
+    assert {row[0]: row[6] for row in proven.rows} == {"scene": "100 %", "frame": "–"}
 
 
 def test_int8_without_recordings_says_how_few_it_was_measured_on(tmp_path: Path) -> None:
