@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engines.trt.plans import PlanStore
+    from engines.trt.proofs import Proof
     from engines.trt.records import Machine
     from engines.trt.sidecar import Entry
 
@@ -81,21 +82,34 @@ def list_plans(plans: Path | None, as_json: bool) -> None:
 
 
 @command.command("verify", cls=Subcommand, short_help="Read every plan, and compare hashes and keys.")
+@click.option(
+    "--bundle",
+    metavar="NAME|FOLDER",
+    help="Also run this bundle's golden cases through those of its plans that fit; needs a GPU.",
+)
 @_options
-def verify(plans: Path | None, as_json: bool) -> int:
+def verify(plans: Path | None, as_json: bool, bundle: str | None) -> int:
     """Read every plan whole, and compare it with what was noted when it was built. Exit code 4 if one is damaged."""
     store = _open(plans)
     entries = sorted(store.entries(verify=True), key=_order)
-    if as_json:
-        found = [{"sidecar": entry.name, "ok": entry.problem is None, "problem": entry.problem} for entry in entries]
-        _print_json(store, ok=not any(entry.problem for entry in entries), plans=found)
-    else:
+    bad = sum(entry.problem is not None for entry in entries)
+    if not as_json:
         for entry in entries:
             click.echo(f"{'ok':7}  {_title(entry)}" if entry.problem is None else f"{'damaged':7}  {entry.problem}")
-        bad = sum(entry.problem is not None for entry in entries)
         mend = f"; to remove what is damaged, type: {_prune_command(plans)}" if bad else ""
         click.echo(f"{_count(len(entries), 'plan')} in {store.folder}, {bad} damaged{mend}")
-    return BUNDLE if any(entry.problem for entry in entries) else OK
+    proofs = []
+    if bundle is not None:
+        for proof in _run_golden(store, bundle):
+            proofs.append(proof)
+            if not as_json:
+                click.echo(str(proof))
+    ok = bad == 0 and all(proof.problem is None for proof in proofs)
+    if as_json:
+        found = [{"sidecar": entry.name, "ok": entry.problem is None, "problem": entry.problem} for entry in entries]
+        golden = {} if bundle is None else {"golden": [proof.to_json() for proof in proofs]}
+        _print_json(store, ok=ok, plans=found, **golden)
+    return OK if ok else BUNDLE
 
 
 @command.command("prune", cls=Subcommand, short_help="Remove what is of no use here.")
@@ -148,6 +162,22 @@ def _encoded(machine: Machine | None) -> Any:
     from engines.schema import encode
 
     return encode(machine)
+
+
+def _run_golden(store: PlanStore, bundle: str) -> Iterator[Proof]:
+    """Run the golden cases of a bundle through its plans; a BackendError names what is missing for that."""
+    from ascstream.bundles import find_bundle
+    from engines.bundle import open_bundle
+    from engines.errors import BackendError
+    from engines.trt.driver import find_machine, require_tensorrt
+    from engines.trt.proofs import prove_plans
+
+    opened = open_bundle(find_bundle(bundle))
+    require_tensorrt()
+    machine = find_machine()
+    if machine is None:
+        raise BackendError("expected a device with TensorRT, got one that went away; type: ascstream doctor")
+    return prove_plans(opened, store, machine)
 
 
 def _reason(entry: Entry, machine: Machine | None) -> str | None:

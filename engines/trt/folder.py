@@ -156,21 +156,16 @@ class PrivateFolder:
 
     def _check_owner(self, where: Path, status: os.stat_result, folder: os.stat_result | None) -> None:
         """Refuse what someone else may have written, or may be writing. Nobody enters a folder of mode 0700."""
-        if sys.platform == "win32":
-            return
-        mine = shlex.quote(str(self.path))
-        wanted = f"{where}: a plan is code, so it is only taken from where nobody else may write: expected"
-        if status.st_uid != os.geteuid():
-            raise BackendError(
-                f"{wanted} user {os.geteuid()} to own it, got user {status.st_uid}; name another folder, or, "
-                f"if you trust what is in it, type: chown -R {os.geteuid()} {mine} && chmod 700 {mine}"
-            )
-        open_folder = folder is None or folder.st_mode & _OTHERS_ENTER
-        if status.st_mode & _OTHERS_WRITE and open_folder:
-            raise BackendError(
-                f"{wanted} mode 700, got {stat.S_IMODE(status.st_mode):o}; "
-                f"if you trust what is in it, type: chmod 700 {mine}"
-            )
+        if sys.platform != "win32":  # which tells neither
+            mine = shlex.quote(str(self.path))
+            wanted = f"{where}: a plan is code, so it is only taken from where nobody else may write: expected"
+            mend = "name another folder, or, if you trust what is in it, type: "
+            if status.st_uid != os.geteuid():
+                chown = f"chown -R {os.geteuid()} {mine} && chmod 700 {mine}"
+                got = f"user {os.geteuid()} to own it, got user {status.st_uid}"
+                raise BackendError(f"{wanted} {got}; {mend}{chown}")
+            if status.st_mode & _OTHERS_WRITE and (folder is None or folder.st_mode & _OTHERS_ENTER):
+                raise BackendError(f"{wanted} mode 700, got {stat.S_IMODE(status.st_mode):o}; {mend}chmod 700 {mine}")
 
 
 def unwritable(where: Path, error: OSError, size: int | None = None) -> BackendError:

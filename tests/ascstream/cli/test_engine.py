@@ -145,7 +145,7 @@ def test_a_folder_that_others_may_write_to_is_refused(name: str, store: PlanStor
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == (
         f"ascstream: {store.folder}: a plan is code, so it is only taken from where nobody else may write: expected "
-        f"mode 700, got 777; if you trust what is in it, type: chmod 700 {store.folder}\n"
+        f"mode 700, got 777; name another folder, or, if you trust what is in it, type: chmod 700 {store.folder}\n"
     )
 
 
@@ -173,6 +173,20 @@ def test_a_plan_with_one_bit_turned_is_found(store: PlanStore, plans: dict[str, 
     done = ascstream("engine", "verify", "--plans", store.folder)
     assert done.returncode == 4
     assert f"{path}: expected the plan that was stored, got other bytes: it was altered" in done.stdout
+
+
+def test_golden_cases_need_a_gpu_and_a_plan_that_fits(
+    store: PlanStore, plans: dict[str, PlanInfo], h100: Mapping[str, str]
+) -> None:
+    store.remove(plans["damaged"])
+    words = ["engine", "verify", "--plans", store.folder, "--bundle", "slim-audio"]
+    alone = ascstream(*words)
+    assert alone.returncode == 4
+    assert alone.stderr.startswith("ascstream: TensorRT: expected NVIDIA's driver, a GPU, the package tensorrt and ")
+    done = ascstream(*words, env=h100)
+    assert done.returncode == 4
+    assert done.stderr.startswith(f"ascstream: no plan for slim-audio on {H100.device.name} with TensorRT 10.13.2: ")
+    assert "2 plans in" in done.stdout
 
 
 def test_prune_says_first_and_then_does(store: PlanStore, plans: dict[str, PlanInfo], h100: Mapping[str, str]) -> None:

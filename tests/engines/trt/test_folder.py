@@ -11,6 +11,7 @@ from engines.errors import BackendError
 from engines.trt.folder import PrivateFolder
 
 WANTED = "a plan is code, so it is only taken from where nobody else may write: expected"
+MEND = "name another folder, or, if you trust what is in it, type:"
 
 
 @pytest.fixture
@@ -43,9 +44,7 @@ def test_it_is_made_open_to_nobody_else(folder: PrivateFolder) -> None:
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o770, 0o775, 0o777, 0o1777])
 def test_others_may_not_write_to_it(mode: int, folder: PrivateFolder) -> None:
     folder.path.chmod(mode)
-    assert refused(folder) == (
-        f"{folder.path}: {WANTED} mode 700, got {mode:o}; if you trust what is in it, type: chmod 700 {folder.path}"
-    )
+    assert refused(folder) == (f"{folder.path}: {WANTED} mode 700, got {mode:o}; {MEND} chmod 700 {folder.path}")
     folder.path.chmod(0o700)  # as was told
     assert folder.read("a", 4, exact=True) == b"text"
 
@@ -64,9 +63,7 @@ def test_a_file_that_others_may_write_to_is_refused_where_they_can_reach_it(fold
     folder.path.chmod(0o755)
     with pytest.raises(BackendError) as caught:
         folder.read("a", 4, exact=True)
-    assert str(caught.value) == (
-        f"{folder.path}/a: {WANTED} mode 700, got 664; if you trust what is in it, type: chmod 700 {folder.path}"
-    )
+    assert str(caught.value) == (f"{folder.path}/a: {WANTED} mode 700, got 664; {MEND} chmod 700 {folder.path}")
     folder.path.chmod(0o700)
     assert folder.read("a", 4, exact=True) == b"text"
 
@@ -83,8 +80,7 @@ def test_what_another_user_owns_is_refused(whose: str, folder: PrivateFolder) ->
             folder.read("a", 4, exact=True)
         said = str(caught.value)
     assert said == (
-        f"{place}: {WANTED} user 0 to own it, got user 1234; name another folder, or, if you trust what is in it, "
-        f"type: chown -R 0 {folder.path} && chmod 700 {folder.path}"
+        f"{place}: {WANTED} user 0 to own it, got user 1234; {MEND} chown -R 0 {folder.path} && chmod 700 {folder.path}"
     )
 
 

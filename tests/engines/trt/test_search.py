@@ -197,7 +197,7 @@ def test_a_folder_that_is_not_to_be_trusted_is_said_instead_of_searched(store: P
     assert found.plans is None
     assert found.why == (
         f"{store.folder}: a plan is code, so it is only taken from where nobody else may write: expected mode 700, "
-        f"got 777; if you trust what is in it, type: chmod 700 {store.folder}"
+        f"got 777; name another folder, or, if you trust what is in it, type: chmod 700 {store.folder}"
     )
 
 

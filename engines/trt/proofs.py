@@ -1,0 +1,72 @@
+"""Plans that lie in a store, run on a bundle's golden cases again, each in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from engines.bundle import Bundle
+from engines.errors import BackendError, ParityError
+from engines.manifest import Precision
+from engines.schema import encode
+from engines.trt.build import BUILD_COMMAND, run_plan
+from engines.trt.plans import PlanStore
+from engines.trt.records import Machine, PlanInfo
+from engines.trt.sidecar import sidecar_name
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came of one plan."""
+
+    info: PlanInfo
+    """Its sidecar; where the golden answers came, with the differences of this run."""
+    problem: str | None
+    """What went wrong; None: nothing."""
+
+    def __str__(self) -> str:
+        if self.problem is not None:
+            return f"failed   {self.problem}"
+        found = ", ".join(
+            f"{part.output} {part.max_difference:.2g} of {part.tolerance:.2g}" for part in self.info.parity
+        )
+        return f"proven   {self.info.bundle}, {self.info.key.graph} {self.info.key.precision}: differs by {found}"
+
+    def to_json(self) -> dict[str, Any]:
+        """What `json.dumps` takes."""
+        parity = [] if self.problem is not None else encode(self.info.parity)
+        return {
+            "sidecar": sidecar_name(self.info),
+            "ok": self.problem is None,
+            "problem": self.problem,
+            "parity": parity,
+        }
+
+
+def prove_plans(
+    bundle: Bundle, store: PlanStore, machine: Machine, build_command: Sequence[str] = BUILD_COMMAND
+) -> Iterator[Proof]:
+    """Run a bundle's golden cases through each of its plans that fits; nothing in the store is changed.
+
+    Args:
+        bundle: Which.
+        store: Where its plans are.
+        machine: This one.
+        build_command: What runs them; see `engines.trt.exchange`.
+
+    Raises:
+        BackendError: There is none that fits.
+        BundleError: The bundle has no golden cases, or was altered.
+    """
+    found = [store.find(bundle, machine, precision=precision).plans for precision in get_args(Precision)]
+    if not any(found):
+        raise BackendError(store.find(bundle, machine).why)
+    for plans in found:
+        for info in (plans or {}).values():
+            try:
+                yield Proof(
+                    run_plan(bundle, info, store.read(info), machine=machine, build_command=build_command), None
+                )
+            except (BackendError, ParityError) as error:
+                yield Proof(info, str(error))
