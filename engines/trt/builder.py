@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Full, Queue
 from threading import Thread
 from typing import IO, TypeAlias
 
@@ -52,6 +53,8 @@ _LINE_BYTES = 1 << 16
 """Of a line of progress that is read at a time."""
 _KILLED = (-9, 137)
 """Exit status of a process that was killed, and of a shell around it."""
+_TICK_SECONDS = 1.0
+"""After so long without news the last one is told again, with the time that has passed."""
 _SURE_FRACTION, _SURE_SECONDS = 0.02, 1.0
 """How far a build must be before the time left is told."""
 
@@ -75,7 +78,7 @@ class BuildProgress:
 
 
 OnProgress: TypeAlias = Callable[[BuildProgress], object]
-"""Takes every report of progress, at most about ten a second; raising ends the build."""
+"""Takes reports of progress, about ten a second at most and one at least; raising ends the build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +165,13 @@ def _follow(command: Sequence[str], request: Request, on_progress: OnProgress | 
         )
     except OSError as error:
         raise BackendError(f"{request.graph}: expected to start {command[0]}, got: {error.strerror}") from None
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None  # noqa: S101, PT018
+    assert process.stdin is not None and process.stderr is not None  # noqa: S101, PT018
     log = _Log(process.stderr)
     try:  # its stdin stays open as long as this process lives: by its end it sees that nobody waits any more
-        _read_progress(process.stdout, request, on_progress)
-        code = process.wait()
+        code = _Progress(request, on_progress).follow(process)
     finally:
         _kill(process)
         process.stdin.close()
-        process.stdout.close()
         last = log.last_line()
     if code != 0:
         reason = _explain(code, last, free)
@@ -206,24 +207,72 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _read_progress(stdout: IO[bytes], request: Request, on_progress: OnProgress | None) -> None:
-    """Hand on every line of progress until the builder closes its stdout; what else it prints is passed over."""
-    begun = time.monotonic()
-    reached = 0.0
-    while line := stdout.readline(_LINE_BYTES):
+class _Progress:
+    """What a builder says of how far it is, handed on in the thread that waits for it."""
+
+    def __init__(self, request: Request, on_progress: OnProgress | None) -> None:
+        self._request = request
+        self._hear = on_progress
+        self._begun = time.monotonic()
+        self._phase, self._fraction = "starting", 0.0
+
+    def follow(self, process: subprocess.Popen[bytes]) -> int:
+        """Hand on every line of progress, and the last one again each second, until a builder ends; its exit status."""
+        lines: Queue[bytes] = Queue(maxsize=64)
+        Thread(target=_pass_on, args=(process.stdout, lines), name="builder's progress", daemon=True).start()
+        while True:
+            try:
+                line = lines.get(timeout=_TICK_SECONDS)
+            except Empty:
+                if process.poll() is not None:  # a process that it left behind may hold the pipe
+                    return process.returncode
+                self._tell()
+                continue
+            if not line:
+                return process.wait()
+            if self._read(line):
+                self._tell()
+
+    def _read(self, line: bytes) -> bool:
+        """Take a line in; False where it is no progress: libraries print what they like."""
         try:
             said = json.loads(line)
             phase, fraction = one_line(str(said["phase"])), float(said["fraction"])
         except (ValueError, TypeError, KeyError, RecursionError):
-            continue
-        if on_progress is None or not 0 <= fraction <= 1:
-            continue
-        reached = max(reached, fraction)
-        seconds = time.monotonic() - begun
+            return False
+        if not 0 <= fraction <= 1:
+            return False
+        self._phase, self._fraction = phase, max(self._fraction, fraction)
+        return True
+
+    def _tell(self) -> None:
+        """Say how far it is by now."""
+        if self._hear is None:
+            return
+        seconds = time.monotonic() - self._begun
         left = None
-        if reached >= _SURE_FRACTION and seconds >= _SURE_SECONDS:
-            left = seconds * (1 - reached) / reached
-        on_progress(BuildProgress(request.graph, request.precision, phase, reached, seconds, left))
+        if self._fraction >= _SURE_FRACTION and seconds >= _SURE_SECONDS:
+            left = seconds * (1 - self._fraction) / self._fraction
+        request = self._request
+        self._hear(BuildProgress(request.graph, request.precision, self._phase, self._fraction, seconds, left))
+
+
+def _pass_on(stdout: IO[bytes], lines: Queue[bytes]) -> None:
+    """The thread: lines of a builder's stdout, and an empty one at its end; the oldest go where nobody takes them."""
+    with stdout, contextlib.suppress(OSError, ValueError):
+        while line := stdout.readline(_LINE_BYTES):
+            _put(lines, line)
+    _put(lines, b"")
+
+
+def _put(lines: Queue[bytes], line: bytes) -> None:
+    """Append to a queue, if need be in place of its oldest line."""
+    while True:
+        try:
+            return lines.put_nowait(line)
+        except Full:
+            with contextlib.suppress(Empty):
+                lines.get_nowait()
 
 
 def _explain(code: int, last: str, free: int | None) -> str:

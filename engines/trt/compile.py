@@ -11,27 +11,23 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, SupportsInt, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, SupportsInt
 
 from engines.errors import BackendError, one_line
 from engines.graph import check_graph
 from engines.manifest import Precision
 from engines.trt.exchange import Request
+from engines.trt.phases import Phases, Tell, Throttled
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 NO_DEVICE_WORKSPACE_BYTES = 1 << 30
 """Most that a kernel may use where no device could be asked what is free."""
-Tell: TypeAlias = Callable[[str, float], None]
-"""Takes what is going on, and how much of it is done: 0 to 1, never less than before."""
 
 _MOST_LINES = 500
 """Of TensorRT's log on stderr."""
-_SHORTEST_SECONDS = 0.1
-"""Between two lines of progress."""
 _UNKNOWN = re.compile(r"No importer registered|No checker registered|Plugin not found|UNSUPPORTED_NODE")
 _MEMORY = re.compile(r"memory|alloc|workspace", re.IGNORECASE)
 _CODE = re.compile(r"^.*?Error Code \d+: ")
@@ -159,7 +155,7 @@ def _add_profiles(
         made = builder.create_optimization_profile()
         for name, shape in free.items():
             smallest, usual, largest = (
-                trt.Dims((size, *shape[1:])) for size in (profile.smallest, profile.usual, profile.largest)
+                trt.Dims([size, *shape[1:]]) for size in (profile.smallest, profile.usual, profile.largest)
             )
             made.set_shape(name, smallest, usual, largest)
         config.add_optimization_profile(made)
@@ -248,71 +244,3 @@ def _make_monitor(progress: Throttled) -> Any:
             progress.tell(phase_name, phases.finish(phase_name))
 
     return Monitor()
-
-
-class Throttled:
-    """Tells at most ten times a second."""
-
-    def __init__(self, tell: Tell, clock: Callable[[], float] = time.monotonic) -> None:
-        """Tell `tell`, by that clock."""
-        self._tell = tell
-        self._clock = clock
-        self._last: float | None = None
-
-    def tell(self, phase: str, fraction: float) -> None:
-        """Tell it, unless the last was just now."""
-        now = self._clock()
-        if self._last is None or now - self._last >= _SHORTEST_SECONDS:
-            self._last = now
-            self._tell(phase, fraction)
-
-
-@dataclass(slots=True)
-class _Phase:
-    """A phase that goes on: what share of the whole it is, and how far."""
-
-    start: float
-    share: float
-    n_steps: int
-    n_done: int = 0
-
-
-@dataclass(slots=True)
-class Phases:
-    """Nested phases as one fraction that never falls.
-
-    A phase within another one is the step at which that one is; phases that follow each other without a parent share
-    what is left of the whole, so that the last one cannot be told from the first: the fraction ends below 1.
-    """
-
-    fraction: float = 0.0
-    """How much is done."""
-    _going: dict[str, _Phase] = field(default_factory=dict)
-
-    def start(self, name: str, parent: str | None, n_steps: int) -> float:
-        """A phase begins."""
-        above = self._going.get(parent or "")
-        if above is None:
-            place = _Phase(self.fraction, 0.98 * (1 - self.fraction), max(1, n_steps))
-        else:
-            share = above.share / above.n_steps
-            place = _Phase(above.start + min(above.n_done, above.n_steps - 1) * share, share, max(1, n_steps))
-        self._going[name] = place
-        return self.fraction
-
-    def step(self, name: str, step: int) -> float:
-        """A step of a phase is done."""
-        phase = self._going.get(name)
-        if phase is None:
-            return self.fraction
-        phase.n_done = min(max(phase.n_done, step + 1), phase.n_steps)
-        return self._reached(phase.start + phase.share * phase.n_done / phase.n_steps)
-
-    def finish(self, name: str) -> float:
-        """A phase is over, all of its steps done or not."""
-        phase = self._going.pop(name, None)
-        return self.fraction if phase is None else self._reached(phase.start + phase.share)
-
-    def _reached(self, fraction: float) -> float:
-        self.fraction = max(self.fraction, min(fraction, 1.0))
-        return self.fraction

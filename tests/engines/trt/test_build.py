@@ -63,9 +63,8 @@ def test_a_plan_is_built_proven_and_found(bundle: Bundle, store: PlanStore) -> N
     assert info.settings == {"effort": 3, "workspace_bytes": 1 << 30}
     assert store.read(info) == b"plan of " + hashlib.sha256(bundle.read("scene.onnx")).digest()
     assert store.find(bundle, MACHINE).plans == {"scene": info}
-    assert [(one.graph, one.precision, one.phase, one.fraction) for one in seen] == [
-        ("scene", "float32", "tactics", 0.25)
-    ]
+    told = [(one.graph, one.precision, one.phase, one.fraction) for one in seen if one.phase != "starting"]
+    assert set(told) == {("scene", "float32", "tactics", 0.25)}
 
 
 def test_every_graph_of_a_bundle(tmp_path: Path, store: PlanStore) -> None:
