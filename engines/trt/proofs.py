@@ -28,10 +28,9 @@ class Proof:
     def __str__(self) -> str:
         if self.problem is not None:
             return f"failed   {self.problem}"
-        found = ", ".join(
-            f"{part.output} {part.max_difference:.2g} of {part.tolerance:.2g}" for part in self.info.parity
-        )
-        return f"proven   {self.info.bundle}, {self.info.key.graph} {self.info.key.precision}: differs by {found}"
+        key, parity = self.info.key, self.info.parity
+        found = ", ".join(f"{part.output} {part.max_difference:.2g} of {part.tolerance:.2g}" for part in parity)
+        return f"proven   {self.info.bundle}, {key.graph} {key.precision}: differs by {found}"
 
     def to_json(self) -> dict[str, Any]:
         """What `json.dumps` takes."""
@@ -63,10 +62,10 @@ def prove_plans(
     if not any(found):
         raise BackendError(store.find(bundle, machine).why)
     for plans in found:
-        for info in (plans or {}).values():
+        for stored in (plans or {}).values():
+            info, problem = stored, None
             try:
-                yield Proof(
-                    run_plan(bundle, info, store.read(info), machine=machine, build_command=build_command), None
-                )
+                info = run_plan(bundle, stored, store.read(stored), machine=machine, build_command=build_command)
             except (BackendError, ParityError) as error:
-                yield Proof(info, str(error))
+                problem = str(error)
+            yield Proof(info, problem)
