@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,6 +21,7 @@ from engines.manifest import Precision
 
 if TYPE_CHECKING:
     from engines.trt.builder import BuildProgress
+    from engines.trt.installed import TensorRt
 
 _QUIET_SECONDS = 5.0
 """Time between two lines of progress."""
@@ -41,13 +43,22 @@ class Running:
     """Whether plans that are not there are built first."""
 
 
-def load_classifier(bundle: str | None, running: Running, *, quiet: bool) -> Classifier:
+def load_classifier(
+    bundle: str | None,
+    running: Running,
+    *,
+    quiet: bool,
+    tensorrt: TensorRt | None = None,
+    build_command: Sequence[str] | None = None,
+) -> Classifier:
     """Load a classifier, after the plans were built where that was asked for and there are none.
 
     Args:
         bundle: A shipped bundle's name, or a folder; None: the default one.
         running: What is to run.
         quiet: Whether nothing is said of the build.
+        tensorrt: What there is; None: the TensorRT that is installed.
+        build_command: What builds; None: see `engines.trt.build`.
 
     Raises:
         UsageError: Plans are to be built for a backend that takes none.
@@ -56,31 +67,48 @@ def load_classifier(bundle: str | None, running: Running, *, quiet: bool) -> Cla
     if running.build:
         if running.backend == REFERENCE_BACKEND:
             raise UsageError("--build: expected a backend that takes plans, got onnxruntime; drop one of the two")
-        _build(open_bundle(find_bundle(bundle)), running, quiet=quiet)
+        if tensorrt is None:
+            from engines.trt.installed import Installed
+
+            tensorrt = Installed()
+        _build(open_bundle(find_bundle(bundle)), running, tensorrt, build_command, quiet=quiet)
     return Classifier.load(
         bundle,
         backend=running.backend,
         precision=running.precision,
         threads=running.threads,
         plans=running.plans,
+        tensorrt=tensorrt,
     )
 
 
-def _build(bundle: Bundle, running: Running, *, quiet: bool) -> None:
+def _build(
+    bundle: Bundle, running: Running, tensorrt: TensorRt, build_command: Sequence[str] | None, *, quiet: bool
+) -> None:
     """Build what is missing; nothing where there are plans already."""
-    from engines.trt.installed import Installed
-
-    machine = Installed().machine()  # before anything slow
+    machine = tensorrt.machine()  # before anything slow
     from engines.trt.build import build_plans
+    from engines.trt.builder import BUILD_COMMAND
+    from engines.trt.fit import command_to_build
     from engines.trt.plans import PlanStore
 
-    store = PlanStore(running.plans)
+    folder = running.plans
+    store = PlanStore(folder)
     if store.find(bundle, machine, precision=running.precision).plans is not None:
         return
     precision = _precision(bundle, running.precision)
     progress = _Progress(quiet=quiet)
     progress.say(f"TensorRT plans of {bundle.manifest.name} are built for {machine.device.name}, {precision}; once")
-    build_plans(bundle, precision, store=store, machine=machine, on_progress=progress.build)
+    if running.precision is None and precision != "float16":
+        progress.say(f"the bundle holds no float16 graphs; to make some: {command_to_build('float16', bundle, folder)}")
+    build_plans(
+        bundle,
+        precision,
+        store=store,
+        machine=machine,
+        build_command=build_command or BUILD_COMMAND,
+        on_progress=progress.build,
+    )
 
 
 def _precision(bundle: Bundle, asked: str | None) -> Precision:
