@@ -81,11 +81,11 @@ _RESNET_ORIGIN = Origin(
     "Recognition (2017). Whether this file is theirs was not compared.",
 )
 _ANSWERS = (
-    "A frame's 365 logits become probabilities; those of a window's frames are averaged. A scene's score is the sum over "
-    "its categories, by the table in trainer/importers/places365_scenes.py (a category that two scenes share counts half "
-    "for each), plus a tenth of all that is none of the ten: score = Σ p + p_none / 10, and the logits are its logarithm. "
-    "So the scores sum to 1, and where the picture is of none of the ten they are all near 0.1: `unknown`, rather than "
-    "the best of ten bad guesses."
+    "A frame's 365 logits become probabilities; those of a window's frames are averaged. A scene's score is the sum "
+    "over its categories, by the table in trainer/importers/places365_scenes.py (a category that two scenes share "
+    "counts half for each), plus a tenth of all that is none of the ten: score = Σ p + p_none / 10, and the logits are "
+    "its logarithm. So the scores sum to 1, and where the picture is of none of the ten they are all near 0.1: "
+    "`unknown`, rather than the best of ten bad guesses."
 )
 
 
