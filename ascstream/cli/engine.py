@@ -65,6 +65,7 @@ def list_plans(plans: Path | None, as_json: bool) -> None:
         return
     if entries:
         _print_table(entries, machine)
+        click.echo()
     for entry in entries:
         reason = _reason(entry, machine)
         if reason is not None and (machine is not None or entry.problem is not None):
@@ -72,13 +73,13 @@ def list_plans(plans: Path | None, as_json: bool) -> None:
     if machine is None:
         click.echo(_NOTHING_RUNS)
     size = sum(entry.info.size for entry in entries if entry.info is not None)
-    click.echo(f"{_count(len(entries), 'plan')} in {store.folder}{f', {_megabytes(size)}' if entries else ''}")
+    click.echo(f"{_count(len(entries), 'plan')} in {store.folder}{f', {_size(size)}' if entries else ''}")
     if not entries and plans is None:
         click.echo("to make one, type: trainer build-engine --fp16")
     left = store.prune(dry_run=True)
     if left:
         size = sum(entry.size for entry in left)
-        click.echo(f"{_count(len(left), 'file')} may go, {_megabytes(size)}; type: {_prune_command(plans)}")
+        click.echo(f"{_count(len(left), 'file')} may go, {_size(size)}; type: {_prune_command(plans)}")
 
 
 @command.command("verify", cls=Subcommand, short_help="Read every plan, and compare hashes and keys.")
@@ -95,7 +96,7 @@ def verify(plans: Path | None, as_json: bool, bundle: str | None) -> int:
     bad = sum(entry.problem is not None for entry in entries)
     if not as_json:
         for entry in entries:
-            click.echo(f"{'ok':7}  {_title(entry)}" if entry.problem is None else f"{'damaged':7}  {entry.problem}")
+            click.echo(f"{'ok':7}  {_title(entry)}" if entry.problem is None else f"{'damaged':7}  {_reason(entry)}")
         mend = f"; to remove what is damaged, type: {_prune_command(plans)}" if bad else ""
         click.echo(f"{_count(len(entries), 'plan')} in {store.folder}, {bad} damaged{mend}")
     proofs = []
@@ -128,9 +129,9 @@ def prune(plans: Path | None, as_json: bool, everything: bool, dry_run: bool) ->
         _print_json(store, dry_run=dry_run, bytes=size, removed=[dataclasses.asdict(entry) for entry in removed])
         return
     for entry in removed:
-        click.echo(f"{_megabytes(entry.size):>9}  {entry.name}  {entry.why}")
+        click.echo(f"{_size(entry.size):>9}  {entry.name}  {entry.why}")
     verb = "would be removed" if dry_run else "removed"
-    click.echo(f"{_count(len(removed), 'file')} {verb} from {store.folder}, {_megabytes(size)}")
+    click.echo(f"{_count(len(removed), 'file')} {verb} from {store.folder}, {_size(size)}")
     if machine is None and not everything:
         click.echo(f"plans of every device are kept ({_NOTHING_RUNS}); to remove all: --all", err=True)
 
@@ -180,12 +181,12 @@ def _run_golden(store: PlanStore, bundle: str) -> Iterator[Proof]:
     return prove_plans(opened, store, machine)
 
 
-def _reason(entry: Entry, machine: Machine | None) -> str | None:
+def _reason(entry: Entry, machine: Machine | None = None) -> str | None:
     """Why a plan is of no use here, in a sentence; None where it is."""
     from engines.trt.fit import machine_misfits
 
     if entry.problem is not None or entry.info is None:
-        return entry.problem
+        return entry.problem if entry.info is None else f"{_title(entry)}: {entry.problem}"
     if machine is None:
         return _NOTHING_RUNS
     misfits = machine_misfits(entry.info.key, machine)
@@ -258,7 +259,7 @@ def _cells(entry: Entry, join: str) -> tuple[str, ...]:
     p50 = f"{1e3 * p50_seconds(info):.3g} ms" if info.latency else ""
     built = info.built[:16].replace("T", " " if join != "\n" else "\n")
     plan = join.join((_short(info.bundle), f"{key.graph} {key.precision}"))
-    return (plan, join.join(map(_short, (key.device, *versions))), built, _megabytes(info.size), p50)
+    return (plan, join.join(map(_short, (key.device, *versions))), built, _size(info.size), p50)
 
 
 def _short(text: str) -> str:
@@ -273,5 +274,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _megabytes(size: int) -> str:
+def _size(size: int) -> str:
+    if size < 1000:
+        return f"{size} B"
     return f"{size / 1e6:.1f} MB" if size >= 50_000 else f"{size / 1e3:.1f} kB"

@@ -62,10 +62,11 @@ def test_every_plan_is_shown_with_what_it_was_made_for_and_whether_it_fits(
         "plan built for built size p50 fits",
         "slim-audio 1, scene float16 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 3.1 MB 0.2 ms yes",
         "slim-audio 1, scene float16 Orin, TensorRT 10.3.0, Jetson Linux 36.4.3 2026-11-21 18:00 0.1 MB 1.47 ms no",
-        "slim-av 1, scene int8 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 0.0 kB damaged",
+        "slim-av 1, scene int8 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 4 B damaged",
+        "",
         "slim-audio 1, scene float16 was built for Orin, this is NVIDIA H100 80GB HBM3 "
         "and was built by TensorRT 10.3.0, this is 10.13.2",
-        f"{store.folder}/{plans['damaged'].plan}: expected 4 bytes, got 0: it is truncated",
+        f"slim-av 1, scene int8: {store.folder}/{plans['damaged'].plan}: expected 4 bytes, got 0: it is truncated",
         f"3 plans in {store.folder}, 3.2 MB",
         f"2 files may go, 1.0 kB; type: ascstream engine prune --plans {store.folder}",
     ]
@@ -101,7 +102,7 @@ def test_a_plan_for_programs(store: PlanStore, plans: dict[str, PlanInfo], h100:
 @pytest.mark.parametrize("columns", [80, 120])
 def test_the_table_fits_a_terminal(columns: int, store: PlanStore, plans: dict[str, PlanInfo]) -> None:
     shown = shown_on_terminal(LIST.format(folder=str(store.folder)), {"COLUMNS": str(columns), "NO_COLOR": "1"})
-    table = shown.replace("\x1b[1m", "").replace("\x1b[0m", "").partition("\r\n/")[0].split("\r\n")
+    table = shown.replace("\x1b[1m", "").replace("\x1b[0m", "").partition("\r\n\r\n")[0].split("\r\n")
     assert max(map(len, table)) <= columns
     if columns == 120:
         assert [" ".join(line.split()) for line in table[1:3]] == [
@@ -156,7 +157,7 @@ def test_damage_is_named_and_is_exit_code_4(store: PlanStore, plans: dict[str, P
     assert done.stdout.splitlines() == [
         "ok       slim-audio 1, scene float16",
         "ok       slim-audio 1, scene float16",
-        f"damaged  {said}",
+        f"damaged  slim-av 1, scene int8: {said}",
         f"3 plans in {store.folder}, 1 damaged; to remove what is damaged, type: "
         f"ascstream engine prune --plans {store.folder}",
     ]
@@ -213,7 +214,7 @@ def test_without_a_gpu_only_what_is_damaged_goes_unless_all_is_asked_for(
     assert {entry["name"] for entry in report["removed"]} == {sidecar_name(plans["damaged"]), plans["damaged"].plan}
     assert (report["dry_run"], done.stderr) == (False, "")
     done = ascstream("engine", "prune", "--plans", store.folder)
-    assert done.stdout == f"0 files removed from {store.folder}, 0.0 kB\n"
+    assert done.stdout == f"0 files removed from {store.folder}, 0 B\n"
     assert done.stderr == (
         "plans of every device are kept (TensorRT runs no plan here: see ascstream doctor); to remove all: --all\n"
     )
