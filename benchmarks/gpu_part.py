@@ -78,8 +78,8 @@ def export(name: str, folder: Path) -> dict:
     return {"precisions": list(made), "n_frames": n_frames, "costs": costs}
 
 
-def export_shipped(folder: Path) -> dict:
-    """The bundle that ships, on windows of the example clip: its weights are trained, so that labels mean something."""
+def export_shipped(folder: Path, media: Sequence[Path] = (ROOT / "examples" / "clip.mp4",)) -> dict:
+    """The bundle that ships, on windows of recordings: its weights are trained, so that labels mean something."""
     from ascstream import Classifier, StreamSettings, open_media, stream
     from benchmarks.gpu_floor import cost_of
     from engines.backends import Engines, load_engines
@@ -102,9 +102,10 @@ def export_shipped(folder: Path) -> dict:
         bundle = open_bundle(classifier.path)
     with load_engines(bundle, backend="onnxruntime") as engines:
         scene = Recording(engines.scene)
-        with open_media(ROOT / "examples" / "clip.mp4") as source:
-            for _ in stream(Classifier(bundle, Engines(scene, None, "float32")), source, StreamSettings(0.05)):
-                pass
+        for path in media:
+            with open_media(path) as source:
+                for _ in stream(Classifier(bundle, Engines(scene, None, "float32")), source, StreamSettings(0.05)):
+                    pass
     graph = bundle.read(bundle.manifest.graph("scene").files["float32"])
     made = {"float32": graph, "float16": to_float16(graph), "int8": to_int8(graph, scene.kept[::4])}
     for precision, typed in made.items():

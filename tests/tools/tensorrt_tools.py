@@ -41,6 +41,12 @@ BINDINGS = {"10.3": "tensorrt-cu12-bindings==10.3.0", "11.4": "tensorrt-cu13-bin
 MAY_BE_NONE = ("build_serialized_network", "deserialize_cuda_engine", "create_execution_context")
 """A C++ null pointer is None, which the bindings' signatures do not say."""
 
+RUN_TIME = {
+    "Dims": "__iter__(self) -> typing.Iterator[int]",
+    "IHostMemory": "__buffer__(self, flags: int, /) -> memoryview",
+}
+"""What these classes can do besides, in the way of C."""
+
 
 class ToolError(Exception):
     """A part that cannot be made; the message says which, and why."""
@@ -164,9 +170,8 @@ def mended(stub: str) -> str:
     stub = re.sub(r"(channel_axis: [\w.]+)\)", r"\1 = ...)", stub)  # after parameters with a default
     stub = re.sub(r"\bcapsule\b", "object", stub)
     stub = re.sub(r"(: |-> |\[|\| )bool\b", r"\1builtins.bool", stub)  # `tensorrt.bool` is a type of tensors
-    stub = re.sub(
-        r"(\nclass IHostMemory.*:\n)", r"\1    def __buffer__(self, flags: int, /) -> memoryview: ...\n", stub, count=1
-    )
+    for name, method in RUN_TIME.items():
+        stub = re.sub(rf"(\nclass {name}\b.*:\n)", rf"\1    def {method}: ...\n", stub, count=1)
     for name in MAY_BE_NONE:
         stub, n_found = re.subn(rf"(def {name}\(.*\) -> \w+):", r"\1 | None:", stub)
         if not n_found:
