@@ -10,7 +10,7 @@ import click
 from ascstream._version import __version__
 from ascstream.cli.options import Commands, Subcommand
 
-SUBCOMMANDS = ("live", "file", "devices", "doctor", "bench", "engine", "config", "completion")
+SUBCOMMANDS = ("live", "file", "devices", "doctor", "bench", "engine", "bundle", "config", "completion")
 """In the order of the help; each is `command` in the module of its name."""
 
 _EPILOG = """\b

@@ -64,7 +64,8 @@ def test_nothing_heavy_is_loaded_for_it(words: list[str]) -> None:
         (
             ["xyzzy"],
             "ascstream: No such command 'xyzzy': "
-            "expected one of live, file, devices, doctor, bench, engine, config, completion.\nTry 'ascstream --help'.\n",
+            "expected one of live, file, devices, doctor, bench, engine, bundle, config, completion.\n"
+            "Try 'ascstream --help'.\n",
         ),
         (
             ["config", "shwo"],

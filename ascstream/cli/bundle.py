@@ -1,0 +1,199 @@
+"""`ascstream bundle`: which bundles there are, what one says, whether it is whole, how two compare.
+
+What is printed of one is made in `bundle_text.py`, of two in `bundle_compare.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ascstream.cli.exits import BUNDLE, OK
+from ascstream.cli.options import Commands, Number, Subcommand, _complete_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from engines.bundle import Bundle
+
+_EPILOG = """\b
+Examples:
+  ascstream bundle list
+  ascstream bundle info slim-audio
+  ascstream bundle info bundles/mine --card > CARD.md
+  ascstream bundle verify bundles/mine
+  ascstream bundle compare slim-audio bundles/mine --on clip.mp4"""
+
+
+@click.group("bundle", cls=Commands, epilog=_EPILOG, short_help="List, show, verify and compare bundles.")
+def command() -> None:
+    """List, show, verify and compare bundles.
+
+    A bundle is a folder with a trained classifier: graphs, how they are fed, what they answer. BUNDLE is the name of
+    one that ships with ascstream, or a folder.
+    """
+
+
+@command.command("list", cls=Subcommand)
+@click.option(
+    "--in",
+    "folders",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    metavar="FOLDER",
+    help="List those in this folder too; may be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show_list(folders: tuple[Path, ...], as_json: bool) -> int:
+    """List the bundles that ship with ascstream, and those in a folder."""
+    from ascstream.bundles import DEFAULT, shipped
+    from ascstream.cli.bundle_text import columns, list_row
+    from engines.bundle import MANIFEST_NAME, open_bundle
+    from engines.errors import EngineError
+
+    paths = list(shipped().values())
+    for folder in folders:
+        paths += [place.parent for place in sorted(folder.glob(f"*/{MANIFEST_NAME}"))]
+    entries: list[dict[str, Any]] = []
+    failures: list[str] = []
+    for path in paths:
+        try:
+            entries.append(list_row(open_bundle(path), is_default=path == shipped().get(DEFAULT)))
+        except EngineError as error:
+            failures.append(str(error))
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "bundles": entries, "broken": failures}, indent=2, ensure_ascii=False))
+    else:
+        for line in columns(entries):
+            click.echo(line)
+        for failure in failures:
+            click.echo(f"ascstream: {failure}", err=True)
+    return BUNDLE if failures else OK
+
+
+@command.command("info", cls=Subcommand)
+@click.argument("bundle", required=False, shell_complete=_complete_bundle)
+@click.option("--card", is_flag=True, help="Print the model card alone, as the Markdown it is.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def show_info(bundle: str | None, card: bool, as_json: bool) -> None:
+    """Show everything that a bundle says of itself, and its model card; the default one where none is named."""
+    from ascstream.cli.bundle_text import card_of, describe, print_card
+
+    if card and as_json:
+        raise click.UsageError("expected --card or --json, got both; leave one of them out")
+    opened = _open(bundle)
+    text = card_of(opened)
+    if card:
+        from engines.errors import BundleError
+
+        if text is None:
+            raise BundleError(f"{opened.path}: expected a bundle with a model card, got one without")
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    if as_json:
+        report = {"schema": 1, "path": str(opened.path), "manifest": json.loads(opened.manifest.to_json())}
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
+        return
+    for line in describe(opened):
+        click.echo(line)
+    if text is not None:
+        print_card(text)
+
+
+@command.command("verify", cls=Subcommand)
+@click.argument("bundles", nargs=-1, metavar="[BUNDLE]...", shell_complete=_complete_bundle)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify_bundles(bundles: tuple[str, ...], as_json: bool) -> int:
+    """See that bundles are whole and answer as they were made to: those that ship where none is named.
+
+    Every file is read and hashed, every graph is loaded, and the golden cases are run in each precision on ONNX
+    Runtime. Exit code 4 where something is not as it should be.
+    """
+    from ascstream.bundles import shipped
+
+    reports: list[dict[str, Any]] = []
+    for name in bundles or tuple(shipped()):
+        checks: list[dict[str, Any]] = []
+        for check in _checks(name):
+            checks.append(check)
+            if not as_json:
+                click.echo(f"{'ok' if check['ok'] else 'failed':6}  {name}  {check['check']}: {check['message']}")
+        reports.append({"bundle": name, "ok": all(check["ok"] for check in checks), "checks": checks})
+    whole = all(report["ok"] for report in reports)
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "ok": whole, "bundles": reports}, indent=2, ensure_ascii=False))
+    return OK if whole else BUNDLE
+
+
+@command.command("compare", cls=Subcommand)
+@click.argument("first", metavar="A", shell_complete=_complete_bundle)
+@click.argument("second", metavar="B", shell_complete=_complete_bundle)
+@click.option("--on", "inputs", multiple=True, metavar="FILE", help="Compare their answers on this; may be repeated.")
+@click.option(
+    "--step",
+    type=Number("a duration in seconds, above 0", above=0, maximum=3600),
+    metavar="SECONDS",
+    help="Time between two windows of --on.  [default: the shorter of the bundles' own]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare_bundles(first: str, second: str, inputs: tuple[str, ...], step: float | None, as_json: bool) -> int:
+    """Set two bundles side by side: what they perceive and answer, their size and speed, and their answers on media.
+
+    Times are those of single calls on ONNX Runtime with one thread, in turns, features not included. Answers are each
+    bundle's own, smoothed and decided as it says; Δp is of single windows, calibrated, over the scenes that both know.
+    """
+    if step is not None and not inputs:
+        raise click.UsageError("--step: expected --on FILE with it, got none")
+    from ascstream.cli.bundle_compare import answers_on, print_comparison, side_by_side
+
+    pair = _open(first), _open(second)
+    report: dict[str, Any] = {"schema": 1, **side_by_side(*pair)}
+    if inputs:
+        report["answers"] = answers_on(*pair, inputs, step)
+    if as_json:
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        print_comparison(report)
+    return max((answer["exit_code"] for answer in report.get("answers", [])), default=OK)
+
+
+def _open(name: str | None) -> Bundle:
+    """The bundle of that name or in that folder."""
+    from ascstream.bundles import find_bundle
+    from engines.bundle import open_bundle
+
+    return open_bundle(find_bundle(name))
+
+
+def _checks(name: str) -> Iterator[dict[str, Any]]:
+    """What was looked at in one bundle, and whether it is as it should be; a bundle that is not whole is not run."""
+    from engines.backends import REFERENCE_BACKEND, load_engines
+    from engines.bundle import verify
+    from engines.check import check_parity, require_parity
+    from engines.errors import EngineError
+
+    try:
+        bundle = _open(name)
+        verify(bundle)
+    except EngineError as error:
+        yield {"check": "files", "ok": False, "message": str(error)}
+        return
+    sizes = [entry.size for entry in bundle.manifest.files.values()]
+    yield {"check": "files", "ok": True, "message": f"{len(sizes)}, {sum(sizes) / 1024:,.0f} KiB, as hashed"}
+    for precision in bundle.manifest.graphs[0].files:
+        try:
+            with load_engines(bundle, backend=REFERENCE_BACKEND, precision=precision) as engines:
+                report = require_parity(check_parity(bundle, engines))
+        except EngineError as error:
+            yield {"check": precision, "ok": False, "message": str(error)}
+            continue
+        worst = max(report.outputs, key=lambda entry: (entry.max_difference or 0) / entry.tolerance)
+        yield {
+            "check": precision,
+            "ok": True,
+            "message": f"{report.n_cases} golden cases, at most {worst.max_difference:.1g} of {worst.tolerance:.1g} "
+            f"off in {worst.output}",
+        }

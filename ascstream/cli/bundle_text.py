@@ -1,0 +1,194 @@
+"""What a bundle says of itself, for people: a line in a list, the whole manifest, the model card."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from ascstream.sinks.output import printable
+from engines.bundle import Bundle
+from engines.errors import BundleError
+from engines.manifest import InputSpec, Manifest, graph_shapes
+
+PRECISIONS = ("float32", "float16", "int8")
+_HEAD = ("bundle", "version", "perceives", "scenes", "size", "precisions")
+_INDENT = 14
+"""Columns of the names of the rows."""
+_MANY = 4
+"""Longer lists of numbers are shown by their ends."""
+
+
+def list_row(bundle: Bundle, *, is_default: bool) -> dict[str, Any]:
+    """What a list says of a bundle."""
+    manifest = bundle.manifest
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "modalities": list(manifest.modalities),
+        "n_labels": len(manifest.labels),
+        "bytes": n_bytes(manifest),
+        "precisions": precisions_of(manifest),
+        "path": str(bundle.path),
+        "default": is_default,
+    }
+
+
+def columns(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The rows of a list beneath each other, and where each bundle lies."""
+    rows = [_HEAD] + [
+        (
+            entry["name"],
+            entry["version"],
+            "+".join(entry["modalities"]),
+            str(entry["n_labels"]),
+            size(entry["bytes"]),
+            " ".join(entry["precisions"]) + "  (default)" * entry["default"],
+        )
+        for entry in entries
+    ]
+    widths = [max(len(printable(row[index])) for row in rows) for index in range(len(_HEAD))]
+    for number, row in enumerate(rows):
+        cells = (printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+        if number:
+            yield f"  {printable(entries[number - 1]['path'])}"
+
+
+def describe(bundle: Bundle) -> Iterator[str]:
+    """Everything the manifest says, in lines no longer than the terminal is wide."""
+    manifest = bundle.manifest
+    yield from _wrapped("", f"{manifest.name} {manifest.version}: {manifest.description}")
+    yield ""
+    for name, text in (
+        ("folder", str(bundle.path)),
+        ("licence", manifest.licence),
+        ("perceives", " and ".join(manifest.modalities)),
+        ("scenes", f"{len(manifest.labels)}: {', '.join(manifest.labels)}"),
+        *(("group", f"{group}: {', '.join(members)}") for group, members in manifest.groups.items()),
+        ("window", _record(manifest.window)),
+        ("smoothing", _record(manifest.smoothing)),
+        ("thresholds", _record(manifest.thresholds)),
+        ("tolerance", _record(manifest.tolerance)),
+    ):
+        yield from _wrapped(name, text)
+    shapes, _ = graph_shapes(manifest, "scene")
+    for entry in manifest.inputs:
+        yield ""
+        yield from _wrapped("input", f"{entry.name} [n, {', '.join(map(str, shapes[entry.name]))}]")
+        for name, text in _input(entry):
+            yield from _wrapped(f"  {name}", text)
+    yield ""
+    for output in manifest.outputs:
+        yield from _wrapped("output", f"{output.name}, temperature {output.temperature:g}")
+    yield from _files(manifest)
+
+
+def print_card(text: str) -> None:
+    """Draw a model card on stdout."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(Markdown("\n".join(printable(line) for line in text.splitlines())))
+    click.echo()
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def card_of(bundle: Bundle) -> str | None:
+    """A bundle's model card, if it has one.
+
+    Raises:
+        BundleError: It was altered, or is no text.
+    """
+    name = bundle.manifest.card
+    if name is None:
+        return None
+    try:
+        return bundle.read(name).decode()
+    except UnicodeDecodeError:
+        raise BundleError(f"{bundle.path / name}: expected a model card in UTF-8, got something else") from None
+
+
+def n_bytes(manifest: Manifest) -> int:
+    """Of all files but the manifest."""
+    return sum(entry.size for entry in manifest.files.values())
+
+
+def size(n: int) -> str:
+    """In KiB, or in MiB from ten of those on."""
+    return f"{n / 1024:,.0f} KiB" if n < 10 << 20 else f"{n / (1 << 20):,.0f} MiB"
+
+
+def precisions_of(manifest: Manifest) -> list[str]:
+    """In which every graph is there."""
+    return [name for name in PRECISIONS if all(name in graph.files for graph in manifest.graphs)]
+
+
+def _input(entry: InputSpec) -> Iterator[tuple[str, str]]:
+    """What one input is made of."""
+    if entry.presence is not None:
+        yield "presence", f"1 where it is there: {', '.join(entry.presence)}"
+    if entry.video is not None:
+        yield "video", _record(entry.video)
+    if entry.audio is not None:
+        yield "audio", _record(entry.audio, leave_out=("feature", "normalisation"))
+        yield "feature", _record(entry.audio.feature)
+        yield "normalised", _record(entry.audio.normalisation)
+
+
+def _files(manifest: Manifest) -> Iterator[str]:
+    """Graphs by precision, and the other files, with size and hash; a hash has a line of its own where it is narrow."""
+    used = {name: f"{graph.name} {precision}" for graph in manifest.graphs for precision, name in graph.files.items()}
+    if manifest.golden is not None:
+        used[manifest.golden] = "golden cases"
+    if manifest.card is not None:
+        used[manifest.card] = "model card"
+    for name, entry in manifest.files.items():
+        yield ""
+        yield from _wrapped(used.get(name, "file"), f"{name}, {size(entry.size)}")
+        yield from _wrapped("  SHA-256", entry.sha256)
+
+
+def _record(record: Any, leave_out: Iterable[str] = ()) -> str:
+    """The fields of a record by name; what is not set is left out."""
+    parts = []
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if field.name not in leave_out and value is not None:
+            parts.append(f"{field.name.replace('_', ' ')} {_value(value)}")
+    return " · ".join(parts)
+
+
+def _value(value: Any) -> str:
+    """A number, a word, or a list of numbers."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple):
+        if len(value) > _MANY + 1:
+            return f"{_value(value[0])} … {_value(value[-1])} ({len(value)} numbers)"
+        return ", ".join(_value(item) for item in value)
+    return str(value)
+
+
+def _wrapped(name: str, text: str) -> Iterator[str]:
+    """A named row, as wide as the terminal; what is too long for a line goes on beneath."""
+    indent = _INDENT if name else 0
+    name = f"{printable(name):{indent}}" if len(name) < indent else f"{printable(name)}  " * bool(name)
+    width = max(shutil.get_terminal_size().columns, indent + 20)
+    yield from textwrap.wrap(
+        printable(text),
+        width,
+        initial_indent=name,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [name.rstrip()]
