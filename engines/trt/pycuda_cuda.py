@@ -71,7 +71,15 @@ class PyCuda:
         flags = _MAPPED if self.device.integrated else 0
         with self._refusing(f"get {n_bytes} bytes of page-locked memory"):
             array = self._driver.pagelocked_empty(n_bytes, np.uint8, mem_flags=flags)
-            return _HostBuffer(self.give_back, array, int(array.base.get_device_pointer()) if flags else None)
+        buffer = _HostBuffer(self.give_back, array)
+        if flags:
+            try:
+                with self._refusing("map page-locked memory"):
+                    buffer.address = int(array.base.get_device_pointer())
+            except BackendError:
+                buffer.free()
+                raise
+        return buffer
 
     def device_buffer(self, n_bytes: int) -> _DeviceBuffer:
         """Device memory."""
@@ -87,6 +95,7 @@ class PyCuda:
                 return _Stream(self.give_back, queue, self._driver.Event(_BLOCKING_EVENT))
         except BackendError:
             self.give_back(queue)
+            del queue  # which the error's traceback would keep
             raise
 
     def copy_in(self, address: int, host: HostBuffer, n_bytes: int, stream: _Stream) -> None:
@@ -147,9 +156,9 @@ class PyCuda:
 class _HostBuffer:
     """Page-locked memory, as an array of pycuda's."""
 
-    def __init__(self, give_back: Callable[[Any], None], array: Array, address: int | None) -> None:
+    def __init__(self, give_back: Callable[[Any], None], array: Array) -> None:
         self.array = array
-        self.address = address
+        self.address: int | None = None
         self._give_back: Callable[[Any], None] | None = give_back
 
     def free(self) -> None:

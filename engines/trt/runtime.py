@@ -210,16 +210,22 @@ class _Held:
             if self._given_back:
                 return
             self._given_back = True
-            with suppress(BackendError), self._cuda.current():
-                if self._stream is not None:
-                    self.settle()
-                for lane in self._lanes:
-                    lane.close()
-                self._plan.close()
-                for side in self._sides:
-                    side.free()
-                if self._stream is not None:
-                    self._stream.free()
+            for _ in range(2):  # the context may fail to become current for a passing reason
+                with suppress(BackendError), self._cuda.current():
+                    self._free()
+                    break
             self._cuda.close()
         finally:
             self.lock.release()
+
+    def _free(self) -> None:
+        """Executors, plan, buffers, stream; what was given back already is not given back again."""
+        if self._stream is not None:
+            self.settle()
+        for lane in self._lanes:
+            lane.close()
+        self._plan.close()
+        for side in self._sides:
+            side.free()
+        if self._stream is not None:
+            self._stream.free()

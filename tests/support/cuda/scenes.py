@@ -108,12 +108,17 @@ def capture(batches: Sequence[int]) -> list[list[int]]:
             assert is_right(engine, batch, batch)
             found.append([count("made exec") - made, count("launches") - launches])
         assert count("exec") <= 2
+        assert count("graph") == 0
     return found
 
 
 def fail(code: int, function: str = "*") -> list[dict[str, Any]]:
-    """One call of the driver after the other fails: opening, three inferences, closing."""
+    """One call of the driver after the other fails: opening, four inferences, closing.
+
+    Where that passes, another user keeps the context, so that what is not given back stays.
+    """
     found: list[dict[str, Any]] = []
+    other = open_cuda(LIBRARY) if code < 700 else None
     for n in range(1, 400):
         plan, error, right, closed = SoftwarePlan(), "", 0, False
         driver().software_fail(function.encode(), n, code)
@@ -127,6 +132,8 @@ def fail(code: int, function: str = "*") -> list[dict[str, Any]]:
         driver().software_fail(b"*", 0, 0)
         closed = not plan.closed or plan.closed[-1] == "plan"
         if not failed:
+            if other is not None:
+                other.close()
             return found
         call = driver().software_failed().decode()
         found.append({"call": call, "error": error, "right": right, "closed": closed, "left": counts()})
@@ -145,7 +152,7 @@ def recover() -> dict[str, Any]:
         try:
             engine.infer(random_feeds(3, 0))
         except KeyboardInterrupt:
-            messages.append("interrupted")
+            messages.append(f"interrupted, {count('queued')} queued")
         after += [is_right(engine, 3, seed) for seed in range(3)]
     messages.append(refusal(lambda: engine.infer(random_feeds(1, 0))))
     return {"before": before, "after": after, "messages": messages, "left": counts()}
@@ -241,12 +248,13 @@ def leave(close: bool) -> str:
 KEPT: list[TrtEngine] = []
 
 
-def drop() -> dict[str, int]:
+def drop() -> dict[str, Any]:
     """An engine that nobody closed is closed when it is collected."""
-    engine = open_engine()
+    plan = SoftwarePlan()
+    engine = open_engine(plan)
     assert is_right(engine, 1, 0)
     del engine
-    return counts()
+    return {"closed": plan.closed, "left": counts()}
 
 
 def refuse() -> list[str]:
@@ -299,6 +307,23 @@ def interrupted() -> dict[str, int]:
     found = counts()
     found.pop("current", 0)
     return found
+
+
+def stay() -> list[str]:
+    """In a thread of its own, which ends afterwards, the context cannot be given back."""
+    said: list[str] = []
+
+    def work() -> None:
+        with open_engine() as engine:
+            for done in (False, True):
+                driver().software_fail(b"cuCtxPopCurrent_v2", 1, 2)
+                said.append(refusal(lambda: engine.infer(random_feeds(1, 0))))
+                assert is_right(engine, 1, done)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return [*said, str(counts())]
 
 
 def use() -> list[Any]:

@@ -66,6 +66,7 @@ static int leave(int code) { pthread_mutex_unlock(&lock); return code; }
 #define BEGIN(survives) pthread_mutex_lock(&lock); { int failed = enter(__func__, survives); if (failed) return leave(failed); }
 /* What undoes something does it whatever it answers: errors of earlier work are told by any call. */
 #define BEGIN_UNDO pthread_mutex_lock(&lock); int failed = enter(__func__, 1);
+#define BEGIN_FREE pthread_mutex_lock(&lock); int failed = enter(__func__, 0); if (sticky) return leave(failed);
 #define WITH_CONTEXT if (!depth || stack[depth - 1] != CONTEXT || !retained) return leave(201);
 #define NOT_CAPTURING if (captured_here && known(captured_here, STREAM)) { captured_here->spoilt = 1; return leave(900); }
 
@@ -157,6 +158,12 @@ long software_count(const char *what) {
     for (int i = 0; i < KINDS; i++) if (!strcmp(what, KIND_NAMES[i])) return live[i];
     if (!strncmp(what, "made ", 5)) for (int i = 0; i < KINDS; i++) if (!strcmp(what + 5, KIND_NAMES[i])) return made[i];
     if (!strcmp(what, "retained")) return retained;
+    if (!strcmp(what, "queued")) { /* on any stream, and not done */
+        long n = 0;
+        for (int i = 0; i < SLOTS; i++)
+            if (things[i] && things[i]->kind == STREAM) for (op *each = things[i]->ops.first; each; each = each->next) n++;
+        return n;
+    }
     if (!strcmp(what, "current")) return depth; /* contexts of this thread */
     if (!strcmp(what, "calls")) return n_calls;
     if (!strcmp(what, "launches")) return launches; /* of graphs */
@@ -257,7 +264,7 @@ int cuMemAlloc_v2(uintptr_t *address, size_t n) {
     *address = (uintptr_t)fresh->memory + SHIFT;
     return leave(0);
 }
-int cuMemFree_v2(uintptr_t address) { BEGIN(0) WITH_CONTEXT NOT_CAPTURING char *at = behind(address, 1); return leave(drop(at ? holder(at, 1) : NULL, DEVICE)); }
+int cuMemFree_v2(uintptr_t address) { BEGIN_FREE WITH_CONTEXT NOT_CAPTURING char *at = behind(address, 1); int code = drop(at ? holder(at, 1) : NULL, DEVICE); return leave(failed ? failed : code); }
 int cuMemHostAlloc(void **memory, size_t n, unsigned flags) {
     (void)flags;
     BEGIN(0) WITH_CONTEXT NOT_CAPTURING
@@ -266,7 +273,7 @@ int cuMemHostAlloc(void **memory, size_t n, unsigned flags) {
     *memory = fresh->memory;
     return leave(0);
 }
-int cuMemFreeHost(void *memory) { BEGIN(0) WITH_CONTEXT NOT_CAPTURING return leave(drop(holder(memory, 1), HOST)); }
+int cuMemFreeHost(void *memory) { BEGIN_FREE WITH_CONTEXT NOT_CAPTURING int code = drop(holder(memory, 1), HOST); return leave(failed ? failed : code); }
 int cuMemHostGetDevicePointer_v2(uintptr_t *address, void *memory, unsigned flags) {
     (void)flags;
     BEGIN(0) WITH_CONTEXT
@@ -290,16 +297,17 @@ int cuStreamCreate(void **stream, unsigned flags) {
     return leave(0);
 }
 int cuStreamDestroy_v2(void *stream) {
-    BEGIN(0) WITH_CONTEXT
+    BEGIN_FREE WITH_CONTEXT
     thing *gone = known(stream, STREAM);
     if (gone) perform(gone);
     if (captured_here == gone) captured_here = NULL;
-    return leave(drop(gone, STREAM));
+    int code = drop(gone, STREAM);
+    return leave(failed ? failed : code);
 }
 int cuStreamSynchronize(void *stream) { BEGIN(0) WITH_CONTEXT return leave(settle(stream, 0)); }
 int cuStreamQuery(void *stream) { BEGIN(0) WITH_CONTEXT return leave(settle(stream, 1)); }
 int cuEventCreate(void **event, unsigned flags) { (void)flags; BEGIN(0) WITH_CONTEXT thing *fresh = make(EVENT, 0); *event = fresh; return leave(fresh ? 0 : 2); }
-int cuEventDestroy_v2(void *event) { BEGIN(0) WITH_CONTEXT return leave(drop(known(event, EVENT), EVENT)); }
+int cuEventDestroy_v2(void *event) { BEGIN_FREE WITH_CONTEXT int code = drop(known(event, EVENT), EVENT); return leave(failed ? failed : code); }
 int cuEventRecord(void *event, void *stream) {
     BEGIN(0) WITH_CONTEXT
     thing *mark = known(event, EVENT);
@@ -347,8 +355,8 @@ int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long fla
     return leave(0);
 }
 int cuStreamIsCapturing(void *stream, int *status) { BEGIN(1) thing *on = known(stream, STREAM); *status = on && on->capturing; return leave(on ? 0 : 400); }
-int cuGraphDestroy(void *graph) { BEGIN(0) return leave(drop(known(graph, GRAPH), GRAPH)); }
-int cuGraphExecDestroy(void *exec) { BEGIN(0) return leave(drop(known(exec, EXEC), EXEC)); }
+int cuGraphDestroy(void *graph) { BEGIN_FREE int code = drop(known(graph, GRAPH), GRAPH); return leave(failed ? failed : code); }
+int cuGraphExecDestroy(void *exec) { BEGIN_FREE int code = drop(known(exec, EXEC), EXEC); return leave(failed ? failed : code); }
 int cuGraphLaunch(void *exec, void *stream) {
     BEGIN(0) WITH_CONTEXT
     thing *from = known(exec, EXEC), *on = known(stream, STREAM);
@@ -373,7 +381,7 @@ int cuGetProcAddress_v2(const char *name, void **function, int version, unsigned
     return *function ? 0 : 500;
 }
 
-/* What pycuda links to and nobody here calls. */
+/* What pycuda links to, by the CUDA version it was compiled for, and nobody here calls. */
 #define NONE(name) int name(void) { return 801; }
 NONE(cuArray3DCreate_v2) NONE(cuArray3DGetDescriptor_v2) NONE(cuArrayCreate_v2) NONE(cuArrayDestroy)
 NONE(cuArrayGetDescriptor_v2) NONE(cuCtxAttach) NONE(cuCtxCreate_v4) NONE(cuCtxDetach) NONE(cuCtxDisablePeerAccess)
@@ -400,3 +408,4 @@ NONE(cuTexRefGetAddressMode) NONE(cuTexRefGetAddress_v2) NONE(cuTexRefGetArray) 
 NONE(cuTexRefGetFlags) NONE(cuTexRefGetFormat) NONE(cuTexRefSetAddress2D_v3) NONE(cuTexRefSetAddressMode)
 NONE(cuTexRefSetAddress_v2) NONE(cuTexRefSetArray) NONE(cuTexRefSetFilterMode) NONE(cuTexRefSetFlags)
 NONE(cuTexRefSetFormat)
+NONE(cuCtxCreate_v2) NONE(cuCtxCreate_v3) NONE(cuEventElapsedTime)

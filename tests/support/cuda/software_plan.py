@@ -105,9 +105,6 @@ class SoftwareExecutor:
 
     def execute(self, stream: int) -> None:
         assert stream == self._stream
-        interrupt, self._plan.interrupt = self._plan.interrupt, None
-        if interrupt is not None:
-            raise interrupt
         meanwhile, self._plan.meanwhile = self._plan.meanwhile, None
         if meanwhile is not None:
             meanwhile()
@@ -121,6 +118,9 @@ class SoftwareExecutor:
         if mixed or copied:
             raise BackendError(f"TensorRT failed: CUDA error {mixed or copied}")
         self._ran = True
+        interrupt, self._plan.interrupt = self._plan.interrupt, None
+        if interrupt is not None:
+            raise interrupt
 
     def close(self) -> None:
         if self._name not in self._plan.closed:
