@@ -2,8 +2,8 @@
 
     ASCSTREAM_TEST_DATA=FOLDER python benchmarks/imports.py CP_MOBILE_BUNDLE PLACES_BUNDLE
 
-Accuracy is macro: scenes count alike. A recording's or picture's answer is that of its windows' mean score. Nothing here
-was chosen on these data.
+Accuracy is macro: scenes count alike. A recording's or picture's answer is that of its windows' mean score.
+Nothing here was chosen on these data.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ def golden_table(costs: Sequence[GoldenCost], left_out: Mapping[Precision, str])
     """The same of a network without recordings of its own: golden cases alone; arguments as above."""
     head, rows = _golden_columns(costs)
     notes = [
-        "Times: ONNX Runtime, one x86-64 core, p50, without features. Δ: largest difference to the golden answers; of an",
-        "embedding, by its largest number. float16 is timed as it is, and compared with every tensor rounded as an",
-        "accelerator rounds it.",
+        "Times: ONNX Runtime, one x86-64 core, p50, without features. Δ: largest difference to the golden answers;",
+        "of an embedding, by its largest number. float16 is timed as it is, and compared with every tensor rounded as",
+        "an accelerator rounds it.",
     ]
     notes += [f"Not in the bundle: {reason}." for reason in left_out.values()]
     return Table("Precisions", head, tuple(rows), " ".join(notes))

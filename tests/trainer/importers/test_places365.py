@@ -1,4 +1,4 @@
-"""Places365: SqueezeNet and ResNet against their arithmetic in numpy and torch; the table of scenes, and none of them."""
+"""Places365: SqueezeNet and ResNet against their arithmetic in numpy and torch; scenes, and none of them."""
 
 from __future__ import annotations
 
