@@ -26,7 +26,7 @@ test: install  ## install and run every test
 	$(BIN)/pytest
 
 quick: install  ## the tests of a few seconds each
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not gpu"
 
 test-gpu: install  ## the tests that need a CUDA device, TensorRT and pycuda or cuda-bindings; see docs/engines.md
 	$(BIN)/pytest -m gpu
