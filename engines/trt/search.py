@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -56,29 +56,35 @@ class Search:
 
     def run(self, precision: str | None) -> Found:
         """Look for plans in one precision, or, for None, in the one that was measured to be fastest."""
-        found: list[dict[GraphName, PlanInfo]] = []
         lacks: list[tuple[int, str, str]] = []
-        for each in get_args(Precision) if precision is None else (precision,):
+        for each in sorted(get_args(Precision) if precision is None else (precision,), key=self._seconds):
             nearest = {graph.name: self._nearest(graph, each) for graph in self.bundle.manifest.graphs}
-            plans = {name: entry for name, entry in nearest.items() if isinstance(entry, PlanInfo)}
             missing = [entry for entry in nearest.values() if isinstance(entry, _Lack)]
             if not missing:
-                found.append(plans)
+                return Found({name: entry for name, entry in nearest.items() if isinstance(entry, PlanInfo)}, "")
             lacks.append((sum(lack.distance for lack in missing), each, "; ".join(lack.text for lack in missing)))
-        if found:
-            return Found(min(found, key=_seconds), "")
         return Found(None, self._why(precision, *min(lacks, key=lambda lack: lack[0])))
+
+    def _seconds(self, precision: str) -> float:
+        """Medians of the newest plans that fit, summed over the graphs: what is slower need not be read."""
+        fitting = (self._newest(graph, precision) for graph in self.bundle.manifest.graphs)
+        return math.fsum(
+            next((p50_seconds(info) for info, misfits in infos if not misfits), math.inf) for infos in fitting
+        )
+
+    def _newest(self, graph: GraphSpec, precision: str) -> Iterator[tuple[PlanInfo, tuple[str, ...]]]:
+        """A graph's plans, and what keeps each from being used, the newest first."""
+        infos = [entry.info for entry in self.entries if entry.info is not None]
+        infos = [info for info in infos if (info.key.graph, info.key.precision) == (graph.name, precision)]
+        for info in sorted(infos, key=lambda info: info.built, reverse=True):
+            foreign = bundle_misfits(info.key, self.bundle, graph)
+            if not foreign or is_of(info, self.bundle):
+                yield info, (*foreign, *machine_misfits(info.key, self.machine))
 
     def _nearest(self, graph: GraphSpec, precision: str) -> PlanInfo | _Lack:
         """The newest plan of a graph that fits and is unaltered, or how near another one comes."""
-        infos = [entry.info for entry in self.entries if entry.info is not None]
-        infos = [info for info in infos if (info.key.graph, info.key.precision) == (graph.name, precision)]
         lack = _Lack(_FAR, f"{precision} {graph.name} was not built")
-        for info in sorted(infos, key=lambda info: info.built, reverse=True):
-            foreign = bundle_misfits(info.key, self.bundle, graph)
-            if foreign and not is_of(info, self.bundle):
-                continue
-            misfits = (*foreign, *machine_misfits(info.key, self.machine))
+        for info, misfits in self._newest(graph, precision):
             text = f"{precision} {graph.name} {' and '.join(misfits)}"
             if not misfits:
                 try:
@@ -104,8 +110,3 @@ class Search:
         where = f"{self.machine.device.name} with TensorRT {self.machine.tensorrt}"
         command = command_to_build(wanted, self.bundle, self.folder)
         return f"no {plan} for {self.bundle.manifest.name} on {where}{text}; type: {command}"
-
-
-def _seconds(plans: Mapping[GraphName, PlanInfo]) -> float:
-    """Medians of the smallest batch, summed over the graphs."""
-    return math.fsum(p50_seconds(info) for info in plans.values())
