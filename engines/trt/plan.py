@@ -162,7 +162,7 @@ def _spec(engine: trt.ICudaEngine, tensor: str, name: str) -> TensorSpec:
     on_device = engine.get_tensor_location(tensor) == trt.TensorLocation.DEVICE
     if kind not in _DTYPES or not on_device or not shape or shape[0] != -1 or min(shape[1:], default=1) < 1:
         raise BackendError(
-            f"{name}: expected a plan whose tensors have a free batch axis and fixed other ones, "
+            f"{name}: expected a plan whose tensors lie on the device, with a free batch axis and fixed other ones, "
             f"got {one_line(tensor)}: {kind.lower()} {list(shape)}; type: trainer build-engine"
         )
     return TensorSpec(tensor, _DTYPES[kind], ("n", *shape[1:]))
