@@ -13,13 +13,9 @@ import numpy as np
 
 from engines.errors import BackendError, one_line
 from engines.trt.memory import HostBuffer
-from engines.trt.queues import CapturedGraph, GraphCalls, wait_until
+from engines.trt.queues import BLOCKING_EVENT, MAPPED, NON_BLOCKING, CapturedGraph, GraphCalls, wait_until
 from engines.trt.records import Device
 
-_BLOCKING_EVENT = 3
-"""CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING: whoever waits for it sleeps."""
-_MAPPED = 2
-"""CU_MEMHOSTALLOC_DEVICEMAP."""
 _NOT_READY = 600
 """CUDA_ERROR_NOT_READY."""
 
@@ -64,7 +60,7 @@ class CudaBindings:
 
     def host_buffer(self, n_bytes: int) -> _HostBuffer:
         """Page-locked memory; mapped into the device's where that is the same memory."""
-        flags = _MAPPED if self.device.integrated else 0
+        flags = MAPPED if self.device.integrated else 0
         memory = self._call(f"get {n_bytes} bytes of page-locked memory", self._driver.cuMemHostAlloc, n_bytes, flags)
         buffer = _HostBuffer(self._driver.cuMemFreeHost, int(memory), n_bytes)
         if flags:
@@ -83,9 +79,9 @@ class CudaBindings:
 
     def stream(self) -> _Stream:
         """A queue of work for the device."""
-        queue = self._call("make a stream", self._driver.cuStreamCreate, 0)
+        queue = self._call("make a stream", self._driver.cuStreamCreate, NON_BLOCKING)
         try:
-            event = self._call("make an event", self._driver.cuEventCreate, _BLOCKING_EVENT)
+            event = self._call("make an event", self._driver.cuEventCreate, BLOCKING_EVENT)
         except BackendError:
             self._driver.cuStreamDestroy(queue)
             raise

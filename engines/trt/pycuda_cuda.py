@@ -19,13 +19,8 @@ from engines.base import Array
 from engines.errors import BackendError, one_line
 from engines.trt.driver import LIBRARY
 from engines.trt.memory import HostBuffer
-from engines.trt.queues import CapturedGraph, GraphCalls, wait_until
+from engines.trt.queues import BLOCKING_EVENT, MAPPED, NON_BLOCKING, CapturedGraph, GraphCalls, wait_until
 from engines.trt.records import Device
-
-_BLOCKING_EVENT = 3
-"""CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING: whoever waits for it sleeps."""
-_MAPPED = 2
-"""CU_MEMHOSTALLOC_DEVICEMAP."""
 
 
 class PyCuda:
@@ -68,7 +63,7 @@ class PyCuda:
 
     def host_buffer(self, n_bytes: int) -> _HostBuffer:
         """Page-locked memory; mapped into the device's where that is the same memory."""
-        flags = _MAPPED if self.device.integrated else 0
+        flags = MAPPED if self.device.integrated else 0
         with self._refusing(f"get {n_bytes} bytes of page-locked memory"):
             array = self._driver.pagelocked_empty(n_bytes, np.uint8, mem_flags=flags)
         buffer = _HostBuffer(self.give_back, array)
@@ -89,10 +84,10 @@ class PyCuda:
     def stream(self) -> _Stream:
         """A queue of work for the device."""
         with self._refusing("make a stream"):
-            queue = self._driver.Stream()
+            queue = self._driver.Stream(NON_BLOCKING)
         try:
             with self._refusing("make an event"):
-                return _Stream(self.give_back, queue, self._driver.Event(_BLOCKING_EVENT))
+                return _Stream(self.give_back, queue, self._driver.Event(BLOCKING_EVENT))
         except BackendError:
             self.give_back(queue)
             del queue  # which the error's traceback would keep

@@ -13,6 +13,12 @@ from typing import Any
 from engines.errors import BackendError
 from engines.trt.driver import LIBRARY
 
+BLOCKING_EVENT = 3
+"""CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING: whoever waits for it sleeps."""
+MAPPED = 2
+"""CU_MEMHOSTALLOC_DEVICEMAP: the device sees the memory as well."""
+NON_BLOCKING = 1
+"""CU_STREAM_NON_BLOCKING: what others queue on the default stream is not waited for, and spoils no recording."""
 _AWAKE_SECONDS = 200e-6
 """How long to ask again and again before going to sleep. What a small network takes would otherwise grow by the tens of
 microseconds that waking up takes; at one window a second it costs a five-thousandth of a core."""

@@ -288,8 +288,8 @@ int cuMemsetD8Async(uintptr_t to, unsigned char byte, size_t n, void *stream) { 
 
 /* Streams and events. */
 int cuStreamCreate(void **stream, unsigned flags) {
-    (void)flags;
     BEGIN(0) WITH_CONTEXT
+    if (flags != 1) return leave(1); /* none that waits for others' work, or makes them wait */
     thing *fresh = make(STREAM, 0);
     if (!fresh) return leave(2);
     fresh->busy = setting("SOFTWARE_CUDA_BUSY", 0);
