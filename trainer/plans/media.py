@@ -107,7 +107,7 @@ class RangeFeeds:
         self._bundle, self._engines, self._say = bundle, engines, say
         places = np.linspace(0, len(media) - 1, min(n, len(media))).astype(int).tolist()
         self._media = [media[place] for place in places]
-        self._per_file = -(-n // max(1, len(self._media)))
+        self._per_file = n // max(1, len(self._media))
         self.n_windows = 0
         """Windows that the last graph was given."""
 
