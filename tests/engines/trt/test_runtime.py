@@ -61,6 +61,7 @@ def test_ten_thousand_inferences_allocate_nothing(child: Child) -> None:
     n = 200 if child.busy else 10_000
     found = child.ask("repeat", n)
     assert found["after"] == found["before"]
+    assert (found["before"][0] == 0) == child.integrated, "memory of the device's own"
     assert found["launches"] == n
     assert found["right"]
 

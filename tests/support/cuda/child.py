@@ -20,6 +20,8 @@ class Child:
     def __init__(self, library: str, **driver: str) -> None:
         self.busy = "SOFTWARE_CUDA_BUSY" in driver
         """Whether the device takes its time."""
+        self.integrated = driver.get("SOFTWARE_CUDA_INTEGRATED") == "1"
+        """Whether device and processor share their memory."""
         self._process = subprocess.Popen(
             [cuda_python(), "-m", "support.cuda.scenes"],
             env=os.environ
