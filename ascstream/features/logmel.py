@@ -99,7 +99,7 @@ def mel_filter_bank(spec: LogMelFeature, sample_rate: int) -> NDArray[np.float64
     edges = _to_mel(np.array([spec.f_min, spec.f_max]), spec.mel_scale)
     mels = np.linspace(edges[0], edges[1], spec.n_mels + 2)
     corners = _to_hertz(mels, spec.mel_scale)
-    frequencies = np.arange(spec.n_fft // 2 + 1) * (sample_rate / spec.n_fft)
+    frequencies: NDArray[np.float64] = np.arange(spec.n_fft // 2 + 1) * np.float64(sample_rate / spec.n_fft)
     if spec.mel_scale == "kaldi":
         weights = _kaldi_triangles(edges, spec.n_mels, frequencies)
     else:
@@ -113,7 +113,8 @@ def _triangles(corners: NDArray[Any], places: NDArray[Any]) -> NDArray[np.float6
     """Filters [n, n_places] of height 1, each between three of the n + 2 corners, straight over the places' axis."""
     distance = corners[:, None] - places
     widths = np.diff(corners)[:, None]
-    return np.maximum(0, np.minimum(-distance[:-2] / widths[:-1], distance[2:] / widths[1:])).astype(np.float64)
+    weights: NDArray[Any] = np.maximum(0, np.minimum(-distance[:-2] / widths[:-1], distance[2:] / widths[1:]))
+    return weights.astype(np.float64)
 
 
 def _kaldi_triangles(edges: NDArray[np.float64], n_mels: int, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 KINDS: Mapping[str, str] = {
     "cp-mobile": "trainer.importers.cp_mobile:import_cp_mobile",
     "places365": "trainer.importers.places365:import_places365",
+    "onnx": "trainer.importers.onnx_graph:import_onnx",
 }
 """Kind to what reads it."""
 _EPILOG = """\b
 Kinds:
   cp-mobile  CPJKU's checkpoint of DCASE 2023: ten scenes by ear
-  places365  SqueezeNet's arrays (.npz), or CSAIL's ResNet-18 or -50 (.pth.tar): ten scenes by eye"""
+  places365  SqueezeNet's arrays (.npz), or CSAIL's ResNet-18 or -50 (.pth.tar): ten scenes by eye
+  onnx       any graph of one input and one answer; PATH is a TOML file that says what they are (docs/importing.md)"""
 
 
 @click.command("import", epilog=_EPILOG)

@@ -203,4 +203,4 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(tmp_path: Path, caps
     assert printed.err.count("\n") == 1
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["code.ckpt"]
     assert main(["import", "yolo", "x", "--out", str(out)]) == 2
-    assert "is not one of 'cp-mobile', 'places365'" in capsys.readouterr().err
+    assert "is not one of 'cp-mobile', 'places365', 'onnx'" in capsys.readouterr().err

@@ -1,0 +1,188 @@
+"""Any ONNX graph: answers in alphabetical order are its own, batches are free, and what does not fit is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from engines.backends import load_engines
+from engines.bundle import open_bundle
+from engines.ort import OrtEngine
+from trainer.cli import main
+from trainer.errors import ConfigError, DataError
+from trainer.importers.bundle import write_import
+from trainer.importers.onnx_graph import import_onnx
+
+LABELS = ["tram", "bus", "park"]
+AUDIO = """
+[audio]
+sample_rate = 16000
+channels = "mono"
+[audio.feature]
+kind = "logmel"
+n_fft = 512
+window_length = 400
+hop_length = 160
+n_mels = 40
+f_min = 20
+f_max = 7600
+"""
+VIDEO = """
+[video]
+width = 32
+height = 24
+fit = "squash"
+frame_times_seconds = [0.2, 0.8]
+max_age_seconds = 1.0
+"""
+HEAD = """
+graph = "net.onnx"
+name = "any-net"
+description = "Three vehicles and a park."
+labels = ["tram", "bus", "park"]
+licence = "MIT"
+authors = "Somebody, somewhere."
+{more}
+[groups]
+vehicles = ["tram", "bus"]
+[window]
+seconds = 1.0
+default_step_seconds = 0.5
+"""
+
+
+def write_graph(path: Path, shape: tuple[int, ...], *, batch: int | None = None, scores: bool = False) -> None:
+    """A small network on [n, *shape]; with a batch that is fixed where one is given."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(shape[0], 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8, 3), *([nn.Softmax(dim=1)] if scores else [])).eval()
+    axes = {} if batch else {"x": {0: "b"}, "y": {0: "b"}}
+    with pytest.warns(DeprecationWarning, match="legacy TorchScript-based"):
+        torch.onnx.export(
+            network, (torch.zeros(batch or 2, *shape),), path, dynamo=False, opset_version=17,
+            input_names=["x"], output_names=["y"], dynamic_axes=axes,
+        )  # fmt: skip
+
+
+def write_toml(folder: Path, tail: str = AUDIO, more: str = "") -> Path:
+    path = folder / "net.toml"
+    path.write_text(HEAD.format(more=more) + tail)
+    return path
+
+
+@pytest.mark.parametrize("batch", [None, 1])
+def test_answers_are_the_graph_s_own_in_alphabetical_order(batch: int | None, tmp_path: Path) -> None:
+    write_graph(tmp_path / "net.onnx", (1, 40, 97), batch=batch)
+    bundle = write_import(import_onnx(write_toml(tmp_path)), tmp_path / "bundle").bundle
+    assert bundle.manifest.labels == ("bus", "park", "tram")
+    assert bundle.manifest.licence == "MIT"
+    features = np.random.default_rng(0).standard_normal((5, 1, 40, 97)).astype(np.float32)
+    with OrtEngine((tmp_path / "net.onnx").read_bytes()) as engine:
+        own = np.concatenate([engine.infer({"x": case[None]})["y"] for case in features])
+    with load_engines(bundle, backend="onnxruntime") as engines:
+        answers = engines.scene.infer({"features": features})["fused"]
+    np.testing.assert_allclose(answers, own[:, [1, 2, 0]], rtol=0, atol=1e-5)
+    card = (tmp_path / "bundle/CARD.md").read_text()
+    assert "Somebody, somewhere." in card
+    assert "| `net.onnx` |" in card
+    assert "| `net.toml` |" in card
+
+
+def test_scores_become_logarithms(tmp_path: Path) -> None:
+    write_graph(tmp_path / "net.onnx", (1, 40, 97), scores=True)
+    bundle = write_import(
+        import_onnx(write_toml(tmp_path, more='answers = "probabilities"')), tmp_path / "bundle"
+    ).bundle
+    features = np.random.default_rng(0).standard_normal((2, 1, 40, 97)).astype(np.float32)
+    with OrtEngine((tmp_path / "net.onnx").read_bytes()) as engine:
+        own = engine.infer({"x": features})["y"]
+    with load_engines(bundle, backend="onnxruntime") as engines:
+        answers = engines.scene.infer({"features": features})["fused"]
+    np.testing.assert_allclose(np.exp(answers), own[:, [1, 2, 0]], rtol=0, atol=1e-6)
+    write_graph(tmp_path / "net.onnx", (1, 40, 97))
+    with pytest.raises(DataError, match=r'expected probabilities that sum to 1, got others; set answers = "logits"'):
+        import_onnx(tmp_path / "net.toml")
+
+
+def test_a_picture_s_graph_is_run_once_a_frame_and_averaged(tmp_path: Path) -> None:
+    write_graph(tmp_path / "net.onnx", (3, 24, 32))
+    bundle = write_import(import_onnx(write_toml(tmp_path, VIDEO)), tmp_path / "bundle").bundle
+    images = np.random.default_rng(0).standard_normal((4, 3, 24, 32)).astype(np.float32)
+    with OrtEngine((tmp_path / "net.onnx").read_bytes()) as engine:
+        own = engine.infer({"x": images})["y"][:, [1, 2, 0]].astype(np.float64)
+    scores = np.exp(own) / np.exp(own).sum(axis=1, keepdims=True)
+    with load_engines(bundle, backend="onnxruntime") as engines:
+        assert engines.frame is not None
+        embeddings = engines.frame.infer({"image": images})["embedding"].reshape(2, 2, 3)
+        answers = engines.scene.infer({"embeddings": embeddings})["fused"]
+    np.testing.assert_allclose(np.exp(answers), scores.reshape(2, 2, 3).mean(axis=1), rtol=0, atol=1e-6)
+
+
+def refusal(path: Path, kind: type[Exception] = DataError) -> str:
+    with pytest.raises(kind) as raised:
+        import_onnx(path)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
+    path = write_toml(tmp_path)
+    assert "net.onnx: expected a file to import, got: No such file or directory" in refusal(path)
+    write_graph(tmp_path / "net.onnx", (1, 40, 90))
+    assert "x: expected float32 ['n', 1, 40, 97], as the feature is described, got float ['n', 1, 40, 90]" in refusal(
+        path
+    )
+    (tmp_path / "net.onnx").write_bytes(b"weights")
+    assert "net.onnx: graph: expected an ONNX graph, got bytes that are none" in refusal(path)
+    write_graph(tmp_path / "net.onnx", (1, 40, 97))
+    model = onnx.load(tmp_path / "net.onnx")
+    weight = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
+    broken = numpy_helper.to_array(weight).copy()
+    broken[0, 0, 0, 0] = np.nan
+    weight.CopyFrom(numpy_helper.from_array(broken, weight.name))
+    onnx.save(model, tmp_path / "net.onnx")
+    assert f"expected finite weights, got NaN or infinity in '{weight.name}'" in refusal(path)
+    write_graph(tmp_path / "net.onnx", (1, 40, 97))
+    path.write_text(path.read_text().replace('"park"]\nlicence', '"park", "metro"]\nlicence'))
+    assert "expected [1, 4] answers, a label each, got [3]" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("[window]", "[windows]", "windows: unknown key; did you mean 'window'?"),
+        ('"net.onnx"', '"../net.onnx"', "graph: expected a file name beside this file, got '../net.onnx'"),
+        (
+            "n_mels = 40",
+            "n_mels = 0",
+            "audio.feature.n_mels: expected an integer number of mel bands, at least 1, got 0",
+        ),
+        ('["tram", "bus", "park"]\nlic', '["tram", "tram"]\nlic', "labels: expected at least two, no label twice"),
+        ("[audio]", "[audio", "Expected ']'"),
+        (AUDIO, "", "expected one of audio and video, got none"),
+        (AUDIO, AUDIO + VIDEO, "expected one of audio and video, got both"),
+    ],
+)
+def test_a_file_that_describes_nothing_is_refused(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    path = write_toml(tmp_path)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    message = refusal(path, ConfigError)
+    assert message.startswith(str(path))
+    assert expected in message
+
+
+def test_the_command_makes_a_bundle_that_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_graph(tmp_path / "net.onnx", (1, 40, 97))
+    assert main(["import", "onnx", str(write_toml(tmp_path)), "--out", str(tmp_path / "bundle")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'bundle'}\n"
+    assert open_bundle(tmp_path / "bundle").manifest.name == "any-net"
+    assert json.loads((tmp_path / "bundle/manifest.json").read_text())["groups"] == {"vehicles": ["tram", "bus"]}

@@ -1,0 +1,211 @@
+"""Any ONNX graph with one input and one answer as a bundle; a small TOML file beside it says what these are.
+
+The graph itself stays as it is, but for names, a free batch, and answers put in alphabetical order. Sound goes into the
+`scene` graph at once; a picture's graph becomes the `frame` graph, and `scene` averages what it says of the frames.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.check import N_CASES, GoldenGraph
+from engines.errors import BackendError, ManifestError, one_line
+from engines.graph import check_graph
+from engines.manifest import (
+    FRAME_GRAPH,
+    FRAME_INPUT,
+    FRAME_OUTPUT,
+    SCENE_GRAPH,
+    AudioInput,
+    GraphName,
+    InputSpec,
+    OutputSpec,
+    VideoInput,
+    WindowSpec,
+    check_name,
+    input_shape,
+    is_plain_name,
+    seconds_to_samples,
+)
+from engines.ort import OrtEngine
+from engines.schema import decode, rule
+from trainer.errors import ConfigError, DataError
+from trainer.export.graphs import NetworkGraphs, check_answers
+from trainer.importers.files import SourceFile, read_file
+from trainer.importers.imported import UNKNOWN_LICENCE, Imported, Origin
+from trainer.importers.material import picture_cases, sound_cases
+from trainer.importers.onnx_rewrite import LEAST, Wanted, rewrite, scenes_of_frames
+from trainer.inputs import EMBEDDINGS, FEATURES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MAX_BYTES = 1 << 30
+"""Protocol buffers end at 2 GiB."""
+_MAX_TOML = 1 << 20
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphConfig:
+    """What a graph takes and answers; the file's keys."""
+
+    graph: str = rule("a file name beside this file")
+    """The .onnx file."""
+    name: str = rule("a name")
+    """The bundle's."""
+    description: str = rule("a sentence")
+    """What it is, in a line."""
+    labels: tuple[str, ...] = rule("a list of labels")
+    """In the order of the graph's answers, whatever that is."""
+    window: WindowSpec = rule("an object")
+    """Length and step."""
+    groups: Mapping[str, tuple[str, ...]] = rule("labels a group", default_factory=dict)
+    """Coarser answers."""
+    audio: AudioInput | None = rule("an object", default=None)
+    """What the input is, if it is made of samples: the manifest's own words."""
+    video: VideoInput | None = rule("an object", default=None)
+    """What it is, if it is one picture [n, 3, height, width]."""
+    answers: Literal["logits", "probabilities"] = rule("what the graph answers", default="logits")
+    """probabilities: their logarithm is taken."""
+    temperature: float = rule("a positive number", minimum=1e-6, default=1.0)
+    """Logits are divided by it."""
+    licence: str = rule("an SPDX expression", default=UNKNOWN_LICENCE)
+    """Of the weights."""
+    authors: str = rule("a sentence", default="Not said.")
+    """Who published it, for the card."""
+    data: str = rule("a sentence", default="Not said.")
+    """What it was trained on, for the card."""
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if (self.audio is None) == (self.video is None):
+            raise ManifestError(f"expected one of audio and video, got {'none' if self.audio is None else 'both'}")
+        if not is_plain_name(self.graph):
+            raise ManifestError(f"graph: expected a file name beside this file, got {self.graph!r}")
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
+            raise ManifestError(f"labels: expected at least two, no label twice, got {list(self.labels)}")
+        if self.video is not None and self.video.embedding_size is not None:
+            raise ManifestError(f"video.embedding_size: expected nothing, got {self.video.embedding_size}")
+
+
+def import_onnx(path: Path) -> Imported:
+    """Read a graph by the TOML file that describes it.
+
+    Args:
+        path: The .toml file.
+
+    Raises:
+        ConfigError: The file says something it may not.
+        DataError: The graph is none, or not as the file says.
+    """
+    described = read_file(path, _MAX_TOML)
+    config = _config(path, described.data)
+    source = read_file(path.parent / config.graph, MAX_BYTES)
+    try:
+        check_graph(source.data)
+        graphs, n_parameters = _graphs(config, source)
+    except BackendError as error:
+        raise DataError(f"{source.path}: {one_line(str(error))}") from None
+    return Imported(
+        name=config.name,
+        description=config.description,
+        labels=tuple(sorted(config.labels)),
+        groups=config.groups,
+        window=config.window,
+        graphs=graphs,
+        n_parameters=n_parameters,
+        sources=(source, described),
+        origin=Origin(
+            network="An ONNX graph.",
+            authors=config.authors,
+            data=config.data,
+            terms=f"{config.licence}, as its importer says.",
+        ),
+        answers=f"The graph's {config.answers}, put in alphabetical order of the labels."
+        + (" A window's score is the mean over its frames." if config.video is not None else ""),
+        checked="The golden answers are the graph's own before it was rewritten, one window at a time, on computed "
+        "material.",
+        licence=config.licence,
+        outputs=(OutputSpec("fused", config.temperature),),
+    )
+
+
+def _config(path: Path, data: bytes) -> GraphConfig:
+    """The file as a record."""
+    try:
+        return decode(GraphConfig, tomllib.loads(data.decode()))
+    except (ManifestError, ValueError) as error:  # a TOML error is a ValueError, as is what is no UTF-8
+        raise ConfigError(f"{path}: {one_line(str(error))}") from None
+
+
+def _graphs(config: GraphConfig, source: SourceFile) -> tuple[NetworkGraphs, int]:
+    """The rewritten graphs with golden cases, and how many numbers the weights are."""
+    order = [config.labels.index(label) for label in sorted(config.labels)]
+    scores = config.answers == "probabilities"
+    if config.audio is not None:
+        spec = InputSpec(FEATURES, audio=config.audio)
+        lengths = (config.window.seconds, config.audio.context_seconds)
+        n_samples = sum(seconds_to_samples(length, config.audio.sample_rate) for length in lengths)
+        wanted = Wanted(FEATURES, input_shape(spec, config.window), "fused", order, scores)
+        rewritten, n_parameters = rewrite(source.data, wanted)
+        cases = sound_cases(config.audio, n_samples)
+        golden = {SCENE_GRAPH: GoldenGraph({FEATURES: cases}, {"fused": _one_by_one(source, cases, wanted)})}
+        return _compared({SCENE_GRAPH: rewritten}, golden, spec), n_parameters
+    assert config.video is not None  # noqa: S101  one of both is there
+    wanted = Wanted(FRAME_INPUT, (3, config.video.height, config.video.width), FRAME_OUTPUT, order, scores)
+    rewritten, n_parameters = rewrite(source.data, wanted)
+    pictures = np.ascontiguousarray(picture_cases(config.video)[:, 0])
+    answers = _one_by_one(source, pictures, wanted)
+    n_frames, n_labels = len(config.video.frame_times_seconds), len(order)
+    several = np.repeat(answers[:, None], n_frames, axis=1)
+    golden = {
+        FRAME_GRAPH: GoldenGraph({FRAME_INPUT: pictures}, {FRAME_OUTPUT: answers}),
+        SCENE_GRAPH: GoldenGraph({EMBEDDINGS: several}, {"fused": _log_softmax(answers)}),
+    }
+    graphs = {FRAME_GRAPH: rewritten, SCENE_GRAPH: scenes_of_frames(n_frames, n_labels)}
+    spec = InputSpec(EMBEDDINGS, video=replace(config.video, embedding_size=n_labels))
+    return _compared(graphs, golden, spec), n_parameters
+
+
+def _one_by_one(source: SourceFile, cases: Floats, wanted: Wanted) -> Floats:
+    """What the graph as it came says of each case, in the wanted order: [N_CASES, n_labels] logits."""
+    n_labels = len(wanted.order)
+    with OrtEngine(source.data, name=source.path.name) as engine:
+        name, output = next(iter(engine.inputs)), next(iter(engine.outputs))
+        answers = np.concatenate([engine.infer({name: case[None]})[output] for case in cases])
+    if answers.shape != (N_CASES, n_labels):
+        raise DataError(f"{source.path}: expected [1, {n_labels}] answers, a label each, got {list(answers.shape)[1:]}")
+    if not np.isfinite(answers).all():
+        raise DataError(f"{source.path}: expected finite answers on computed material, got NaN or infinity")
+    ordered = answers[:, list(wanted.order)]
+    if not wanted.takes_logarithm:
+        return ordered
+    if ordered.min() < 0 or np.abs(ordered.sum(axis=1) - 1).max() > 1e-3:
+        raise DataError(f'{source.path}: expected probabilities that sum to 1, got others; set answers = "logits"')
+    return np.log(np.maximum(ordered, np.float32(LEAST)))
+
+
+def _log_softmax(logits: Floats) -> Floats:
+    """Logarithms of probabilities, in double precision."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))).astype(np.float32)
+
+
+def _compared(
+    graphs: Mapping[GraphName, bytes], golden: Mapping[GraphName, GoldenGraph], spec: InputSpec
+) -> NetworkGraphs:
+    """The graphs, once they answer in batches as the graph that came did alone."""
+    for name, graph in graphs.items():
+        with OrtEngine(graph, name=name) as engine:
+            check_answers(engine, golden[name])
+    return NetworkGraphs(graphs, golden, (spec,), ("fused",))
