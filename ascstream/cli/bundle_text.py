@@ -13,7 +13,7 @@ import click
 from ascstream.sinks.output import printable
 from engines.bundle import Bundle
 from engines.errors import BundleError
-from engines.manifest import InputSpec, Manifest, graph_shapes
+from engines.manifest import InputSpec, Manifest, Normalisation, graph_shapes
 
 PRECISIONS = ("float32", "float16", "int8")
 _HEAD = ("bundle", "version", "perceives", "scenes", "size", "precisions")
@@ -140,7 +140,12 @@ def _input(entry: InputSpec) -> Iterator[tuple[str, str]]:
     if entry.audio is not None:
         yield "audio", _record(entry.audio, leave_out=("feature", "normalisation"))
         yield "feature", _record(entry.audio.feature)
-        yield "normalised", _record(entry.audio.normalisation)
+        yield "normalised", _record(entry.audio.normalisation, leave_out=_unused(entry.audio.normalisation))
+
+
+def _unused(normalisation: Normalisation) -> tuple[str, ...]:
+    """Fields that mean something for other kinds only."""
+    return (*("epsilon",) * (normalisation.kind != "per_clip"), *("low", "high") * (normalisation.kind != "min_max"))
 
 
 def _files(manifest: Manifest) -> Iterator[str]:

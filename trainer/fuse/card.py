@@ -149,7 +149,9 @@ def _limits(
         "It is as good as the calibration of its sources: one that is too sure outvotes the other.",
         "Its sources were trained apart: it has not learnt from sound and picture of one moment.",
     ]
-    if found is None:
+    if found is not None:
+        lines.append("Its weights count where both are there: alone, each answers just as sure as its source is.")
+    else:
         lines.append(f"Its thresholds and its smoothing are those of {audio.name}, not chosen for both.")
     if pool.audio.labels != pool.video.labels:
         lines.append("Its sources know different scenes; see above what a label means that one does not know.")
