@@ -66,7 +66,9 @@ class FallbackEngine(Engine):
         if self._fallback.why is None:
             self._calling = True
             try:
-                return self._engine.infer(feeds)
+                answers = self._engine.infer(feeds)
+                self.backend = self._engine.backend  # which may have learnt what its plan cannot do
+                return answers
             except BackendError as error:
                 self._fallback.set(str(error))
             finally:

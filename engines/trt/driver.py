@@ -14,15 +14,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from engines.errors import BackendError, one_line
 from engines.muted import muted_stderr
-from engines.trt.records import Device, Machine
-from engines.trt.trial import try_out
+
+if TYPE_CHECKING:
+    from engines.trt.records import Device, Machine
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 """The driver's library, which comes with the driver and from nowhere else."""
@@ -147,6 +147,8 @@ def find_machine(*, root: Path = Path("/"), library: str = LIBRARY) -> Machine |
         device = require_tensorrt(root=root, library=library)
     except BackendError:
         return None
+    from engines.trt.records import Machine
+
     return Machine(device, tensorrt_version())
 
 
@@ -161,6 +163,8 @@ def tensorrt_version() -> str:
         found = {version}
     if len(found) == 1:
         return found.pop()
+    from engines.trt.trial import try_out
+
     works, said = try_out("import tensorrt; print(tensorrt.__version__)")
     if not works:
         raise BackendError(
@@ -201,6 +205,8 @@ def _ask(driver: Any, root: Path, l4t: str | None) -> DriverAnswer:
         code = driver.cuDeviceGet(ctypes.byref(handle), 0)
     if code != 0 or not count.value:
         return DriverAnswer(None, cuda=cuda, problem=_why_no_device(code))
+    from engines.trt.records import Device  # here, since every start of a command asks, mostly where there is none
+
     name = ctypes.create_string_buffer(256)
     memory = ctypes.c_size_t(0)
     driver.cuDeviceGetName(name, len(name), handle)
@@ -250,6 +256,8 @@ def _spec(name: str) -> Any:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engines.base import Engine
 from engines.trt.driver import find_device, require_tensorrt, tensorrt_version
-from engines.trt.records import Device, Machine
+
+if TYPE_CHECKING:
+    from engines.trt.records import Device, Machine
 
 
 class TensorRt(Protocol):
@@ -42,6 +44,8 @@ class Installed:
 
     def machine(self) -> Machine:
         """What plans must have been built for."""
+        from engines.trt.records import Machine
+
         return Machine(require_tensorrt(), tensorrt_version())
 
     def open(self, plan: bytes, *, name: str, precision: str) -> Engine:
