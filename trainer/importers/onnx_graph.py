@@ -159,8 +159,8 @@ def _graphs(config: GraphConfig, source: SourceFile) -> tuple[NetworkGraphs, int
         wanted = Wanted(FEATURES, input_shape(spec, config.window), "fused", order, scores)
         rewritten, n_parameters = rewrite(source.data, wanted)
         cases = sound_cases(config.audio, n_samples)
-        golden = {SCENE_GRAPH: GoldenGraph({FEATURES: cases}, {"fused": _one_by_one(source, cases, wanted)})}
-        return _compared({SCENE_GRAPH: rewritten}, golden, spec), n_parameters
+        only = GoldenGraph({FEATURES: cases}, {"fused": _one_by_one(source, cases, wanted)})
+        return _compared({SCENE_GRAPH: rewritten}, {SCENE_GRAPH: only}, spec), n_parameters
     assert config.video is not None  # noqa: S101  one of both is there
     wanted = Wanted(FRAME_INPUT, (3, config.video.height, config.video.width), FRAME_OUTPUT, order, scores)
     rewritten, n_parameters = rewrite(source.data, wanted)
@@ -168,11 +168,11 @@ def _graphs(config: GraphConfig, source: SourceFile) -> tuple[NetworkGraphs, int
     answers = _one_by_one(source, pictures, wanted)
     n_frames, n_labels = len(config.video.frame_times_seconds), len(order)
     several = np.repeat(answers[:, None], n_frames, axis=1)
-    golden = {
+    golden: dict[GraphName, GoldenGraph] = {
         FRAME_GRAPH: GoldenGraph({FRAME_INPUT: pictures}, {FRAME_OUTPUT: answers}),
         SCENE_GRAPH: GoldenGraph({EMBEDDINGS: several}, {"fused": _log_softmax(answers)}),
     }
-    graphs = {FRAME_GRAPH: rewritten, SCENE_GRAPH: scenes_of_frames(n_frames, n_labels)}
+    graphs: dict[GraphName, bytes] = {FRAME_GRAPH: rewritten, SCENE_GRAPH: scenes_of_frames(n_frames, n_labels)}
     spec = InputSpec(EMBEDDINGS, video=replace(config.video, embedding_size=n_labels))
     return _compared(graphs, golden, spec), n_parameters
 
@@ -192,13 +192,15 @@ def _one_by_one(source: SourceFile, cases: Floats, wanted: Wanted) -> Floats:
         return ordered
     if ordered.min() < 0 or np.abs(ordered.sum(axis=1) - 1).max() > 1e-3:
         raise DataError(f'{source.path}: expected probabilities that sum to 1, got others; set answers = "logits"')
-    return np.log(np.maximum(ordered, np.float32(LEAST)))
+    logarithms: Floats = np.log(np.maximum(ordered, np.float32(LEAST)))
+    return logarithms
 
 
 def _log_softmax(logits: Floats) -> Floats:
     """Logarithms of probabilities, in double precision."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return (shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))).astype(np.float32)
+    logarithms: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return logarithms.astype(np.float32)
 
 
 def _compared(

@@ -19,6 +19,7 @@ from trainer.cli import main
 from trainer.errors import ConfigError, DataError
 from trainer.importers.bundle import write_import
 from trainer.importers.onnx_graph import import_onnx
+from trainer.models.graph import export_graph
 
 LABELS = ["tram", "bus", "park"]
 AUDIO = """
@@ -63,12 +64,11 @@ def write_graph(path: Path, shape: tuple[int, ...], *, batch: int | None = None,
     torch.manual_seed(0)
     layers = [nn.Conv2d(shape[0], 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1)]
     network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(8, 3), *([nn.Softmax(dim=1)] if scores else [])).eval()
-    axes = {} if batch else {"x": {0: "b"}, "y": {0: "b"}}
-    with pytest.warns(DeprecationWarning, match="legacy TorchScript-based"):
-        torch.onnx.export(
-            network, (torch.zeros(batch or 2, *shape),), path, dynamo=False, opset_version=17,
-            input_names=["x"], output_names=["y"], dynamic_axes=axes,
-        )  # fmt: skip
+    model = onnx.load_from_string(export_graph(network, {"x": torch.zeros(2, *shape)}, ["y"]))
+    if batch:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = batch
+    onnx.save(model, path)
 
 
 def write_toml(folder: Path, tail: str = AUDIO, more: str = "") -> Path:
