@@ -67,10 +67,11 @@ class FallbackEngine(Engine):
             self._calling = True
             try:
                 answers = self._engine.infer(feeds)
-                self.backend = self._engine.backend  # which may have learnt what its plan cannot do
-                return answers
             except BackendError as error:
                 self._fallback.set(str(error))
+            else:
+                self.backend = self._engine.backend  # which may have learnt what its plan cannot do
+                return answers
             finally:
                 self._calling = False
         if self._spare is None:
