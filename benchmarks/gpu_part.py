@@ -213,7 +213,8 @@ def pytorch(*ways: str) -> Callable[[str, Path], dict]:
                     try:
                         times = time_pytorch(torch, module, [array[:batch] for array in cases], way)
                     except Exception as error:  # noqa: BLE001  (a baseline that fails is told, the others count)
-                        failed[f"{part}, {batch}, {way}"] = f"{type(error).__name__}: {str(error)[:300]}"
+                        said = (str(error).splitlines() or [""])[0][:300]
+                        failed[f"{part}, {batch}, {way}"] = f"{type(error).__name__}: {said}"
                         continue
                     rows.append(row(part, f"PyTorch {way}", batch, *percentiles(times)))
         return {"rows": rows, "failed": failed, "torch": torch.__version__}
