@@ -14,9 +14,9 @@ from typing import IO
 
 from ascstream.capture.messages import Failed, Message, read
 from ascstream.capture.requests import MicrophoneRequest, Request, to_json
-from ascstream.child_process import command_of
 from ascstream.errors import SourceError
 from ascstream.sources.inputs import redact
+from engines.child_process import command_of
 
 _MOST_LINES, _MOST_CHARACTERS = 50, 500
 

@@ -71,9 +71,10 @@ def command(
 def _make_clip(path: Path) -> str:
     """Write the synthetic clip, in a process of its own: its encoder counts neither as time nor as memory of ours."""
     import subprocess
-    import sys
 
-    words = [sys.executable, "-m", "ascstream.cli.bench_clip", str(path), str(_SYNTHETIC_SECONDS)]
+    from engines.child_process import command_of
+
+    words = [*command_of("ascstream.cli.bench_clip"), str(path), str(_SYNTHETIC_SECONDS)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise click.ClickException(f"the synthetic clip cannot be made; give one of your own\n{done.stderr.strip()}")

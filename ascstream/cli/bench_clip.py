@@ -65,5 +65,6 @@ def _noise(random: np.random.Generator, position: int) -> NDArray[np.float32]:
     return samples.clip(-1, 1).astype(np.float32)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the clip that the command line names, as long as it says."""
     write_clip(sys.argv[1], int(sys.argv[2]))

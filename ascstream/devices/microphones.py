@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ascstream.child_process import command_of
 from ascstream.devices.alsa import busy, card_ids, is_device, stable_id
 from ascstream.devices.records import DeviceList, Microphone
+from engines.child_process import command_of
 
 _LOG = logging.getLogger(__name__)
 _END_SECONDS = 0.5

@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import IO, TypeAlias
 import numpy as np
 
 from engines.base import Array
+from engines.child_process import command_of
 from engines.errors import BackendError, one_line
 from engines.manifest import GraphName, Precision
 from engines.trt.exchange import (
@@ -39,7 +39,7 @@ from engines.trt.exchange import (
     write_request,
 )
 
-BUILD_COMMAND = (sys.executable, "-m", "engines.trt.worker")
+BUILD_COMMAND = command_of("engines.trt.worker")
 """What is started with the folder as its last word; anything may stand in that keeps to `exchange.py`."""
 MORE_MEMORY = (
     "close other programs, or add swap: "

@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 
+from engines.child_process import NOT_FROM_HERE
+
 _PATIENCE_SECONDS = 60.0
 """How long a try may take: the first import of TensorRT on a small board takes long."""
-_NOT_FROM_HERE = "import sys; sys.path[:] = filter(None, sys.path)\n"
-"""`python -c` would import what lies in the working folder."""
 
 
 def try_out(code: str) -> tuple[bool, str]:
@@ -20,7 +20,7 @@ def try_out(code: str) -> tuple[bool, str]:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _NOT_FROM_HERE + code],
+            [sys.executable, "-c", NOT_FROM_HERE + code],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
