@@ -36,7 +36,7 @@ _QUANTISER_OPTIONS: Mapping[str, Any] = {
 want them; a product of two activations stays float32."""
 
 
-def to_float16(graph: bytes, keep_float32: Collection[str] = RANGE_SENSITIVE) -> bytes:
+def to_float16(graph: bytes, keep_float32: Collection[str] = RANGE_SENSITIVE, n_first: int = 1) -> bytes:
     """Type a graph in float16: every node either whole in float16 or whole in float32, with casts between.
 
     Inputs and outputs stay float32, and so do the first and the last layers, nodes of the kinds in `keep_float32`, what
@@ -45,13 +45,14 @@ def to_float16(graph: bytes, keep_float32: Collection[str] = RANGE_SENSITIVE) ->
     Args:
         graph: An ONNX file in float32, its weights inside.
         keep_float32: Operators that overflow or lose too much.
+        n_first: Layers from the beginning that stay float32: more where a small network loses too much.
 
     Raises:
         BackendError: It is no such graph, all of its layers stay float32, or onnx is not installed.
     """
     model = _load(graph)
     nodes = Nodes(model)
-    kept = float32_nodes(nodes, keep_float32)
+    kept = float32_nodes(nodes, keep_float32, n_first)
     if kept.issuperset(nodes.layers()):
         raise BackendError("float16: expected layers that may be typed so between the first and the last, got none")
     types = _Float16(nodes)

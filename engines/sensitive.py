@@ -116,11 +116,11 @@ def _copied(message: Any) -> Any:
     return copy
 
 
-def float32_nodes(nodes: Nodes, operators: Collection[str]) -> set[int]:
-    """Positions of the nodes that stay float32."""
+def float32_nodes(nodes: Nodes, operators: Collection[str], n_first: int = 1) -> set[int]:
+    """Positions of the nodes that stay float32; `n_first` layers from the beginning are among them."""
     kept = {index for index, node in enumerate(nodes.nodes) if node.op_type in operators}
     kept |= {index for index in range(len(nodes.nodes)) if not _fits(nodes, index)}
-    kept |= _first(nodes) | _last(nodes)
+    kept |= _first(nodes) | _last(nodes) | set(nodes.layers()[: n_first if n_first > 1 else 0])
     return kept | _between(nodes, kept)
 
 

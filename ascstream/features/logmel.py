@@ -121,7 +121,9 @@ def _kaldi_triangles(edges: NDArray[np.float64], n_mels: int, frequencies: NDArr
     """Kaldi's filters, in single precision as it computes them: near a filter's edge that is seen in the logarithm."""
     step = np.float32((edges[1] - edges[0]) / (n_mels + 1))
     corners = np.float32(edges[0]) + np.arange(n_mels + 2, dtype=np.float32) * step
-    places = np.float32(_KALDI_MEL) * np.log(1 + frequencies.astype(np.float32) / np.float32(700))
+    ratios = 1 + frequencies.astype(np.float32) / np.float32(700)
+    logarithms = np.log(ratios.astype(np.float64)).astype(np.float32)  # rounded once, on every machine alike
+    places = np.float32(_KALDI_MEL) * logarithms
     return _triangles(corners, places)
 
 

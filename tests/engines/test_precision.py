@@ -97,6 +97,14 @@ def test_float16_is_near_float32_and_keeps_both_ends():
         assert answer(half, feeds(batch))["y"].shape == (batch, 4)
 
 
+def test_more_of_the_first_layers_may_stay_float32():
+    half = to_float16(convolutions(), n_first=2)
+    assert layer_types(half) == [FLOAT, FLOAT, HALF, FLOAT]
+    assert layer_types(to_float16(convolutions(), n_first=1)) == [FLOAT, HALF, HALF, FLOAT]
+    with pytest.raises(BackendError, match="expected layers that may be typed so between the first and the last, got"):
+        to_float16(convolutions(), n_first=3)
+
+
 @pytest.mark.parametrize(
     "operator",
     ["Softmax", "LogSoftmax", "Exp", "Sqrt", "ReduceMean", "ReduceL2", "GlobalAveragePool", "LayerNormalization"],

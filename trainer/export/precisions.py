@@ -66,7 +66,7 @@ class Cost(GoldenCost):
 
 
 def make_precision(
-    graphs: NetworkGraphs, precision: Precision, windows: Iterable[Mapping[str, Array]]
+    graphs: NetworkGraphs, precision: Precision, windows: Iterable[Mapping[str, Array]], *, n_first: int = 1
 ) -> dict[GraphName, bytes]:
     """The graphs of a network in another precision; one that has nothing to gain stays as it is.
 
@@ -74,6 +74,7 @@ def make_precision(
         graphs: The network.
         precision: Which.
         windows: The network's inputs of what it was trained on; ranges of int8 are measured on them.
+        n_first: Layers from each graph's beginning that stay float32 in float16.
 
     Raises:
         BackendError: None of them can be made so.
@@ -83,7 +84,7 @@ def make_precision(
     feeds = _feeds(graphs, windows) if precision == "int8" else {}
     for name, graph in graphs.graphs.items():
         try:
-            made[name] = to_float16(graph) if precision == "float16" else to_int8(graph, feeds[name])
+            made[name] = to_float16(graph, n_first=n_first) if precision == "float16" else to_int8(graph, feeds[name])
         except BackendError as error:
             failures.append(error)
             made[name] = graph

@@ -17,7 +17,7 @@ from trainer.export.precisions import GoldenCost, make_precision, measure_golden
 from trainer.importers.card import write_card
 from trainer.importers.imported import Imported
 
-VERSION = "1"
+VERSION = "1.0.0"
 """Of a bundle as this version imports it."""
 
 
@@ -56,7 +56,7 @@ def write_import(imported: Imported, path: Path, *, overwrite: bool = False) -> 
     made: Made = {"float32": graphs.graphs}
     left_out: dict[Precision, str] = {}
     try:
-        made["float16"] = make_precision(graphs, "float16", ())
+        made["float16"] = make_precision(graphs, "float16", (), n_first=imported.n_float32)
     except BackendError as error:
         left_out["float16"] = str(error)
     fields = _fields(imported)

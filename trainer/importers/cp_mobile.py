@@ -45,6 +45,8 @@ _AUDIO = AudioInput(
     normalisation=Normalisation("affine", mean=(-4.5,), std=(5.0,)),
 )
 """models/mel.py of their repository: a convolution with [−.97, 1], which leaves 31,999 samples; then (x + 4.5) / 5."""
+_N_FLOAT32 = 14
+"""Of 21 layers; the first are small, and in float16 two or three times as many labels of real windows change."""
 _ORIGIN = Origin(
     network="CP-Mobile (Schmid et al., 2023): inverted residuals with global response normalisation; the student of "
     "six teachers that won DCASE 2023 task 1.",
@@ -91,6 +93,7 @@ def import_cp_mobile(path: Path) -> Imported:
         "ln(x + 1e-5); (x + 4.5) / 5. A window of 1 s gives 64 hops.",
         checked="The golden answers are PyTorch's, on eight computed sounds. The project's tests render the authors' "
         "arithmetic anew in torch and torchaudio and compare features and logits on real recordings.",
+        n_float32=_N_FLOAT32,
         limits=(
             "It knows ten scenes of European cities; whatever else it hears it calls one of them.",
             "Its bands reach 15.5 kHz: recordings through a codec that cuts lower are new to it.",

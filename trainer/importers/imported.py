@@ -64,6 +64,8 @@ class Imported:
     """How its answers become scores of the labels: a paragraph of the card."""
     checked: str
     """What its graphs were compared with: a sentence of the card."""
+    n_float32: int = 1
+    """Layers from each graph's beginning that stay float32 in float16."""
     limits: tuple[str, ...] = ()
     """What it cannot do, a sentence each."""
     licence: str = UNKNOWN_LICENCE

@@ -79,7 +79,11 @@ def rewrite(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
     if wanted.takes_logarithm:
         added.append(helper.make_node("Max", [tail, least.name], [f"{_ADDED}above"]))
         added.append(helper.make_node("Log", [f"{_ADDED}above"], [wanted.target]))
-    nodes = [_renamed(node, {given: f"{_ADDED}given", answered: f"{_ADDED}answers"}) for node in graph.node]
+    names = {name: f"{_ADDED}own_{name}" for name in (wanted.source, wanted.target)}  # where the graph has such inside
+    names |= {given: f"{_ADDED}given", answered: f"{_ADDED}answers"}
+    nodes = [_renamed(node, names) for node in graph.node]
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
     first = helper.make_node("Identity", [wanted.source], [f"{_ADDED}given"])
     rewritten = helper.make_graph(
         [first, *nodes, *added],

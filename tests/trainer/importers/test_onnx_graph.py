@@ -95,6 +95,21 @@ def test_answers_are_the_graph_s_own_in_alphabetical_order(batch: int | None, tm
     assert "| `net.toml` |" in card
 
 
+def test_names_inside_a_graph_may_be_those_of_a_bundle(tmp_path: Path) -> None:
+    write_graph(tmp_path / "net.onnx", (1, 40, 97))
+    model = onnx.load(tmp_path / "net.onnx")
+    names = {model.graph.node[0].output[0]: "fused", model.graph.initializer[0].name: "features"}
+    model.graph.initializer[0].name = "features"
+    for node in model.graph.node:
+        for side in (node.input, node.output):
+            fresh = [names.get(name, name) for name in side]
+            del side[:]
+            side.extend(fresh)
+    onnx.save(model, tmp_path / "net.onnx")
+    bundle = write_import(import_onnx(write_toml(tmp_path)), tmp_path / "bundle").bundle
+    assert bundle.manifest.graphs[0].name == "scene"
+
+
 def test_scores_become_logarithms(tmp_path: Path) -> None:
     write_graph(tmp_path / "net.onnx", (1, 40, 97), scores=True)
     bundle = write_import(
