@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _PLACE = click.Path(path_type=Path)
 _OF_PAIRS = ("n_pairs", "mismatched", "seed")
-"""Options that mean something with --pairs only."""
+"""Options that mean something with --pairs and --runs only."""
 
 
 @click.command()
@@ -28,6 +28,12 @@ _OF_PAIRS = ("n_pairs", "mismatched", "seed")
     type=(_PLACE, _PLACE),
     metavar="AUDIO_DATA PICTURE_DATA",
     help="Fit them on random pairs of labelled recordings and labelled pictures of one scene.",
+)
+@click.option(
+    "--runs",
+    type=(_PLACE, _PLACE),
+    metavar="AUDIO_RUN VIDEO_RUN",
+    help="Fit them on pairs of what the runs of both bundles said of recordings and pictures they had not seen.",
 )
 @click.option("--n-pairs", type=click.IntRange(min=1), default=1000, show_default=True, help="How many pairs.")
 @click.option(
@@ -45,6 +51,7 @@ _OF_PAIRS = ("n_pairs", "mismatched", "seed")
     help="What both bundles were calibrated under, where not all scenes were alike; 1 for each other; may be repeated.",
 )
 @click.option("--name", help="The bundle's name.  [default: both names]")
+@click.option("--description", metavar="SENTENCE", help="What it is, in a line.")
 @click.option("--version", default="1.0.0", show_default=True, help="The bundle's version.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
 @click.pass_context
@@ -55,11 +62,13 @@ def fuse(
     out: Path,
     clips: Path | None,
     pairs: tuple[Path, Path] | None,
+    runs: tuple[Path, Path] | None,
     n_pairs: int,
     mismatched: float,
     seed: int,
     prior: tuple[str, ...],
     name: str | None,
+    description: str | None,
     version: str,
     overwrite: bool,
 ) -> None:
@@ -67,22 +76,21 @@ def fuse(
 
     Their calibrated answers are multiplied and the prior is counted once; where one is absent the other answers alone.
     Each counts as much as it says unless --fit or --pairs gives labelled data: a folder a class, or a CSV with
-    file,scene_label[,recording,city,location,video]. Needs no torch.
+    file,scene_label[,recording,city,location,video]; or --runs what was held out from training. Needs no torch.
     """
-    if clips is not None and pairs is not None:
-        raise ConfigError("--pairs: expected --fit or --pairs, got both; leave one of them out")
+    given = [name for name, value in (("--fit", clips), ("--pairs", pairs), ("--runs", runs)) if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"{given[1]}: expected one of --fit, --pairs and --runs, got {' and '.join(given)}")
     for option in _OF_PAIRS:
-        if pairs is None and context.get_parameter_source(option) is not ParameterSource.DEFAULT:
-            raise ConfigError(
-                f"--{option.replace('_', '-')}: expected --pairs AUDIO_DATA PICTURE_DATA with it, got none"
-            )
+        if pairs is None and runs is None and context.get_parameter_source(option) is not ParameterSource.DEFAULT:
+            raise ConfigError(f"--{option.replace('_', '-')}: expected --pairs or --runs with it, got neither")
     from ascstream.bundles import find_bundle
     from engines.bundle import check_target, open_bundle
     from engines.manifest import check_name
     from trainer.evaluate.tables import table_to_lines
     from trainer.fuse.bundle import Naming, fuse_bundles, pool_of
     from trainer.fuse.card import figures_table
-    from trainer.fuse.fitting import Pairs, fit_on_clips, fit_on_pairs
+    from trainer.fuse.fitting import Pairs, fit_on_clips, fit_on_pairs, fit_on_runs
     from trainer.fuse.labels import check_halves, parse_odds
     from trainer.fuse.weights import with_weights
 
@@ -98,12 +106,16 @@ def fuse(
         found = fit_on_clips(ear, eye, pool, clips, _say)
     elif pairs is not None:
         found = fit_on_pairs(ear, eye, pool, Pairs(*pairs, n=n_pairs, mismatched=mismatched, seed=seed), _say)
+    elif runs is not None:
+        found = fit_on_runs(ear, eye, pool, Pairs(*runs, n=n_pairs, mismatched=mismatched, seed=seed))
     if found is not None:
         table = figures_table(found)
         for line in (*table_to_lines(table)[1:], table.note):
             _say(line)
         pool = with_weights(pool, found.fitted.audio_weight, found.fitted.video_weight)
-    done = fuse_bundles(ear, eye, out, pool, naming=Naming(name, version), found=found, overwrite=overwrite)
+    done = fuse_bundles(
+        ear, eye, out, pool, naming=Naming(name, version, description), found=found, overwrite=overwrite
+    )
     for precision, reason in done.left_out.items():
         _say(f"no {precision}: {reason}")
     manifest = done.bundle.manifest

@@ -55,6 +55,8 @@ class Naming:
     """Its name."""
     version: str = "1.0.0"
     """Its version."""
+    description: str | None = None
+    """What it is, in a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,8 @@ def _fields(
     return {
         "name": naming.name or f"{audio.name}-{video.name}",
         "version": naming.version,
-        "description": f"{audio.name} {audio.version} for sound and {video.name} {video.version} for pictures, pooled.",
+        "description": naming.description
+        or f"{audio.name} {audio.version} for sound and {video.name} {video.version} for pictures, pooled.",
         "licence": merge_licences(audio.licence, video.licence),
         "labels": pool.labels,
         "groups": merge_groups(audio, video),

@@ -15,8 +15,9 @@ from trainer.config import EvaluateConfig
 from trainer.evaluate.thresholds import choose_thresholds, smooth_clips
 from trainer.fuse.bundle import Found, fuse_bundles
 from trainer.fuse.labels import merge_groups
-from trainer.fuse.material import Say, clip_evidence, pair_evidence
+from trainer.fuse.material import Heard, Say, clip_evidence, judged_files, pair_up
 from trainer.fuse.pool import Pool
+from trainer.fuse.runs import judged_run
 from trainer.fuse.weights import NOT_SURE, Evidence, judge_weights
 
 
@@ -25,9 +26,9 @@ class Pairs:
     """Labelled recordings and labelled pictures to be paired at random."""
 
     sounds: Path
-    """Recordings: a folder a class, or a CSV."""
+    """Recordings: a folder a class, or a CSV; of `fit_on_runs` the run of the network that hears."""
     pictures: Path
-    """Pictures, or recordings with some: likewise."""
+    """Pictures, or recordings with some: likewise; or the run of the network that sees."""
     n: int = 1000
     """How many pairs."""
     mismatched: float = 0.2
@@ -68,20 +69,46 @@ def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Sa
         DataError: There are too few recordings or pictures.
     """
     with _draft(audio, video, pool) as classifier:
-        evidence = pair_evidence(
-            classifier,
-            pool,
-            pairs.sounds,
-            pairs.pictures,
-            say,
-            n=pairs.n,
-            share=pairs.mismatched,
-            seed=pairs.seed,
-        )
+        sounds = list(judged_files(classifier, pool, pairs.sounds, "audio", say))
+        pictures = list(judged_files(classifier, pool, pairs.pictures, "video", say))
+    return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--pairs", "recordings and pictures")
+
+
+def fit_on_runs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs) -> Found:
+    """The same from what two runs said of recordings and pictures that they had not seen; nothing is decoded.
+
+    Args:
+        audio: Exported from the run that hears.
+        video: Exported from the run that sees.
+        pool: With any weights.
+        pairs: The runs, and how their recordings and pictures are paired.
+
+    Raises:
+        RunError: A run is not finished.
+        ConfigError: It is of other scenes than its bundle.
+        DataError: There are too few recordings or pictures.
+    """
+    sounds = list(judged_run(pairs.sounds, pool, "audio"))
+    pictures = list(judged_run(pairs.pictures, pool, "video"))
+    what = "recordings and pictures that the networks which answered had not seen"
+    return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--runs", what)
+
+
+def _found_on_pairs(
+    audio: Bundle,
+    video: Bundle,
+    pool: Pool,
+    pairs: Pairs,
+    files: tuple[list[Heard], list[Heard]],
+    option: str,
+    what: str,
+) -> Found:
+    """Pair, fit, and say what it rests on."""
+    evidence = pair_up(*files, pool, option, n=pairs.n, share=pairs.mismatched, seed=pairs.seed)
     share = 100 * float((evidence.targets == NOT_SURE).mean())
     source = (
-        f"random pairs (seed {pairs.seed}) of recordings and pictures of one scene, and {share:.0f} % of windows in "
-        "pairs of two scenes, whose target is the prior. Sound and picture of a pair are independent given the scene "
+        f"random pairs (seed {pairs.seed}) of {what}, each of one scene, and {share:.0f} % of windows in pairs of two "
+        "scenes, whose target is the prior. Sound and picture of a pair are independent given the scene "
         "by construction, which those of one moment are not: weights and figures are optimistic"
     )
     return _found(audio, video, pool, evidence, source, "pairs")

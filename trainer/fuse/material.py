@@ -102,19 +102,18 @@ def clip_evidence(classifier: Classifier, pool: Pool, data: Path, say: Say) -> E
     return _joined(parts)
 
 
-def pair_evidence(
-    classifier: Classifier, pool: Pool, sounds: Path, pictures: Path, say: Say, *, n: int, share: float, seed: int
+def pair_up(
+    sounds: Sequence[Heard], pictures: Sequence[Heard], pool: Pool, option: str, *, n: int, share: float, seed: int
 ) -> Evidence:
     """Random pairs of a recording and a picture of one scene, and some of two scenes, of which nobody can be sure.
 
     Places of either kind are dealt to folds, scene by scene, and only what is in one fold is paired.
 
     Args:
-        classifier: A fused bundle of that pool.
-        pool: Its labels and prior.
         sounds: Labelled recordings.
         pictures: Labelled pictures, or recordings with a picture.
-        say: Told of what is left out.
+        pool: Labels and prior.
+        option: What messages call them.
         n: Pairs.
         share: Part of them that do not match.
         seed: Which draw.
@@ -122,13 +121,12 @@ def pair_evidence(
     Raises:
         DataError: There are too few files, or too few scenes of which there are both.
     """
-    heard = _dealt(list(_files(classifier, pool, sounds, "audio", say)))
-    seen = _dealt(list(_files(classifier, pool, pictures, "video", say)))
+    heard, seen = _dealt(sounds), _dealt(pictures)
     rng = np.random.default_rng(seed)
     folds = [fold for fold in range(_FOLDS) if set(heard[fold]) & set(seen[fold])]
     if len(folds) < 2:
         raise DataError(
-            f"--pairs: expected two or more scenes with recordings and pictures of two places each, got too few of "
+            f"{option}: expected two or more scenes with recordings and pictures of two places each, got too few of "
             f"{', '.join(pool.labels)}"
         )
     parts: list[tuple[Vector, Vector, int, int]] = []
@@ -145,7 +143,7 @@ def pair_evidence(
         stretch = sound.evidence[first : first + _WINDOWS_A_PAIR]
         looks = np.resize(np.arange(len(picture.evidence)), len(stretch))
         parts.append((stretch, picture.evidence[looks], NOT_SURE if mismatched else label, fold))
-    _require(parts, MIN_CLIPS, "pairs", "--pairs")
+    _require(parts, MIN_CLIPS, "pairs", option)
     return _joined(parts)
 
 
@@ -171,8 +169,12 @@ def _windows(classifier: Classifier, pool: Pool, path: Path) -> tuple[list[Vecto
     return sides
 
 
-def _files(classifier: Classifier, pool: Pool, data: Path, modality: Modality, say: Say) -> Iterator[Heard]:
-    """What one modality says of labelled files."""
+def judged_files(classifier: Classifier, pool: Pool, data: Path, modality: Modality, say: Say) -> Iterator[Heard]:
+    """What one modality of a fused bundle says of labelled files.
+
+    Raises:
+        DataError: They cannot be read, or fewer than two of the labels are there.
+    """
     for clip in read_clips(data, pool.labels, "--pairs"):
         path = clip.video if modality == "video" and clip.video is not None else clip.audio
         try:
@@ -182,12 +184,16 @@ def _files(classifier: Classifier, pool: Pool, data: Path, modality: Modality, s
             continue
         found = [entry for entry in sides[modality == "video"] if entry is not None]
         if found:
-            first = max(0, (len(found) - _WINDOWS_A_FILE) // 2)
-            kept = np.stack(found[first : first + _WINDOWS_A_FILE])
-            yield Heard(pool.labels.index(clip.scene_label), clip.place, kept)
+            yield Heard(pool.labels.index(clip.scene_label), clip.place, middle(np.stack(found)))
         else:
             what = "sound" if modality == "audio" else "a picture"
             say(f"left out: {path}: expected {what} that can be judged, got none")
+
+
+def middle(windows: Vector) -> Vector:
+    """[n_windows, …]: those in the middle of a file, if there are many."""
+    first = max(0, (len(windows) - _WINDOWS_A_FILE) // 2)
+    return windows[first : first + _WINDOWS_A_FILE]
 
 
 def _dealt(files: Sequence[Heard]) -> list[dict[int, list[Heard]]]:

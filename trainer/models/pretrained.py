@@ -42,7 +42,15 @@ def load_weights(network: nn.Module, part: str, weights: WeightsConfig, root: Pa
     path = root / weights.file
     if not path.resolve().is_relative_to(root.resolve()):
         raise ConfigError(f"{key}: expected a file inside the data folder {root}, got {weights.file!r}")
-    fit_weights(find_part(network, part, key), read_weights(path, weights.sha256), str(path))
+    module = find_part(network, part, key)
+    fit_weights(module, _of_part(module, part, read_weights(path, weights.sha256)), str(path))
+
+
+def _of_part(module: nn.Module, part: str, weights: Weights) -> Weights:
+    """That part's weights of a whole network's, as of another run's checkpoint; else as they are."""
+    own = {name.removeprefix(f"{part}."): tensor for name, tensor in weights.items() if name.startswith(f"{part}.")}
+    whole = bool(part) and all(name in own for name in module.state_dict() if not name.endswith(_COUNTERS))
+    return own if whole else weights
 
 
 def find_part(network: nn.Module, name: str, key: str) -> nn.Module:

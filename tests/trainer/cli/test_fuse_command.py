@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import bundles
+from support.answers import write_run
 from support.media import write_wav
 
 from ascstream.classifier import Classifier
@@ -132,12 +134,33 @@ def test_weights_are_fitted_on_pairs_of_recordings_and_pictures(
     assert "400 windows of 200 pairs." in told
     assert "without each of 5 folds" in told
     card = (tmp_path / "av" / "CARD.md").read_text()
-    assert "random pairs (seed 7) of recordings and pictures of one scene" in card
+    assert "random pairs (seed 7) of recordings and pictures, each of one scene" in card
     assert "by construction, which those of one moment are not: weights and figures are optimistic" in card
     assert "Pairs of two scenes score " in card
     first = open_bundle(tmp_path / "av").manifest
     assert main([*words, "--overwrite"]) == 0
     assert open_bundle(tmp_path / "av").manifest == first  # the same seed, the same bundle
+
+
+def test_weights_are_fitted_on_what_two_runs_said_of_what_was_held_out(
+    halves: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, poor = {"whole": 4.0}, {"whole": 0.7}
+    write_run(tmp_path / "ear", skill=poor, overconfidence=1.0)
+    write_run(tmp_path / "eye", skill=good, overconfidence=1.0)
+    words = ["fuse", *halves, "--out", str(tmp_path / "av"), "--description", "Both at once.", "--n-pairs", "300"]
+    assert main([*words, "--runs", str(tmp_path / "ear"), str(tmp_path / "eye")]) == 0
+    told = capsys.readouterr().err
+    assert "1,200 windows of 300 pairs." in told  # clips of four seconds
+    counts = re.search(r"sound counts ([0-9.]+), pictures ([0-9.]+);", told)
+    assert counts is not None
+    assert float(counts[1]) < float(counts[2])
+    card = (tmp_path / "av" / "CARD.md").read_text()
+    assert "recordings and pictures that the networks which answered had not seen" in card
+    assert open_bundle(tmp_path / "av").manifest.description == "Both at once."
+    write_run(tmp_path / "other", ("bus", "park"))
+    assert main([*words, "--overwrite", "--runs", str(tmp_path / "ear"), str(tmp_path / "other")]) == 2
+    assert "expected a run of the bundle's scenes, airport, bus" in capsys.readouterr().err
 
 
 def test_too_few_clips_are_no_ground_for_weights(
@@ -157,11 +180,16 @@ def test_too_few_clips_are_no_ground_for_weights(
 
 
 WRONG: list[tuple[list[str], int, str]] = [
-    (["--fit", "a", "--pairs", "b", "c"], 2, "--pairs: expected --fit or --pairs, got both; leave one of them out"),
-    (["--seed", "3"], 2, "--seed: expected --pairs AUDIO_DATA PICTURE_DATA with it, got none"),
+    (
+        ["--fit", "a", "--pairs", "b", "c"],
+        2,
+        "--pairs: expected one of --fit, --pairs and --runs, got --fit and --pairs",
+    ),
+    (["--seed", "3"], 2, "--seed: expected --pairs or --runs with it, got neither"),
     (["--prior", "pub=2"], 2, "--prior: expected one of the labels airport, bus, "),
     (["--prior", "park"], 2, "--prior: expected LABEL=ODDS, as in park=2, got 'park'"),
     (["--fit", "nowhere"], 3, "--fit: expected a folder or a CSV of labelled files, got nothing at nowhere"),
+    (["--runs", "nowhere", "nowhere"], 3, "nowhere: "),
     (["--name", "a/b"], 4, "name: expected letters, digits"),
 ]
 

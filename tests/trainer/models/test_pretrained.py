@@ -28,6 +28,7 @@ from trainer.models.pretrained import fit_weights, load_weights, read_weights
 from trainer.models.resnet import ResnetTrunk
 from trainer.models.slim_audio import SlimAudio
 from trainer.models.slim_av import SlimAv
+from trainer.models.slim_visual import SlimVisual
 from trainer.models.systems import build_network
 from trainer.models.vgg import VggEncoder
 from trainer.models.wave import Wave
@@ -270,6 +271,17 @@ def test_a_trained_ear_goes_into_an_audio_visual_network(tmp_path: Path) -> None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     load_weights(network, "scene.audio", WeightsConfig("ear.pt", digest.upper()), tmp_path)
     assert torch.equal(network.scene.audio.classify.weight, ear["classify.weight"] + 1)
+
+
+def test_a_part_of_another_runs_network_is_found_in_its_checkpoint(tmp_path: Path) -> None:
+    whole = state_of(SlimVisual(22))
+    save(tmp_path / "run.pt", {"average": whole, "epoch": 3})
+    network = SlimVisual(7)
+    load_weights(network, "encoder", WeightsConfig("run.pt"), tmp_path)
+    assert torch.equal(network.encoder.embed[0].weight, whole["encoder.embed.0.weight"])
+    assert network.scene.classify[1].out_features == 7
+    with pytest.raises(DataError, match="of another shape"):
+        load_weights(network, "scene", WeightsConfig("run.pt"), tmp_path)
 
 
 def test_a_network_is_built_with_the_weights_of_its_configuration(tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""What the networks of two runs said of recordings and pictures that they had not seen: as files to be paired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from engines.manifest import Modality
+from trainer.clip_run import EVALUATION, ClipRun, is_clip_run, open_clip_run
+from trainer.errors import ConfigError
+from trainer.evaluate.answers import WHOLE
+from trainer.evaluate.metrics import Integers, Vector
+from trainer.evaluate.recordings import gather
+from trainer.evaluate.report import read_segments
+from trainer.fuse.material import Heard, middle
+from trainer.fuse.pool import Pool
+from trainer.run import Run, open_run
+
+
+def judged_run(folder: Path, pool: Pool, modality: Modality) -> Iterator[Heard]:
+    """What a run's networks said of what was held out from them.
+
+    Of a run on prepared clips the evaluation split; of one on recordings every recording, by the network of the fold
+    that was trained without it.
+
+    Args:
+        folder: The run.
+        pool: Its experts' temperatures make evidence of logits.
+        modality: Which of them the run is of.
+
+    Raises:
+        RunError: The run is not finished.
+        ConfigError: It is of other scenes than the bundle.
+    """
+    run = open_clip_run(folder) if is_clip_run(folder) else open_run(folder)
+    labels = pool.expert(modality).labels
+    if run.labels != labels:
+        raise ConfigError(
+            f"{folder}: expected a run of the bundle's scenes, {', '.join(labels)}, got {', '.join(run.labels)}"
+        )
+    logits, clips, names = _of_clips(run) if isinstance(run, ClipRun) else _of_recordings(run)
+    evidence = pool.evidence(modality, logits)
+    for clip in np.unique(clips):
+        label, place = names[clip]
+        yield Heard(pool.labels.index(label), place, middle(evidence[clips == clip]))
+
+
+def _of_clips(run: ClipRun) -> tuple[Vector, Integers, list[tuple[str, str]]]:
+    """Logits of every window, whose clip it is of, and each clip's label and place."""
+    segments = read_segments(run, EVALUATION)
+    return segments.logits[WHOLE], segments.clips, [(entry.label, entry.place) for entry in run.clips]
+
+
+def _of_recordings(run: Run) -> tuple[Vector, Integers, list[tuple[str, str]]]:
+    """The same; of windows that overlap as many as do not."""
+    held_out = gather(run, [split for split in run.splits if split.name.startswith("fold-")])
+    stride = max(1, round(run.config.window.seconds / run.config.evaluate.step_seconds))
+    counts = np.bincount(held_out.recordings)
+    within = np.concatenate([np.arange(counts[index]) for index in _in_order(held_out.recordings)])
+    kept = within % stride == 0
+    names = [(entry.label, entry.group) for entry in run.entries]
+    return held_out.logits[kept], held_out.recordings[kept], names
+
+
+def _in_order(recordings: Integers) -> list[int]:
+    """Recordings as they come, each once: the windows of one follow each other."""
+    return [int(recordings[index]) for index in np.flatnonzero(np.diff(recordings, prepend=-1))]
