@@ -50,7 +50,13 @@ def load_plan(plan: bytes, name: str) -> TensorRtPlan:
         ) from None
     log = _log()
     log.clear()
-    runtime = trt.Runtime(log)
+    try:
+        runtime = trt.Runtime(log)
+    except TypeError:  # "factory function returned nullptr"
+        raise BackendError(
+            f"{name}: expected TensorRT {trt.__version__} to start on this GPU, got: {log.reason()}; "
+            "type: ascstream doctor"
+        ) from None
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise BackendError(
@@ -87,7 +93,11 @@ class TensorRtPlan:
         log = _log()
         log.clear()
         context: trt.IExecutionContext | None = self._engine.create_execution_context()
-        if context is None or not context.set_optimization_profile_async(profile, stream):
+        try:  # where the profile is refused it raises, whatever its type says
+            ready = context is not None and context.set_optimization_profile_async(profile, stream)
+        except RuntimeError:
+            ready = False
+        if context is None or not ready:
             raise BackendError(f"TensorRT could not get ready to execute: {log.reason()}")
         return TensorRtExecutor(context, {name: spec.shape for name, spec in self.inputs.items()})
 

@@ -59,6 +59,7 @@ def test_a_refusal_says_what_tensorrt_logged_once_and_in_one_line(found: Any) ->
         "no error",
     ]
     assert found["no memory"] == "TensorRT could not get ready to execute: it does not say why"
+    assert found["no profile"] == f"TensorRT could not get ready to execute: {reason}"
 
 
 def test_what_was_closed_refuses_to_go_on(found: Any) -> None:

@@ -78,7 +78,10 @@ class Context:
     unknown: tuple[str, ...] = ()
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
-        return self._note("profile", profile, stream)
+        self._note("profile", profile, stream)
+        if profile == 5:
+            raise RuntimeError("Error in set optimization profile async.")  # as the bindings do
+        return True
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         return self._note("shape", name, shape) and shape[0] != 5
@@ -142,6 +145,7 @@ def main() -> None:
         "refused": refused,
         "closed": closed,
         "no memory": refusal(lambda: opened(Engine(tensors(), contexts=False)).executor(0, 1)),
+        "no profile": refusal(lambda: opened(Engine(tensors())).executor(5, 1)),
         "unfit": [
             refusal(lambda: opened(Engine(tensors(a=Tensor((3, 4)))))),
             refusal(lambda: opened(Engine(tensors(a=Tensor((-1, -1)))))),
