@@ -305,6 +305,7 @@ def _key(bundle: Bundle, graph: GraphSpec, request: Request, data: bytes, machin
         tensorrt=machine.tensorrt,
         device=device.name,
         compute_capability=device.compute_capability,
+        multiprocessors=device.multiprocessors,
         l4t=device.l4t,
         profiles=request.profiles,
     )

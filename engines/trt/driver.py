@@ -29,7 +29,7 @@ LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 Need: TypeAlias = Literal["driver", "device", "tensorrt", "cuda"]
 """What TensorRT needs, in the order in which it is looked for; cuda: pycuda, or cuda-bindings."""
 
-_INTEGRATED, _MAJOR, _MINOR = 18, 75, 76
+_MULTIPROCESSORS, _INTEGRATED, _MAJOR, _MINOR = 16, 18, 75, 76
 """CUdevice_attribute."""
 _L4T = re.compile(r"# R([0-9]+) \(release\), REVISION: ([0-9.]+)")
 _VERSION = re.compile(r"^NVRM version:.*?\s(\d+\.\d[\d.]*)\s", re.MULTILINE)
@@ -211,23 +211,24 @@ def _ask(driver: Any, root: Path, l4t: str | None) -> DriverAnswer:
     memory = ctypes.c_size_t(0)
     driver.cuDeviceGetName(name, len(name), handle)
     driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle)
-    integrated, major, minor = _attributes(driver, handle)
+    multiprocessors, integrated, major, minor = _attributes(driver, handle)
     said = _VERSION.search(read_text(root / "proc/driver/nvidia/version"))
-    speaks = "CUDA {}.{}".format(*(cuda or (0, 0)))
+    version_text = "CUDA {}.{}".format(*(cuda or (0, 0))) if said is None else said[1]
     device = Device(
         name=one_line(name.value.decode("utf-8", "replace")),
         compute_capability=f"{major}.{minor}",
         integrated=bool(integrated),
         memory_bytes=memory.value,
-        driver=speaks if said is None else said[1],
-        l4t=l4t,
+        driver=version_text if l4t is None else f"{version_text} of Jetson Linux {l4t}",
+        l4t=l4t if l4t is None else ".".join(l4t.split(".")[:2]),
+        multiprocessors=multiprocessors,
     )
     return DriverAnswer(device, count.value, cuda=cuda)
 
 
 def _attributes(driver: Any, handle: ctypes.c_int) -> Iterator[int]:
-    """Whether it is integrated, and the two parts of its compute capability."""
-    for attribute in (_INTEGRATED, _MAJOR, _MINOR):
+    """Its multiprocessors, whether it is integrated, and the two parts of its compute capability."""
+    for attribute in (_MULTIPROCESSORS, _INTEGRATED, _MAJOR, _MINOR):
         value = ctypes.c_int(0)
         driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, handle)
         yield value.value

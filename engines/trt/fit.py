@@ -25,6 +25,8 @@ def machine_misfits(key: PlanKey, machine: Machine) -> tuple[str, ...]:
         found.append(f"was built for {key.device}, this is {device.name}")
     elif key.compute_capability != device.compute_capability:
         found.append(f"was built for compute capability {key.compute_capability}, this is {device.compute_capability}")
+    elif key.multiprocessors != device.multiprocessors:
+        found.append(f"was built for {key.multiprocessors} multiprocessors, here are {device.multiprocessors}")
     if key.tensorrt != machine.tensorrt:
         found.append(f"was built by TensorRT {key.tensorrt}, this is {machine.tensorrt}")
     if key.l4t != device.l4t and key.device == device.name:

@@ -285,7 +285,8 @@ def default_folder() -> Path:
 
 def _timing_name(machine: Machine) -> str:
     """The file of what TensorRT measured on a device, with a version."""
-    parts = (machine.tensorrt, machine.device.name, machine.device.compute_capability)
+    device = machine.device
+    parts = (machine.tensorrt, device.name, device.compute_capability, device.multiprocessors)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32] + TIMING
 
 

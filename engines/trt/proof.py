@@ -13,7 +13,7 @@ from engines.manifest import graph_shapes
 from engines.trt.builder import Built
 from engines.trt.exchange import BuildReport, Request
 from engines.trt.fit import command_to_build
-from engines.trt.records import Machine, Parity
+from engines.trt.records import Device, Machine, Parity
 
 
 def golden_batches(largest: int) -> tuple[int, ...]:
@@ -57,13 +57,17 @@ def check_machine(report: BuildReport, machine: Machine, graph: str) -> None:
         BackendError: It did.
     """
     ours, theirs = machine.device, report.device
-    same = (ours.name, ours.compute_capability, ours.l4t) == (theirs.name, theirs.compute_capability, theirs.l4t)
-    if not same or report.tensorrt != machine.tensorrt:
+    if _kind(ours) != _kind(theirs) or report.tensorrt != machine.tensorrt:
         raise BackendError(
             f"{graph}: expected a builder on {ours.name} ({ours.compute_capability}) with TensorRT {machine.tensorrt}, "
             f"got one on {theirs.name} ({theirs.compute_capability}) with TensorRT {report.tensorrt}; "
             "look what this machine has: ascstream doctor"
         )
+
+
+def _kind(device: Device) -> tuple[object, ...]:
+    """What a plan's key has of a device."""
+    return device.name, device.compute_capability, device.multiprocessors, device.l4t
 
 
 def _parity(entry: OutputParity) -> Parity:

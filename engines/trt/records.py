@@ -31,9 +31,11 @@ class Device:
     memory_bytes: int = rule("an integer number of bytes", minimum=0)
     """All of its memory."""
     driver: str = rule("a version")
-    """Of NVIDIA's driver: "580.95.05"; the CUDA version it speaks, "CUDA 13.0", where the driver does not say."""
+    """NVIDIA's: "580.95.05", "540.4.0 of Jetson Linux 36.4.3"; "CUDA 13.0", which it speaks, where it does not say."""
     l4t: str | None = rule("a version, or null", default=None)
-    """Jetson Linux: "36.4"; None elsewhere."""
+    """Jetson Linux, without its patches, which keep TensorRT and CUDA as they are: "36.4"; None elsewhere."""
+    multiprocessors: int = rule("a whole number", minimum=0, default=0)
+    """How many work: every Orin is called "Orin", of 4 to 16 of them, and a Jetson's power mode may switch some off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class PlanKey:
     """The device's name."""
     compute_capability: str = rule("a version")
     """The device's."""
+    multiprocessors: int = rule("a whole number", minimum=0)
+    """How many the device has."""
     l4t: str | None = rule("a version, or null", default=None)
     """Jetson Linux, on a Jetson."""
     profiles: tuple[Profile, ...] = rule("a list of profiles")

@@ -10,8 +10,8 @@ from engines.bundle import Bundle, write_bundle
 from engines.manifest import GraphName, Precision
 from engines.trt.records import Device, Latency, Machine, Parity, PlanInfo, PlanKey, profiles_of
 
-H100 = Machine(Device("NVIDIA H100 80GB HBM3", "9.0", False, 80 << 30, "580.95.05"), "10.13.2")
-ORIN = Machine(Device("Orin", "8.7", True, 8 << 30, "540.4.0", "36.4.3"), "10.3.0")
+H100 = Machine(Device("NVIDIA H100 80GB HBM3", "9.0", False, 80 << 30, "580.95.05", None, 132), "10.13.2")
+ORIN = Machine(Device("Orin", "8.7", True, 8 << 30, "540.4.0 of Jetson Linux 36.4.3", "36.4", 8), "10.3.0")
 FIELDS: dict[str, Any] = {
     "version": "1",
     "description": "Nothing",
@@ -55,6 +55,7 @@ def plan_info(
         tensorrt=machine.tensorrt,
         device=machine.device.name,
         compute_capability=machine.device.compute_capability,
+        multiprocessors=machine.device.multiprocessors,
         l4t=machine.device.l4t,
         profiles=profiles_of(batches),
     )

@@ -61,7 +61,7 @@ def test_every_plan_is_shown_with_what_it_was_made_for_and_whether_it_fits(
     assert lines == [
         "plan built for built size p50 fits",
         "slim-audio 1, scene float16 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 3.1 MB 0.2 ms yes",
-        "slim-audio 1, scene float16 Orin, TensorRT 10.3.0, Jetson Linux 36.4.3 2026-11-21 18:00 0.1 MB 1.47 ms no",
+        "slim-audio 1, scene float16 Orin, TensorRT 10.3.0, Jetson Linux 36.4 2026-11-21 18:00 0.1 MB 1.47 ms no",
         "slim-av 1, scene int8 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 4 B damaged",
         "",
         "slim-audio 1, scene float16 was built for Orin, this is NVIDIA H100 80GB HBM3 "
@@ -107,7 +107,7 @@ def test_the_table_fits_a_terminal(columns: int, store: PlanStore, plans: dict[s
     if columns == 120:
         assert [" ".join(line.split()) for line in table[1:3]] == [
             "slim-audio 1, scene float16 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 3.1 MB 0.2 ms no",
-            "slim-audio 1, scene float16 Orin, TensorRT 10.3.0, Jetson Linux 36.4.3 2026-11-21 18:00 0.1 MB 1.47 ms no",
+            "slim-audio 1, scene float16 Orin, TensorRT 10.3.0, Jetson Linux 36.4 2026-11-21 18:00 0.1 MB 1.47 ms no",
         ]
         return
     assert [" ".join(line.split()) for line in table[1:6]] == [
@@ -115,7 +115,7 @@ def test_the_table_fits_a_terminal(columns: int, store: PlanStore, plans: dict[s
         "scene float16 TensorRT 10.13.2 18:00",
         "slim-audio 1 Orin 2026-11-21 0.1 MB 1.47 ms no",
         "scene float16 TensorRT 10.3.0 18:00",
-        "Jetson Linux 36.4.3",
+        "Jetson Linux 36.4",
     ]
 
 

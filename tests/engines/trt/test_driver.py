@@ -74,6 +74,7 @@ def test_the_software_driver_describes_its_device() -> None:
         "memory_bytes": 8 << 30,
         "driver": "CUDA 13.0",
         "l4t": None,
+        "multiprocessors": 132,
     }
     shared = json.loads(python(PROBE.format("driver.find_device()"), **with_driver(SOFTWARE_CUDA_INTEGRATED="1")))
     assert shared["integrated"] is True
@@ -94,7 +95,7 @@ def test_the_version_is_the_drivers_own_where_it_says_one(line: str, version: st
     file.write_text(f"{line}\nGCC version:  gcc version 12.3.0\n")
     call = f"driver.find_device(root=__import__('pathlib').Path({str(tmp_path)!r}))"
     told = json.loads(python(PROBE.format(call), **with_driver()))
-    assert (told["driver"], told["l4t"]) == (version, "36.4.3")
+    assert (told["driver"], told["l4t"]) == (f"{version} of Jetson Linux 36.4.3", "36.4")
 
 
 def test_a_driver_without_a_device() -> None:

@@ -102,7 +102,8 @@ def test_without_a_plan_the_command_to_build_one_is_said(bundle: Bundle, tmp_pat
     [
         (another(name="Orin"), "was built for Invented, this is Orin"),
         (another(compute_capability="8.6"), "was built for compute capability 9.0, this is 8.6"),
-        (another(l4t="36.4.3"), "was built on no Jetson Linux, this is Jetson Linux 36.4.3"),
+        (another(l4t="36.4"), "was built on no Jetson Linux, this is Jetson Linux 36.4"),
+        (another(multiprocessors=16), "was built for 0 multiprocessors, here are 16"),
     ],
 )
 def test_a_plan_of_another_device_is_refused_by_name(machine: object, why: str, bundle: Bundle, folder: Path) -> None:

@@ -85,7 +85,8 @@ def test_the_plan_is_plain_and_the_sidecar_says_all_that_is_known(store: PlanSto
         "tensorrt": "10.3.0",
         "device": "Orin",
         "compute_capability": "8.7",
-        "l4t": "36.4.3",
+        "multiprocessors": 8,
+        "l4t": "36.4",
         "profiles": [{"smallest": 1, "usual": 1, "largest": 1}, {"smallest": 2, "usual": 8, "largest": 8}],
     }
     assert about["parity"] == [{"output": "scene/fused", "max_difference": 0.001, "tolerance": 0.05, "agreement": 1.0}]
@@ -432,7 +433,8 @@ def test_timings_are_kept_for_one_device_and_version(store: PlanStore) -> None:
     assert store.timing_cache(H100) == b"timings"
     assert store.timing_cache(ORIN) == b""
     assert store.timing_cache(on(H100, driver="1", l4t="2")) == b"timings"
-    for other in (replace(H100, tensorrt="10.3.0"), on(H100, name="H200"), on(H100, compute_capability="9.1")):
+    others = (on(H100, name="H200"), on(H100, compute_capability="9.1"), on(H100, multiprocessors=16))
+    for other in (replace(H100, tensorrt="10.3.0"), *others):
         assert store.timing_cache(other) is None
 
 

@@ -100,6 +100,7 @@ def test_the_same_graph_in_a_bundle_of_another_name_needs_no_plan_of_its_own(
     [
         (on(H100, name="NVIDIA H200"), "was built for NVIDIA H100 80GB HBM3, this is NVIDIA H200"),
         (on(H100, compute_capability="9.1"), "was built for compute capability 9.0, this is 9.1"),
+        (on(H100, multiprocessors=16), "was built for 132 multiprocessors, here are 16"),
         (replace(H100, tensorrt="10.3.0"), "was built by TensorRT 10.13.2, this is 10.3.0"),
         (
             replace(ORIN, tensorrt="10.13.2"),
@@ -120,8 +121,8 @@ def test_a_plan_of_another_machine_says_of_which(machine: Machine, said: str, st
 
 def test_a_plan_of_another_jetson_linux(store: PlanStore, bundle: Bundle) -> None:
     store.store(plan_info(bundle, ORIN), b"plan")
-    where = "no plan for small on Orin with TensorRT 10.3.0: float16 scene was built on Jetson Linux 36.4.3, this is"
-    assert why(store, bundle, on(ORIN, l4t="36.3.0")) == f"{where} Jetson Linux 36.3.0 --fp16"
+    where = "no plan for small on Orin with TensorRT 10.3.0: float16 scene was built on Jetson Linux 36.4, this is"
+    assert why(store, bundle, on(ORIN, l4t="36.3")) == f"{where} Jetson Linux 36.3 --fp16"
     assert why(store, bundle, on(ORIN, l4t=None)) == f"{where} no Jetson Linux --fp16"
 
 

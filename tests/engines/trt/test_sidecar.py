@@ -81,11 +81,14 @@ def test_every_value_replaced_is_refused_or_keeps_its_key(stored: PlanInfo) -> N
     assert accepted < 300  # a latency, a date, a name: nothing that decides what is run
 
 
-@pytest.mark.parametrize("key", ["tensorrt", "device", "compute_capability", "l4t", "precision", "typed", "reference"])
+@pytest.mark.parametrize(
+    "key", ["tensorrt", "device", "compute_capability", "multiprocessors", "l4t", "precision", "typed", "reference"]
+)
 def test_a_key_that_was_altered_is_not_the_one_the_name_stands_for(
     key: str, store: PlanStore, stored: PlanInfo, bundle: Bundle
 ) -> None:
-    wanted = {"tensorrt": "10.13.2", "device": "NVIDIA H100 80GB HBM3", "compute_capability": "9.0", "l4t": "36.5"}
+    wanted: dict[str, object] = {"tensorrt": "10.13.2", "device": "NVIDIA H100 80GB HBM3", "compute_capability": "9.0"}
+    wanted |= {"multiprocessors": 132, "l4t": "36.5"}
     value = wanted.get(key, "int8" if key == "precision" else "b" * 64)
     path = store.folder / sidecar_name(stored)
     path.write_text(json.dumps(changed(path.read_text(), ("key", key), value)))

@@ -207,7 +207,7 @@ int cuDeviceTotalMem_v2(size_t *n, int device) { (void)device; *n = (size_t)8 <<
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     (void)device;
     int integrated = setting("SOFTWARE_CUDA_INTEGRATED", 0);
-    *value = attribute == 75 ? 9 : attribute == 76 ? 0 : attribute == 18 ? integrated : attribute == 19 || attribute == 41;
+    *value = attribute == 16 ? 132 : attribute == 75 ? 9 : attribute == 76 ? 0 : attribute == 18 ? integrated : attribute == 19 || attribute == 41;
     return 0;
 }
 int cuGetErrorString(int code, const char **text) {
