@@ -5,7 +5,7 @@
     worker.py    that process: compile.py makes a plan, runtime.py runs it; exchange.py says what they tell each other
     plans.py     where proven plans are kept, and which one fits       runtime.py   the engine
     memory.py    the seam to CUDA, and who fills it: pycuda_cuda.py, or cuda_bindings.py
-    loaded.py    the seam to TensorRT, and who fills it: plan.py
+    loaded.py    the seam to TensorRT, and who fills it: plan.py          log.py       what TensorRT says
 
 Nothing here imports tensorrt, pycuda or cuda before a device was found: without one they fail, or end the process.
 """

@@ -8,9 +8,7 @@ flags of the graph's precision are set. TF32 is switched off everywhere: float32
 from __future__ import annotations
 
 import re
-import sys
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsInt
 
@@ -18,6 +16,7 @@ from engines.errors import BackendError, one_line
 from engines.graph import check_graph
 from engines.manifest import Precision
 from engines.trt.exchange import Request
+from engines.trt.log import begin, process_log
 from engines.trt.phases import Phases, Tell, Throttled
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 NO_DEVICE_WORKSPACE_BYTES = 1 << 30
 """Most that a kernel may use where no device could be asked what is free."""
 
-_MOST_LINES = 500
-"""Of TensorRT's log on stderr."""
 _UNKNOWN = re.compile(r"No importer registered|No checker registered|Plugin not found|UNSUPPORTED_NODE")
 _MEMORY = re.compile(r"memory|alloc|workspace", re.IGNORECASE)
 _CODE = re.compile(r"^.*?Error Code \d+: ")
@@ -69,16 +66,17 @@ def compile_graph(
 
     check_graph(graph, request.graph)
     begun = time.monotonic()
-    log = _make_log()
+    log = begin()
+    log.tells = True
     try:
         builder = trt.Builder(log)
     except TypeError:  # "factory function returned nullptr"
         raise BackendError(
-            f"TensorRT {trt.__version__}: expected a CUDA device to build for, got: {log.reason('none that answers')}; "
+            f"TensorRT {trt.__version__}: expected a CUDA device to build for, got: {_reason('none that answers')}; "
             "type: ascstream doctor"
         ) from None
     network = builder.create_network(_network_flags())
-    _parse(network, log, graph, request.graph)
+    _parse(network, graph, request.graph)
     config = builder.create_builder_config()
     _add_profiles(builder, config, network, request)
     _set_options(config, request, free_bytes)
@@ -87,7 +85,7 @@ def compile_graph(
         config.progress_monitor = _make_monitor(Throttled(tell))
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        got = log.reason("no plan")
+        got = _reason("no plan")
         hint = "type --effort 1, or --workspace 256" if _MEMORY.search(got) else "export the graph anew"
         raise BackendError(f"{request.graph}: expected TensorRT {trt.__version__} to build a plan, got: {got}; {hint}")
     cache = config.get_timing_cache()
@@ -108,15 +106,15 @@ def _network_flags() -> int:
     return 1 << int(getattr(flags, name))
 
 
-def _parse(network: trt.INetworkDefinition, log: Any, graph: bytes, name: str) -> None:
+def _parse(network: trt.INetworkDefinition, graph: bytes, name: str) -> None:
     """Make the network that the graph describes."""
     import tensorrt as trt
 
-    parser = trt.OnnxParser(network, log)
+    parser = trt.OnnxParser(network, process_log())
     parsed = parser.parse(graph)
     if parsed and network.num_inputs and network.num_outputs:
         return
-    got = "no inputs and outputs" if parsed else log.reason("nothing of use")
+    got = "no inputs and outputs" if parsed else _reason("nothing of use")
     hint = "get a fresh copy of the bundle, or export it anew"
     if parser.num_errors:
         error = parser.get_error(0)
@@ -188,31 +186,9 @@ def _set_timing(config: trt.IBuilderConfig, timing: bytes | None) -> None:
             return
 
 
-def _make_log() -> Any:
-    """A logger that writes warnings and errors to stderr, a bounded number, and remembers the last errors."""
-    import tensorrt as trt
-
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self._errors: deque[str] = deque(maxlen=8)
-            self._n_lines = 0
-
-        def log(self, severity: Any, msg: str) -> None:
-            level = int(severity)
-            if level > int(trt.Logger.WARNING):
-                return
-            if level <= int(trt.Logger.ERROR):
-                self._errors.append(msg)
-            self._n_lines += 1
-            if self._n_lines <= _MOST_LINES:
-                sys.stderr.write(f"TensorRT: {one_line(' '.join(msg.split()))}\n")
-
-        def reason(self, otherwise: str) -> str:
-            """The first of the last errors that says something, for a message."""
-            return next(filter(None, map(_sentence, self._errors)), otherwise)
-
-    return Log()
+def _reason(otherwise: str) -> str:
+    """The first of the last errors that says something, for a message."""
+    return next(filter(None, map(_sentence, process_log().errors)), otherwise)
 
 
 def _sentence(text: str) -> str:

@@ -6,14 +6,13 @@ A plan is code. Whoever calls this has verified its bytes; code of the processor
 from __future__ import annotations
 
 import ctypes
-from collections import deque
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from engines.base import TensorSpec
 from engines.errors import BackendError, one_line
 from engines.trt.driver import LIBRARY
+from engines.trt.log import begin, reason
 from engines.trt.records import Profile
 
 if TYPE_CHECKING:
@@ -48,19 +47,16 @@ def load_plan(plan: bytes, name: str) -> TensorRtPlan:
         raise BackendError(
             f"{name}: expected TensorRT, which runs the plan, got: {one_line(str(error))}; type: ascstream doctor"
         ) from None
-    log = _log()
-    log.clear()
     try:
-        runtime = trt.Runtime(log)
+        runtime = trt.Runtime(begin())
     except TypeError:  # "factory function returned nullptr"
         raise BackendError(
-            f"{name}: expected TensorRT {trt.__version__} to start on this GPU, got: {log.reason()}; "
-            "type: ascstream doctor"
+            f"{name}: expected TensorRT {trt.__version__} to start on this GPU, got: {reason()}; type: ascstream doctor"
         ) from None
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
         raise BackendError(
-            f"{name}: expected a plan that TensorRT {trt.__version__} can run here, got: {log.reason()}; "
+            f"{name}: expected a plan that TensorRT {trt.__version__} can run here, got: {reason()}; "
             "type: trainer build-engine"
         )
     return TensorRtPlan(runtime, engine, name, len(plan))
@@ -90,15 +86,14 @@ class TensorRtPlan:
         """What executes the profile of that position; getting ready is queued on that stream, which executes later."""
         if self._engine is None:
             raise BackendError("expected an open plan, got one that was closed")
-        log = _log()
-        log.clear()
+        begin()
         context: trt.IExecutionContext | None = self._engine.create_execution_context()
         try:  # where the profile is refused it raises, whatever its type says
             ready = context is not None and context.set_optimization_profile_async(profile, stream)
         except RuntimeError:
             ready = False
         if context is None or not ready:
-            raise BackendError(f"TensorRT could not get ready to execute: {log.reason()}")
+            raise BackendError(f"TensorRT could not get ready to execute: {reason()}")
         return TensorRtExecutor(context, {name: spec.shape for name, spec in self.inputs.items()})
 
     def close(self) -> None:
@@ -160,7 +155,7 @@ class TensorRtExecutor:
 
     def _refused(self, what: str) -> BackendError:
         """The error of a call that TensorRT refused."""
-        return BackendError(f"TensorRT {what}: {_log().reason()}")
+        return BackendError(f"TensorRT {what}: {reason()}")
 
 
 def _spec(engine: trt.ICudaEngine, tensor: str, name: str) -> TensorSpec:
@@ -200,29 +195,3 @@ def _require_context(name: str) -> None:
         code = None
     if code != 0 or not context.value:
         raise BackendError(f"{name}: expected a GPU to load the plan on, got none; type: ascstream doctor")
-
-
-@cache
-def _log() -> Any:
-    """The logger of this process: TensorRT takes only one. It keeps the last errors for messages and prints nothing."""
-    import tensorrt as trt
-
-    class Log(trt.ILogger):  # type: ignore[misc, unused-ignore]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self._errors: deque[str] = deque(maxlen=4)
-
-        def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-            if int(severity) <= int(trt.ILogger.Severity.ERROR):
-                self._errors.append(msg)
-
-        def clear(self) -> None:
-            self._errors.clear()
-
-        def reason(self) -> str:
-            """The last errors, the first of which is mostly the cause."""
-            said = " ".join(" ".join(self._errors).split())
-            self._errors.clear()
-            return one_line(said) if said else "it does not say why"
-
-    return Log()

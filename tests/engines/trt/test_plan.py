@@ -62,6 +62,10 @@ def test_a_refusal_says_what_tensorrt_logged_once_and_in_one_line(found: Any) ->
     assert found["no profile"] == f"TensorRT could not get ready to execute: {reason}"
 
 
+def test_a_process_that_builds_and_runs_has_one_logger(found: Any) -> None:
+    assert found["loggers"] == ["engines.trt.log"]
+
+
 def test_what_was_closed_refuses_to_go_on(found: Any) -> None:
     assert found["closed"][1:] == ["expected an open plan, got one that was closed"] * 2
     assert found["closed"][0].startswith("TensorRT failed")

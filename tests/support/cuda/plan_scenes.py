@@ -7,10 +7,13 @@ It needs a TensorRT that can be imported, which it takes as `tensorrt`, and prin
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import tensorrt_rtx as trt
@@ -18,7 +21,11 @@ import tensorrt_rtx as trt
 sys.modules["tensorrt"] = trt
 
 from engines.errors import BackendError  # noqa: E402
-from engines.trt.plan import TensorRtPlan, _log  # noqa: E402
+from engines.trt.compile import compile_graph  # noqa: E402
+from engines.trt.exchange import Request  # noqa: E402
+from engines.trt.log import process_log  # noqa: E402
+from engines.trt.plan import TensorRtPlan  # noqa: E402
+from engines.trt.records import profiles_of  # noqa: E402
 
 
 @dataclass
@@ -98,8 +105,8 @@ class Context:
     def _note(self, *call: Any) -> bool:
         self.calls.append(call)
         if 5 in call or (5, 4) in call:
-            _log().log(trt.ILogger.Severity.WARNING, "never mind")
-            _log().log(trt.ILogger.Severity.ERROR, "IExecutionContext::x: Error Code 3:\n  it was five")
+            process_log().log(trt.ILogger.Severity.WARNING, "never mind")
+            process_log().log(trt.ILogger.Severity.ERROR, "IExecutionContext::x: Error Code 3:\n  it was five")
         return True
 
 
@@ -120,6 +127,18 @@ def refusal(call: Callable[[], object]) -> str:
     except BackendError as error:
         return str(error)
     return "no error"
+
+
+def loggers() -> list[str]:
+    """What TensorRT was given to log with, by a build and after it, in one process: TensorRT keeps the first."""
+    gc.disable()
+    graph = Path(__file__).parents[3] / "ascstream" / "bundles" / "slim-audio" / "scene.onnx"
+    request = Request(graph="scene", precision="float32", profiles=profiles_of((1,)), effort=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # timing caches are deprecated in TensorRT-RTX
+        for _ in range(2):
+            compile_graph(graph.read_bytes(), request, tell=lambda *_: None)
+    return [kind.__module__ for kind in trt.ILogger.__subclasses__() if kind is not trt.Logger]
 
 
 def main() -> None:
@@ -154,7 +173,7 @@ def main() -> None:
             refusal(lambda: opened(Engine(tensors(a=Tensor((-1, 4), batches=((1, 1, 1), (2, 4, 4))))))),
         ],
     }
-    print(json.dumps(found))
+    print(json.dumps(found | {"loggers": loggers()}))
 
 
 if __name__ == "__main__":
