@@ -214,6 +214,10 @@ class Judge:
             step_seconds=elapsed,
             time=time,
             lost={} if lost is None else lost,
+            by_output={
+                name: dict(zip(self._labels, probabilities.tolist(), strict=True))
+                for name, probabilities in scores.by_output.items()
+            },
             fallback=scores.fallback,
         )
 

@@ -172,5 +172,7 @@ class Prediction:
     """UTC time of `end`, ISO 8601; live streams only."""
     lost: Mapping[str, float] = field(default_factory=dict)
     """Seconds for which each device that does not deliver has been lost; live streams only."""
+    by_output: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What each head said of this window alone, calibrated, scene by scene: "audio", "video", "fused"."""
     fallback: str | None = None
     """Why ONNX Runtime gave the scores, in a sentence, where TensorRT should have; None otherwise."""

@@ -54,6 +54,8 @@ class _Request:
     """Further outputs."""
     quiet: bool
     """Whether stderr gets errors only."""
+    explained: bool
+    """Whether windows are explained."""
 
 
 @click.command("file", cls=Subcommand, epilog=_EPILOG, no_args_is_help=True)
@@ -75,6 +77,7 @@ class _Request:
     metavar="PATH",
     help="Write results here too: .jsonl .csv .srt .vtt .txt; {stem} stands for the input's name. Repeatable.",
 )
+@click.option("--explain", is_flag=True, help="Tell what each modality said of every window (lines, jsonl).")
 @setting("--strict/--no-strict", default=False, help="Exit with 5 where something was missing, lost or padded.")
 @setting("--quiet/--no-quiet", default=False, help="Write nothing but errors to stderr.")
 def command(
@@ -93,6 +96,7 @@ def command(
     duration: float | None,
     format: str | None,  # noqa: A002
     out: tuple[str, ...],
+    explain: bool,
     strict: bool,
     quiet: bool,
 ) -> None:
@@ -103,11 +107,15 @@ def command(
     """
     from ascstream.cli.classify import Outcome, require_whole
     from ascstream.cli.engine_choice import Running, load_classifier
+    from ascstream.errors import UsageError
     from ascstream.pipeline import StreamSettings
     from ascstream.sinks import format_of
 
     found, missing = _expand(inputs)
-    request = _Request(found, start or 0.0, duration, format_of("-", format), out, quiet)
+    stdout = format_of("-", "lines" if explain and format is None else format)
+    if explain and stdout not in ("lines", "jsonl"):
+        raise UsageError(f"--explain: expected --format lines or jsonl, got {stdout}")
+    request = _Request(found, start or 0.0, duration, stdout, out, quiet, explain)
     settings = StreamSettings(step, smoothing, scene_threshold, group_threshold)
     outcome = Outcome(list(missing))
     running = Running(backend, precision, threads, None if plans is None else Path(plans), build)
@@ -148,8 +156,8 @@ def _run(classifier: Classifier, request: _Request, settings: StreamSettings, ou
     manifest = classifier.manifest
     step = settings.step(manifest)
     check_targets(["-", *request.out], request.inputs)
-    sinks = [open_sink("-", request.format, inputs=request.inputs, quiet=request.quiet)]
-    sinks += [open_sink(target, inputs=request.inputs) for target in request.out]
+    make = partial(open_sink, inputs=request.inputs, explained=request.explained)
+    sinks = [make("-", request.format, quiet=request.quiet), *(make(target) for target in request.out)]
     if not request.quiet:
         about = f"bundle {manifest.name} {manifest.version}, {classifier.backend}"
         note = "" if classifier.note is None else f"; {classifier.note}"

@@ -70,6 +70,7 @@ def open_sink(
     rotate_seconds: float | None = None,
     top: int | None = None,
     min_score: float | None = None,
+    explained: bool = False,
     about: str = "",
     clock: Clock | None = None,
 ) -> Sink:
@@ -87,6 +88,7 @@ def open_sink(
             at each full multiple of this; None: never. Standard output is not rotated.
         top: How many of the best scenes are told; None: all, in a line the answer only.
         min_score: Scenes less probable than this are not told; None: all are.
+        explained: Whether JSON Lines and plain lines say what each modality said of a window.
         about: What runs, for the live view: bundle, engine, precision.
         clock: Tells the time; a test may have its own.
 
@@ -106,7 +108,7 @@ def open_sink(
     if name == "jsonl":
         from ascstream.sinks.jsonl import JsonlSink
 
-        return JsonlSink(target, growth=growth, selection=selection, clock=clock)
+        return JsonlSink(target, growth=growth, selection=selection, explained=explained, clock=clock)
     if name == "csv":
         from ascstream.sinks.csvfile import CsvSink
 
@@ -121,7 +123,10 @@ def open_sink(
         return ViewSink(clock=clock.monotonic, wall_clock=partial(_local_time, clock), selection=selection, about=about)
     from ascstream.sinks.console import LinesSink
 
-    return LinesSink(target, headings=len(inputs) > 1, quiet=quiet, growth=growth, selection=selection, clock=clock)
+    headings = len(inputs) > 1
+    return LinesSink(
+        target, headings=headings, quiet=quiet, growth=growth, selection=selection, explained=explained, clock=clock
+    )
 
 
 def check_targets(targets: Sequence[str], inputs: Sequence[str]) -> None:

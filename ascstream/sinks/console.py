@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TextIO
 
+from ascstream.explain import explain
 from ascstream.live.clock import Clock
 from ascstream.records import Prediction, StreamEvent
 from ascstream.sinks.base import Sink
@@ -37,6 +38,7 @@ class LinesSink(Sink):
         notes: TextIO | None = None,
         growth: Growth | None = None,
         selection: Selection | None = None,
+        explained: bool = False,
         clock: Clock | None = None,
     ) -> None:
         """Prepare the sink.
@@ -48,6 +50,7 @@ class LinesSink(Sink):
             notes: Where events go; standard error by default.
             growth: How the file of a live stream grows.
             selection: Which scenes are told besides the answer; None: none.
+            explained: Whether lines below say what each modality said of the window.
             clock: Tells the time of day.
         """
         self._destination = Destination(target, growth=growth)
@@ -55,6 +58,7 @@ class LinesSink(Sink):
         self._quiet = quiet
         self._notes = notes
         self._selection = None if selection is None or selection.everything else selection
+        self._explained = explained
         self._clock = Clock() if clock is None else clock
         self._decimals = 1
         self._n_inputs = 0
@@ -74,7 +78,10 @@ class LinesSink(Sink):
         """Write a prediction."""
         self._decimals = max(self._decimals, _decimals(prediction.end))
         others = {} if self._selection is None else self._selection.scores(prediction)
-        self._destination.write(to_line(prediction, self._decimals, others))
+        lines = to_line(prediction, self._decimals, others)
+        if self._explained:
+            lines += "".join(f"{'':14}{printable(line)}\n" for line in explain(prediction))
+        self._destination.write(lines)
 
     def event(self, event: StreamEvent) -> None:
         """Tell of an event."""

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ascstream.explain import gate
 from ascstream.live.clock import Clock, utc_text
 from ascstream.live.health import DeviceHealth, Health
 from ascstream.records import Image, Prediction, StreamEvent
@@ -42,6 +43,7 @@ class JsonlSink(Sink):
         *,
         growth: Growth | None = None,
         selection: Selection | None = None,
+        explained: bool = False,
         clock: Clock | None = None,
     ) -> None:
         """Prepare the sink.
@@ -50,10 +52,12 @@ class JsonlSink(Sink):
             target: A path, or "-" for standard output.
             growth: How the file of a live stream grows.
             selection: Which scores are told.
+            explained: Whether predictions have `by_output` and `gate`.
             clock: Tells when an event came, and when a minute is over.
         """
         self._destination = Destination(target, growth=growth)
         self._selection = Selection() if selection is None else selection
+        self._explained = explained
         self._clock = Clock() if clock is None else clock
         self._info: SourceInfo | None = None
         self._stats: StreamStats | None = None
@@ -68,7 +72,7 @@ class JsonlSink(Sink):
 
     def emit(self, prediction: Prediction) -> None:
         """Write a prediction."""
-        self._destination.write(to_line(prediction_record(prediction, self._selection)))
+        self._destination.write(to_line(prediction_record(prediction, self._selection, explained=self._explained)))
 
     def event(self, event: StreamEvent) -> None:
         """Write an event."""
@@ -110,7 +114,9 @@ class JsonlSink(Sink):
         self._destination.write(to_line(record), keep=False)
 
 
-def prediction_record(prediction: Prediction, selection: Selection | None = None) -> dict[str, Any]:
+def prediction_record(
+    prediction: Prediction, selection: Selection | None = None, *, explained: bool = False
+) -> dict[str, Any]:
     """A prediction as the object of its line.
 
     `time` (live streams only) is the UTC time of `end`; `start` and `end` are seconds since the stream began; `label`
@@ -119,7 +125,9 @@ def prediction_record(prediction: Prediction, selection: Selection | None = None
     leaves. `modalities` is what they rest on, `degraded` whether something was missing, `lost_seconds` and
     `padded_seconds` how much sound never came. `lost` (only where a device of a live stream is lost) says for how many
     seconds which has been. `fallback` (only where ONNX Runtime judged the window because TensorRT had failed) says why.
-    `latency_seconds` is how long after its end the window was answered.
+    `latency_seconds` is how long after its end the window was answered. Where it is `explained`, `by_output` has the
+    scores of each head, "audio", "video" and "fused", of this window alone, and `gate` how much the first two weighed
+    in the third, null where that cannot be said.
     """
     time = {} if prediction.time is None else {"time": prediction.time}
     lost = {"lost": _numbers(prediction.lost)} if prediction.lost else {}
@@ -148,6 +156,15 @@ def prediction_record(prediction: Prediction, selection: Selection | None = None
         **lost,
         **fallback,
         "latency_seconds": _number(prediction.latency_seconds),
+        **(_explained(prediction) if explained else {}),
+    }
+
+
+def _explained(prediction: Prediction) -> dict[str, Any]:
+    weights = gate(prediction.by_output)
+    return {
+        "by_output": {name: _numbers(scores) for name, scores in prediction.by_output.items()},
+        "gate": None if weights is None else {"audio": _number(weights[0]), "video": _number(weights[1])},
     }
 
 

@@ -1,0 +1,72 @@
+"""What each modality said, and what the fusion made of it: found from the answers, whatever the network's inside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import bundles
+from support.commands import ascstream
+from support.predictions import make_prediction
+
+from ascstream.explain import explain, gate
+
+LABELS = ("airport", "bus", "metro", "park", "tram")
+
+
+def scores(logits: np.ndarray) -> dict[str, float]:
+    p = np.exp(logits - logits.max())
+    return dict(zip(LABELS, (p / p.sum()).tolist(), strict=True))
+
+
+@given(seed=st.integers(0, 2**20), sound=st.floats(0, 2), picture=st.floats(0, 2))
+def test_the_weights_of_a_pool_are_found(seed: int, sound: float, picture: float) -> None:
+    heard, seen = np.random.default_rng(seed).normal(0, 1.5, (2, len(LABELS)))
+    found = gate({"audio": scores(heard), "video": scores(seen), "fused": scores(sound * heard + picture * seen)})
+    assert found == pytest.approx((sound, picture), abs=1e-6)
+
+
+def test_what_is_no_pool_has_no_gate() -> None:
+    rng = np.random.default_rng(1)
+    heard, seen, other = rng.normal(0, 2, (3, len(LABELS)))
+    assert gate({"audio": scores(heard), "video": scores(seen), "fused": scores(other)}) is None
+    assert gate({"audio": scores(heard), "video": scores(heard), "fused": scores(heard)}) is None  # either could have
+    assert gate({"audio": scores(heard), "fused": scores(heard)}) is None
+    assert gate({}) is None
+
+
+def test_lines_say_who_said_what_and_how_much_it_weighed() -> None:
+    heard, seen = np.array([2.0, 1.0, 0.0, -1.0, -3.0]), np.array([-1.0, 2.0, 1.0, 0.5, 0.0])
+    told = {"audio": scores(heard), "video": scores(seen), "fused": scores(heard + 0.5 * seen)}
+    lines = explain(make_prediction(1.0, by_output=told, modalities=("audio", "video")))
+    assert lines[0].startswith("sound    airport 64 %, bus 24 %, metro 9 %  (weighs 1.00)")
+    assert lines[1].startswith("picture  bus 56 %, metro 21 %, park 13 %  (weighs 0.50)")
+    assert lines[2].startswith("both     bus 5")
+    assert lines[2].endswith("(this window alone)")
+    alone = make_prediction(1.0, by_output={"fused": scores(heard)}, modalities=("audio",))
+    assert explain(alone) == ["sound    airport 64 %, bus 24 %, metro 9 %  (this window alone)"]
+    assert explain(make_prediction(1.0, by_output={})) == []
+
+
+def test_file_explains_its_windows(tmp_path: Path) -> None:
+    bundle = bundles.audio_visual(tmp_path)
+    clip = str(Path(__file__).parents[2] / "examples/clip.mp4")
+    quietly = ["--duration", "2", "--quiet", "--backend", "onnxruntime"]
+    words = ["file", clip, "--bundle", str(bundle), "--explain", *quietly]
+    lines = ascstream(*words).stdout.splitlines()
+    assert [line.split()[0] for line in lines[:4]][1:] == ["sound", "picture", "both"]
+    assert len(lines) == 4 * 2  # two windows of a second
+    records = [json.loads(line) for line in ascstream(*words, "--format", "jsonl").stdout.splitlines()]
+    first = next(record for record in records if record["type"] == "prediction")
+    assert set(first["by_output"]) == {"audio", "video", "fused"}
+    assert first["by_output"]["fused"] == first["raw_scores"]
+    assert "gate" in first
+    plain = ascstream(*words[:4], *quietly, "--format", "jsonl").stdout
+    assert "by_output" not in plain
+    refused = ascstream(*words, "--format", "csv")
+    assert refused.returncode == 2
+    assert "--explain: expected --format lines or jsonl, got csv" in refused.stderr
