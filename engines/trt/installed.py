@@ -49,7 +49,13 @@ class Installed:
         return Machine(require_tensorrt(), tensorrt_version())
 
     def open(self, plan: bytes, *, name: str, precision: str) -> Engine:
-        """Make an engine of a plan."""
+        """Make an engine of a plan, and run it before anybody waits for its answers."""
         from engines.trt.runtime import open_plan
 
-        return open_plan(plan, name=name, precision=precision)
+        engine = open_plan(plan, name=name, precision=precision)
+        try:
+            engine.warm_up()
+        except BaseException:
+            engine.close()
+            raise
+        return engine

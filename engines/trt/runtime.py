@@ -24,6 +24,8 @@ from engines.trt.memory import Cuda
 
 _RECORDED, _PLAIN = "CUDA graphs", "no CUDA graphs"
 """Ends of `backend`."""
+_CALLS_TO_RECORD = 2
+"""A batch size runs plainly once, and is recorded when it comes again."""
 
 
 def open_plan(
@@ -76,6 +78,7 @@ class TrtEngine(Engine):
         """Device memory that the plan takes, weights included, as far as TensorRT tells."""
         self.n_layers = plan.n_layers
         """Layers of the plan, as far as TensorRT tells: about as many kernels are launched."""
+        self._usual = tuple(profile.usual for profile in plan.profiles)
         self._fits: list[tuple[str, tuple[int, ...], np.dtype[Any]]] = []
         self._current = cuda.current()
         self._held = _Held(cuda, plan)
@@ -92,6 +95,15 @@ class TrtEngine(Engine):
             raise
         for profile, lane in zip(plan.profiles, lanes, strict=True):
             self._by_batch[profile.smallest : profile.largest + 1] = [lane] * (profile.largest + 1 - profile.smallest)
+
+    def warm_up(self) -> None:
+        """Run every profile until it is recorded: CUDA loads kernels when they first run, and a stream has deadlines.
+
+        Raises:
+            BackendError: The device or TensorRT failed.
+        """
+        for batch in self._usual * _CALLS_TO_RECORD:
+            self.infer({key: np.zeros((batch, *spec.shape[1:]), spec.dtype) for key, spec in self.inputs.items()})  # type: ignore[arg-type]
 
     def close(self) -> None:
         """Give everything back; may be called twice. A call that another thread is still in does so at its end."""

@@ -71,6 +71,10 @@ def test_a_batch_that_comes_twice_is_recorded_and_another_one_anew(child: Child)
     assert made_and_launched == [[0, 0], [1, 1], [1, 2], [1, 2], [1, 3], [2, 4], [2, 5], [2, 5], [3, 6], [3, 7]]
 
 
+def test_an_engine_that_was_warmed_up_launches_what_is_recorded_from_its_first_call_on(child: Child) -> None:
+    assert child.ask("warm") == [2, 2, 2]
+
+
 def test_after_a_failure_and_an_interruption_the_next_call_is_right(child: Child) -> None:
     found = child.ask("recover")
     assert all(found["before"] + found["after"])

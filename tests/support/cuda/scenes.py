@@ -112,6 +112,17 @@ def capture(batches: Sequence[int]) -> list[list[int]]:
     return found
 
 
+def warm() -> list[int]:
+    """Graphs made by warming up, and after it; graphs launched after it."""
+    with open_engine() as engine:
+        made = count("made exec")
+        engine.warm_up()
+        warmed, launches = count("made exec") - made, count("launches")
+        assert is_right(engine, 1, 1)
+        assert is_right(engine, 8, 2)
+        return [warmed, count("made exec") - made, count("launches") - launches]
+
+
 def fail(code: int, function: str = "*") -> list[dict[str, Any]]:
     """One call of the driver after the other fails: opening, four inferences, closing.
 
