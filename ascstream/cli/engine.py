@@ -169,16 +169,10 @@ def _run_golden(store: PlanStore, bundle: str) -> Iterator[Proof]:
     """Run the golden cases of a bundle through its plans; a BackendError names what is missing for that."""
     from ascstream.bundles import find_bundle
     from engines.bundle import open_bundle
-    from engines.errors import BackendError
-    from engines.trt.driver import find_machine, require_tensorrt
+    from engines.trt.driver import require_machine
     from engines.trt.proofs import prove_plans
 
-    opened = open_bundle(find_bundle(bundle))
-    require_tensorrt()
-    machine = find_machine()
-    if machine is None:
-        raise BackendError("expected a device with TensorRT, got one that went away; type: ascstream doctor")
-    return prove_plans(opened, store, machine)
+    return prove_plans(open_bundle(find_bundle(bundle)), store, require_machine())
 
 
 def _reason(entry: Entry, machine: Machine | None = None) -> str | None:

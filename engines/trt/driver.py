@@ -137,6 +137,17 @@ def require_tensorrt(*, root: Path = Path("/"), library: str = LIBRARY) -> Devic
     raise BackendError(explain_missing(answer, modules, root))
 
 
+def require_machine() -> Machine:
+    """What plans must have been built for to run here.
+
+    Raises:
+        BackendError: Something is missing; the message names all of it. Or TensorRT is there and cannot be imported.
+    """
+    from engines.trt.records import Machine
+
+    return Machine(require_tensorrt(), tensorrt_version())
+
+
 def find_machine(*, root: Path = Path("/"), library: str = LIBRARY) -> Machine | None:
     """What plans must have been built for to run here; None where something is missing.
 

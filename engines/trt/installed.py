@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from engines.base import Engine
-from engines.trt.driver import find_device, require_tensorrt, tensorrt_version
+from engines.trt.driver import find_device, require_machine
 
 if TYPE_CHECKING:
     from engines.trt.records import Device, Machine
@@ -44,9 +44,7 @@ class Installed:
 
     def machine(self) -> Machine:
         """What plans must have been built for."""
-        from engines.trt.records import Machine
-
-        return Machine(require_tensorrt(), tensorrt_version())
+        return require_machine()
 
     def open(self, plan: bytes, *, name: str, precision: str) -> Engine:
         """Make an engine of a plan, and run it before anybody waits for its answers."""

@@ -106,13 +106,9 @@ def build_engine(
     for name, data in (("--calibrate", calibrate), ("--evaluate", evaluate)):
         if data is not None and not data.exists():
             raise DataError(f"{name}: expected recordings at {data}, got nothing there; check the path")
-    from engines.errors import BackendError
-    from engines.trt.driver import find_machine, require_tensorrt
+    from engines.trt.driver import require_machine
 
-    require_tensorrt()  # before anything slow, and before anything of NVIDIA's is imported
-    machine = find_machine()
-    if machine is None:
-        raise BackendError("expected a device with TensorRT, got one that went away; see: ascstream doctor")
+    machine = require_machine()  # before anything slow, and before anything of NVIDIA's is imported
     from ascstream.bundles import find_bundle
     from engines.bundle import open_bundle
     from trainer.plans.make import Wanted
