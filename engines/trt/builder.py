@@ -33,6 +33,7 @@ from engines.trt.exchange import (
     TIMING,
     BuildReport,
     Request,
+    open_file,
     read_arrays,
     read_report,
     write_arrays,
@@ -301,13 +302,18 @@ def _collect(folder: Path, request: Request) -> Built:
     """
     report = read_report(folder)
     try:
-        plan = (folder / PLAN).read_bytes()
+        with open_file(folder / PLAN) as file:
+            plan = file.read()
+    except MemoryError:
+        raise BackendError(f"{request.graph}: expected a plan that fits into memory, got a larger one") from None
     except OSError as error:
-        raise BackendError(f"{request.graph}: expected a plan of the builder, got: {error.strerror}") from None
+        got = error.strerror or error
+        raise BackendError(f"{request.graph}: expected a plan of the builder, got: {got}") from None
     if not plan:
         raise BackendError(f"{request.graph}: expected a plan of the builder, got an empty file; build it again")
-    timing = folder / TIMING
-    cache = timing.read_bytes() if timing.is_file() else None
+    cache = None
+    with contextlib.suppress(OSError, MemoryError), open_file(folder / TIMING) as file:
+        cache = file.read()
     return Built(plan, _read_answers(folder, request) if request.run else {}, cache, report)
 
 

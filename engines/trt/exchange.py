@@ -13,16 +13,19 @@ last line is the reason where it ends with another code than 0. Arrays: `cases.n
 from __future__ import annotations
 
 import json
+import os
+import stat
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 
 from engines.base import Array
 from engines.errors import BackendError, ManifestError, one_line
+from engines.inside import open_inside
 from engines.manifest import GraphName, Precision
 from engines.schema import decode, encode, rule
 from engines.trt.records import Device, Latency, Profile
@@ -38,6 +41,8 @@ REQUEST, GRAPH, PLAN, CASES, ANSWERS, TIMING, REPORT = (
 )
 FILES = (REQUEST, GRAPH, PLAN, CASES, ANSWERS, TIMING, REPORT)
 """Every name there may be."""
+_MAX_REPORT_BYTES = 1 << 20
+"""Reports are a few kilobytes; of what is longer no more is read, and what is cut is no JSON."""
 CudaLibrary = Literal["auto", "pycuda", "cuda-bindings"]
 """What reaches the driver; auto: pycuda where it is installed, else cuda-bindings."""
 
@@ -120,9 +125,28 @@ def read_report(folder: Path) -> BuildReport:
         BackendError: There is none, or it is not what this version reads.
     """
     try:
-        return decode(BuildReport, json.loads((folder / REPORT).read_text(encoding="utf-8")))
-    except (OSError, ValueError, ManifestError) as error:
-        raise BackendError(f"builder: expected a report of what was built, got: {one_line(str(error))}") from None
+        with open_file(folder / REPORT) as file:
+            return decode(BuildReport, json.loads(file.read(_MAX_REPORT_BYTES)))
+    except (OSError, ValueError, RecursionError, ManifestError) as error:
+        raise BackendError(f"builder: expected a report of what was built, got: {_got(error)}") from None
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open what a builder has left: through no link, and never waiting.
+
+    Raises:
+        OSError: There is no such file, or it is no plain one.
+    """
+    fd = open_inside(path.parent, path.name)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError("something else than a plain file")
+    return os.fdopen(fd, "rb")
+
+
+def _got(error: Exception) -> str:
+    """What was found, without the path of a folder that is gone by the time it is read."""
+    return one_line(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -140,8 +164,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
         BackendError: There is none, or it is no archive of plain arrays.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with open_file(path) as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # noqa: BLE001  (a cut archive makes zipfile and numpy raise almost anything)
-        got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BackendError(f"builder: expected arrays in {path.name}, got: {one_line(got)}") from None
+        raise BackendError(f"builder: expected arrays in {path.name}, got: {_got(error)}") from None

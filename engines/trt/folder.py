@@ -52,7 +52,7 @@ class PrivateFolder:
             self._status()
 
     def names(self) -> list[str]:
-        """The names in it, sorted; none where it is not there.
+        """The names in it but those of folders, sorted; none where it is not there.
 
         Raises:
             BackendError: It cannot be listed, or someone else may write to it.
@@ -60,7 +60,8 @@ class PrivateFolder:
         if self._status() is None:
             return []
         try:
-            return sorted(path.name for path in self.path.iterdir())
+            with os.scandir(self.path) as found:
+                return sorted(entry.name for entry in found if not entry.is_dir(follow_symlinks=False))
         except OSError as error:
             raise BackendError(f"{self.path}: expected a folder that can be read, got: {error.strerror}") from None
 
@@ -88,7 +89,7 @@ class PrivateFolder:
             length, data = status.st_size, b""
             if length <= size:
                 with open(fd, "rb", closefd=False) as file:
-                    data = file.read(size + 1)
+                    data = file.read(length + 1)
                 length = len(data)
         except OSError as error:
             raise BackendError(f"{where}: expected a file that can be read, got: {error.strerror}") from None

@@ -155,6 +155,15 @@ def _write(mode: str, folder: Path, golden: Path) -> None:
     write_report(folder, report)
     if mode == "bad report":
         (folder / REPORT).write_text('{"tensorrt": 10}')
+    if mode.startswith("pipe "):  # which nobody ever writes to
+        name = mode.removeprefix("pipe ")
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+    if mode == "link":
+        (folder / PLAN).unlink()
+        (folder / PLAN).symlink_to("/dev/zero")
+    if mode == "deep report":
+        (folder / REPORT).write_text("[" * 200_000)
 
 
 if __name__ == "__main__":

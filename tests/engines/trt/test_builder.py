@@ -103,6 +103,19 @@ def test_a_shell_around_a_builder_that_is_killed(golden: Path) -> None:
         run_builder(REQUEST, graph=b"graph", cases={}, command=words)
 
 
+def test_what_is_no_plain_file_is_neither_waited_for_nor_followed(golden: Path, temporary: Path) -> None:
+    pipe = "something else than a plain file"
+    assert reason(golden, "pipe plan") == f"scene: expected a plan of the builder, got: {pipe}"
+    assert reason(golden, "link").startswith("scene: expected a plan of the builder, got: Too many levels of symbolic")
+    assert reason(golden, "pipe report.json") == f"builder: expected a report of what was built, got: {pipe}"
+    assert reason(golden, "pipe answers.npz") == f"builder: expected arrays in answers.npz, got: {pipe}"
+    assert build(golden, "pipe timing.cache").timing is None
+    none = "builder: expected a report of what was built, got: No such file or directory"
+    assert reason(golden, "no report") == none
+    assert reason(golden, "deep report").startswith("builder: expected a report of what was built, got: maximum recur")
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_process_that_a_builder_leaves_behind_is_not_waited_for(golden: Path) -> None:
     words = ["sh", "-c", 'sleep 20 & "$@"; kill -9 $$', "sh", *command(golden)]
     with pytest.raises(BackendError, match=r"was killed \(signal 9\)"):
