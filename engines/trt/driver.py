@@ -106,13 +106,8 @@ def find_modules() -> Modules:
     return Modules(_spec("tensorrt") is not None, _spec("pycuda") is not None, bindings)
 
 
-def what_is_missing(*, root: Path = Path("/"), library: str = LIBRARY) -> tuple[Need, ...]:
-    """What TensorRT needs and is not here, whether to build a plan or to run one; nothing is imported."""
-    return missing(ask_driver(root=root, library=library), find_modules())
-
-
 def missing(answer: DriverAnswer, modules: Modules) -> tuple[Need, ...]:
-    """What is not there, of what was found."""
+    """What TensorRT needs, whether to build a plan or to run one, and is not among what was found."""
     found: tuple[tuple[Need, bool], ...] = (
         ("driver", answer.installed),
         ("device", answer.device is not None or not answer.installed),  # nobody knows without a driver

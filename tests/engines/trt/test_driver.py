@@ -44,7 +44,7 @@ def test_without_a_driver_there_is_no_device_and_nothing_was_loaded_to_find_out(
 
 def test_nothing_of_nvidias_is_imported() -> None:
     code = (
-        "import sys; from engines.trt import driver; driver.what_is_missing(library='none.so'); "
+        "import sys; from engines.trt import driver; driver.missing(driver.ask_driver(), driver.find_modules()); "
         "print(sorted({'tensorrt', 'pycuda', 'cuda', 'torch', 'onnxruntime'} & set(sys.modules)))"
     )
     assert python(code) == "[]"
