@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ascstream.cli.exits import BUNDLE, OK
-from ascstream.cli.options import Commands, Subcommand
+from ascstream.cli.options import Commands, Folder, Subcommand
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +45,7 @@ def _options(function: F) -> F:
     """--plans and --json."""
     plans = click.option(
         "--plans",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=Folder(path_type=Path, file_okay=False),
         envvar="ASCSTREAM_PLANS",
         metavar="FOLDER",
         show_default="the user's cache",
@@ -141,9 +141,10 @@ def _open(folder: Path | None) -> PlanStore:
     from engines.errors import BackendError
     from engines.trt.plans import PlanStore
 
-    if folder is not None and not folder.exists():
+    store = PlanStore(folder)
+    if folder is not None and not store.exists():
         raise BackendError(f"{folder}: expected a folder of plans, got nothing there; type: ascstream engine list")
-    return PlanStore(folder)
+    return store
 
 
 def _machine() -> Machine | None:

@@ -76,7 +76,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     """Run the command line; the exit code."""
     from ascstream.cli.app import app
 
-    _fill_standard_streams()
+    fill_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if os.environ.get(_COMPLETE):
         return int(app.main([], prog_name="ascstream", complete_var=_COMPLETE, standalone_mode=False) or OK)
@@ -101,11 +101,11 @@ def _run(arguments: Sequence[str] | None) -> int:
             with contextlib.suppress(OSError):  # a terminal that is gone
                 click.echo(_printable(_without_secrets(message)), err=True)
         if isinstance(error, OSError):
-            _forget_broken_stdout()  # if it was stdout that failed, that is said already
+            forget_broken_stdout()  # if it was stdout that failed, that is said already
         return _flushed(code)
 
 
-def _fill_standard_streams() -> None:
+def fill_standard_streams() -> None:
     """Put something where the caller closed standard input, output or error (`>&-`).
 
     Otherwise the next file that is opened would take that place, and get whatever a library prints. Input is empty
@@ -181,7 +181,7 @@ def _forget_broken_stderr() -> None:
         _forget(sys.stderr)
 
 
-def _forget_broken_stdout() -> None:
+def forget_broken_stdout() -> None:
     """Point stdout at nothing where what is still buffered cannot be written."""
     try:
         sys.stdout.flush()

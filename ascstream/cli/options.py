@@ -88,6 +88,16 @@ class TimeCode(_NumberType):
         return seconds
 
 
+class Folder(click.Path):
+    """A folder of plans, which are code: an empty name, of a variable that is not set, is not the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The folder that `value` names."""
+        if not os.fspath(value):
+            self.fail("expected a folder, got an empty name", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class SettingOption(click.Option):
     """An option that the environment and the settings file may give as well (`ascstream config show`)."""
 
@@ -170,6 +180,7 @@ def bundle_settings(command: F) -> F:
         ),
         setting(
             "--plans",
+            type=Folder(),
             metavar="FOLDER",
             show_default="the user's cache",
             help="Where TensorRT plans are. A plan is code: name only a folder that you trust.",

@@ -50,6 +50,14 @@ class PlanStore:
         """Where plans are kept."""
         return self._folder.path
 
+    def exists(self) -> bool:
+        """Whether the folder is there.
+
+        Raises:
+            BackendError: What is there is no folder, or someone else may write to it.
+        """
+        return self._folder.exists()
+
     def find(self, bundle: Bundle, machine: Machine, *, precision: str | None = None) -> Found:
         """Look for a verified plan of every graph of a bundle, all in one precision; never raises.
 

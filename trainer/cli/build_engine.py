@@ -71,7 +71,7 @@ be judged, or a CSV: file,scene_label. docs/engines.md says more."""
 @click.option(
     "--workspace",
     metavar="MIB",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1 << 20),
     help="Most memory that a kernel may use while it runs.  [default: half of what is free]",
 )
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Keep the plans there, not in the cache.")

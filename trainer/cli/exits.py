@@ -30,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from ascstream.cli.exits import fill_standard_streams
+
+        fill_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with app.make_context("trainer", words.copy()) as context:
@@ -46,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         code, message = _explain(error, next((word for word in words if not word.startswith("-")), ""))
         click.echo(message, err=True)
+        if isinstance(error, OSError):
+            from ascstream.cli.exits import forget_broken_stdout
+
+            forget_broken_stdout()  # if it was stdout that failed, that is said already
         return code
     return 0
 

@@ -140,6 +140,16 @@ def test_a_folder_that_is_not_there_is_an_error_where_it_was_named(name: str, tm
 
 
 @pytest.mark.parametrize("name", ["list", "verify", "prune"])
+def test_a_name_that_no_folder_can_have(name: str, tmp_path: Path) -> None:
+    empty = ascstream("engine", name, "--plans", "")
+    assert (empty.returncode, empty.stdout) == (2, "")
+    assert "Invalid value for '--plans': expected a folder, got an empty name" in empty.stderr
+    long = ascstream("engine", name, "--plans", tmp_path / ("x" * 300))
+    assert (long.returncode, long.stdout) == (4, "")
+    assert long.stderr.endswith("x: expected a folder for plans, got: File name too long\n")
+
+
+@pytest.mark.parametrize("name", ["list", "verify", "prune"])
 def test_a_folder_that_others_may_write_to_is_refused(name: str, store: PlanStore, plans: dict[str, PlanInfo]) -> None:
     store.folder.chmod(0o777)
     done = ascstream("engine", name, "--plans", store.folder)

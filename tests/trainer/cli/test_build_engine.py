@@ -52,6 +52,28 @@ print(*next_steps(outcome, shipped(), Path("my plans")), sep="\\n")
 """
 
 
+_CLOSED = """
+import sys
+sys.path[:0] = [".", "tests"]
+from pathlib import Path
+import click
+from support.ort_builder import MACHINE, command
+from support.typed_bundles import shipped
+from trainer.cli.app import app
+from trainer.cli.build_engine import run_build
+from trainer.cli.exits import main
+from trainer.plans.make import Wanted
+
+@app.command("made")
+def made():
+    run_build(
+        shipped(), Wanted(precisions=("float32",)), MACHINE, out=Path(FOLDER), as_json=False, build_command=command()
+    )
+
+sys.exit(main(["made"]))
+"""
+
+
 def build_engine(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", _CODE, "build-engine", *map(str, words)]
@@ -85,6 +107,7 @@ def test_without_a_gpu_it_says_what_is_missing_at_once(tmp_path: Path, words: tu
         (("--fp32", "--best"), 2, "got --fp32 and --best"),
         (("--batch", "0"), 2, "0 is not in the range 1<=x<=1024"),
         (("--effort", "6"), 2, "6 is not in the range 0<=x<=5"),
+        (("--workspace", "9" * 20), 2, "is not in the range 1<=x<=1048576"),
         (("--calibrate", "."), 2, "--calibrate: expected --int8 or --best with it, got neither"),
         (("--evaluate", "nowhere"), 3, "--evaluate: expected recordings at nowhere, got nothing there; check the path"),
         (("--int8", "--calibrate", "nowhere"), 3, "--calibrate: expected recordings at nowhere"),
@@ -95,6 +118,19 @@ def test_what_was_typed_is_checked_first(tmp_path: Path, words: tuple[str, ...],
     assert done.returncode == code
     assert message in done.stderr
     assert "TensorRT" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"), [("<&-", 0), (">&-", 1), (">/dev/full", 1), ("2>&-", 0), ("<&- >&- 2>&-", 1)]
+)
+def test_closed_standard_streams_are_no_bug_of_a_build(tmp_path: Path, closed: str, code: int) -> None:
+    (tmp_path / "build.py").write_text(_CLOSED.replace("FOLDER", repr(str(tmp_path / "plans"))))
+    script = f"exec {sys.executable} {tmp_path}/build.py {closed}"
+    root = Path(__file__).parents[3]
+    done = subprocess.run(["sh", "-c", script], cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code
+    assert "bug" not in done.stderr
+    assert len(list((tmp_path / "plans").glob("*.json"))) == 1  # built and kept all the same
 
 
 def test_a_pipe_gets_plain_tables_and_what_to_type(tmp_path: Path) -> None:
