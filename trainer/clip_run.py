@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engines.schema import encode
 from trainer.config import Config, parse_config
-from trainer.data.clips import EVALUATE, VALIDATION, place_name
+from trainer.data.clips import EVALUATE, NONE, VALIDATION, place_name
 from trainer.data.divide import CALIBRATION as CALIBRATION
 from trainer.errors import ConfigError, RunError
 from trainer.evaluate.answers import Answers, load_answers
@@ -48,7 +48,7 @@ class ClipEntry:
     device: str
     """What recorded it; "" where the corpus does not say."""
     split: str
-    """"train", "validation", "calibration" or "evaluate"."""
+    """"train", "validation", "calibration" or "evaluate"; "none" or "none evaluate" of clips of none of the scenes."""
     seconds: float
     """Length."""
 
@@ -82,8 +82,9 @@ class ClipRun:
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """[n_clips] position of each clip's scene."""
-        return np.array([self.labels.index(clip.label) for clip in self.clips], np.int64)
+        """[n_clips] position of each clip's scene; −1 where it is none of them."""
+        position = {label: index for index, label in enumerate(self.labels)}
+        return np.array([position.get(clip.label, -1) for clip in self.clips], np.int64)
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -139,7 +140,7 @@ def open_clip_run(folder: Path) -> ClipRun:
         known = json.loads((folder / CLIPS).read_text(encoding="utf-8"))
         clips = tuple(ClipEntry(**clip) for clip in known["clips"])
         run = ClipRun(folder, config, tuple(known["labels"]), clips, str(known["corpus"]), str(known["licence"]))
-        odd = sorted({str(clip.label) for clip in clips} - set(run.labels))
+        odd = sorted({str(clip.label) for clip in clips} - {*run.labels, NONE})
     except OSError as error:
         raise RunError(f"{folder}: expected a run, got: {error.strerror}; {_BEGIN}") from None
     except (ValueError, KeyError, TypeError, ConfigError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from engines.manifest import AudioInput, GammatoneFeature, LogMelFeature, Precision, VideoInput
 from trainer.clip_run import ClipRun
-from trainer.data.clips import EVALUATE, TRAIN, VALIDATION
+from trainer.data.clips import EVALUATE, NONE, NONE_EVALUATE, TRAIN, VALIDATION
 from trainer.data.divide import CALIBRATION
 from trainer.evaluate.tables import Table, card_tables, loss, percent, table_to_markdown
 from trainer.export.precision_table import precision_table
@@ -16,7 +16,7 @@ from trainer.export.precisions import Cost
 from trainer.export.recipe import describe_recipe
 from trainer.fit.trained import Trained
 
-_SPLITS = (TRAIN, VALIDATION, CALIBRATION, EVALUATE)
+_SPLITS = (TRAIN, NONE, VALIDATION, CALIBRATION, EVALUATE, NONE_EVALUATE)
 
 
 def write_clip_card(
@@ -116,6 +116,8 @@ def _use(run: ClipRun, report: Mapping[str, Any], split: str) -> str:
         VALIDATION: f"{watched}, {fits}" if VALIDATION in report["calibration"]["splits"] else watched,
         CALIBRATION: fits,
         EVALUATE: "the figures below",
+        NONE: "of none of the scenes, trained to be as likely any",
+        NONE_EVALUATE: "of none of the scenes, never seen",
     }[split]
 
 

@@ -79,10 +79,16 @@ def _augmented(config: Config, system: System) -> list[str]:
             (augment.flip_probability, "frames mirrored", True),
             (augment.crop_scale < 1, f"crops of {percent(augment.crop_scale)} of the sides and more", False),
             (augment.colour, f"colours ±{percent(augment.colour)}", False),
+            (augment.rotate_probability, "a quarter turn", True),
+            (augment.blur_probability, "a blur", True),
+            (augment.darken_probability, "darkness", True),
         )
     if PRESENCE in system.inputs:
         said += _chances((augment.drop_audio, "sound missing", True), (augment.drop_video, "picture missing", True))
-    return said + _chances((augment.mixup, f"mixup (α = {augment.mixup:g})", False))
+    return said + _chances(
+        (augment.mixup, f"mixup (α = {augment.mixup:g})", False),
+        (augment.none_share, "windows of none of the scenes, where there are such", True),
+    )
 
 
 def _chances(*parts: tuple[float, str, bool]) -> list[str]:

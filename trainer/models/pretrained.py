@@ -18,8 +18,8 @@ from trainer.config import WeightsConfig
 from trainer.errors import ConfigError, DataError
 from trainer.models.naming import Weights, published_names
 
-_WRAPPERS = ("average", "state_dict", "model_state_dict", "model")
-"""Where a checkpoint keeps its tensors; this trainer's own in the first or the last."""
+_WRAPPERS = ("weights", "average", "state_dict", "model_state_dict", "model")
+"""Where a checkpoint keeps its tensors; this trainer's own in the first, or the second and the last."""
 _COUNTERS = "num_batches_tracked"
 """Numbers of steps that normalisations count and nobody uses: many published files lack them."""
 _N_NAMED = 3

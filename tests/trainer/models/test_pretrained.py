@@ -275,7 +275,7 @@ def test_a_trained_ear_goes_into_an_audio_visual_network(tmp_path: Path) -> None
 
 def test_a_part_of_another_runs_network_is_found_in_its_checkpoint(tmp_path: Path) -> None:
     whole = state_of(SlimVisual(22))
-    save(tmp_path / "run.pt", {"average": whole, "epoch": 3})
+    save(tmp_path / "run.pt", {"version": 2, "weights": whole, "history": []})
     network = SlimVisual(7)
     load_weights(network, "encoder", WeightsConfig("run.pt"), tmp_path)
     assert torch.equal(network.encoder.embed[0].weight, whole["encoder.embed.0.weight"])

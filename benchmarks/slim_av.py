@@ -1,0 +1,76 @@
+"""Makes the bundle that ships from the open recordings and pictures: one command, about two hours on two cores.
+
+    python benchmarks/slim_av.py DATA WORK
+
+DATA holds `scenes_audio/`, `mic_irs/` and `scenes_images/`. Everything lands below WORK, step by step; a step that is
+done is not done again. The figures of the card: `python benchmarks/slim_av_figures.py WORK`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from open_scenes import lay_out
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+DESCRIPTION = (
+    "Urban scenes by ear and by eye, a second at a time, with either missing; from open recordings and pictures."
+)
+
+
+def main() -> int:
+    """Read the command line, and do what is not done yet."""
+    parser = argparse.ArgumentParser(description="Make slim-av.")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    options = parser.parse_args()
+    data, work = options.data.resolve(), options.work.resolve()
+    corpora, prepared, runs, bundles = (work / name for name in ("corpora", "data", "runs", "bundles"))
+    visual, audio = CONFIGS / "slim_visual.toml", CONFIGS / "slim_audio.toml"
+    if not (corpora / "pictures/labels.csv").exists():
+        lay_out(data, corpora)
+    for name in ("places", "pictures"):
+        trainer("prepare", corpora / name, prepared / name, "--config", visual)
+    # every class of Places first: what a picture can show; then what of it is a scene
+    places = ("name=slim-places", "data.prepared=places", "train.epochs=40", "augment.none_share=0")
+    fit(visual, prepared, runs / "slim-places", *places)
+    if not (prepared / "places.pt").exists():
+        shutil.copy(runs / "slim-places/network/checkpoint.pt", prepared / "places.pt")
+    begun = ("model.weights.encoder.file=places.pt", "train.epochs=24", "train.learning_rate=1.5e-3")
+    fit(visual, prepared, runs / "slim-visual", *begun)
+    fit(audio, data, runs / "slim-audio")
+    bundles.mkdir(exist_ok=True)
+    for name, root in (("slim-visual", prepared), ("slim-audio", data)):
+        if not (bundles / name).exists():
+            trainer("export", runs / name, "--data", root, "--out", bundles / name)
+    if not (bundles / "slim-av").exists():
+        named = ("--name", "slim-av", "--version", "1.0.0", "--description", DESCRIPTION)
+        parts = (bundles / "slim-audio", bundles / "slim-visual")
+        trainer(
+            "fuse", *parts, "--out", bundles / "slim-av", "--runs", runs / "slim-audio", runs / "slim-visual", *named
+        )
+    print(bundles / "slim-av")
+    return 0
+
+
+def fit(config: Path, root: Path, run: Path, *settings: str) -> None:
+    """Train, from where it was stopped."""
+    if (run / "report.json").exists():
+        return
+    words = [word for setting in settings for word in ("--set", setting)]
+    trainer("fit", config, "--data", root, "--out", run, *words, *(["--resume"] if run.exists() else []))
+
+
+def trainer(*words: object) -> None:
+    """Run one command of the trainer, and say which."""
+    print("trainer", *words, flush=True)
+    subprocess.run([sys.executable, "-m", "trainer", *map(str, words)], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,316 @@
+"""What slim-av is worth on recordings and pictures it never met: figures, plots, streams, robustness.
+
+    python benchmarks/slim_av_figures.py WORK          (after benchmarks/slim_av.py DATA WORK)
+
+Every recording is judged by the network of the fold that never heard it, every picture is of the held-out fifth.
+Pairs of both are random pairs of one scene: independent given the scene by construction, which sound and picture of
+one moment are not. Writes WORK/figures.json and WORK/coverage.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ascstream.smoothing import Decider, SceneFilter
+from engines.bundle import open_bundle
+from engines.manifest import Manifest
+from trainer.clip_run import EVALUATION, open_clip_run
+from trainer.evaluate.answers import WHOLE
+from trainer.evaluate.metrics import accuracy, balanced_weights, calibration_error, log_loss
+from trainer.evaluate.recordings import gather
+from trainer.evaluate.report import read_segments
+from trainer.evaluate.thresholds import best_groups
+from trainer.fuse.bundle import pool_of
+from trainer.fuse.fitting import Pairs, fit_on_runs
+from trainer.fuse.material import pair_up
+from trainer.fuse.pool import Pool
+from trainer.fuse.runs import judged_run
+from trainer.fuse.weights import with_weights
+from trainer.run import open_run
+
+Vector = NDArray[np.float64]
+N_PAIRS, DRAWS, SEED = 2000, 1000, 1
+STEP = 0.5
+PICTURE_SECONDS = 10.0
+"""In a stream of pairs a picture stays so long: a held-out picture of the same scene follows."""
+STRETCH_SECONDS = 30.0
+"""Between two joined changes of scene."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is judged, and what judges."""
+
+    manifest: Manifest
+    """Of the fused bundle."""
+    pool: Pool
+    """Its pool."""
+    sound: Vector
+    """[n_windows, n_labels]: evidence of every held-out window, half a second apart."""
+    recordings: NDArray[np.int64]
+    """[n_windows]."""
+    scene_of: dict[int, int]
+    """Of each recording."""
+    pictures: dict[int, Vector]
+    """Scene to [n_pictures, n_labels] evidence of held-out pictures."""
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """Positions of each group's labels."""
+        return [[self.pool.labels.index(label) for label in members] for members in self.manifest.groups.values()]
+
+
+def main() -> int:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Figures of slim-av.")
+    parser.add_argument("work", type=Path)
+    work = parser.parse_args().work
+    bundles = {name: open_bundle(work / "bundles" / name) for name in ("slim-audio", "slim-visual", "slim-av")}
+    ear, eye = bundles["slim-audio"], bundles["slim-visual"]
+    runs = work / "runs" / "slim-audio", work / "runs" / "slim-visual"
+    plain = pool_of(ear.manifest, eye.manifest)
+    found = fit_on_runs(ear, eye, plain, Pairs(*runs))
+    pool = with_weights(plain, found.fitted.audio_weight, found.fitted.video_weight)
+    world = make_world(bundles["slim-av"].manifest, pool, *runs)
+    report: dict[str, Any] = {"weights": [found.fitted.audio_weight, found.fitted.video_weight]}
+    report["sound"] = of_windows(world, *all_sound(world))
+    report["pictures"] = of_windows(world, *all_pictures(world))
+    pairs, curves = of_pairs(world, *runs)
+    report["pairs"] = pairs
+    report["streams"] = {name: of_streams(world, name) for name in ("audio", "video", "both")}
+    (work / "figures.json").write_text(json.dumps(report, indent=1) + "\n")
+    draw_coverage(work / "coverage.png", curves)
+    show(report)
+    return 0
+
+
+def make_world(manifest: Manifest, pool: Pool, audio_run: Path, video_run: Path) -> World:
+    """Gather what was held out."""
+    run = open_run(audio_run)
+    held_out = gather(run, [split for split in run.splits if split.name.startswith("fold-")])
+    targets = {int(index): pool.labels.index(run.entries[index].label) for index in np.unique(held_out.recordings)}
+    clips = open_clip_run(video_run)
+    segments = read_segments(clips, EVALUATION)
+    evidence = pool.evidence("video", segments.logits[WHOLE])
+    scenes = np.array([pool.labels.index(clips.clips[index].label) for index in segments.clips])
+    pictures = {int(scene): evidence[scenes == scene] for scene in np.unique(scenes)}
+    return World(manifest, pool, pool.evidence("audio", held_out.logits), held_out.recordings, targets, pictures)
+
+
+def all_sound(world: World) -> tuple[Vector, NDArray[np.int64], NDArray[np.int64]]:
+    """Probabilities, scenes and recordings of every held-out window of sound."""
+    targets = np.array([world.scene_of[int(index)] for index in world.recordings])
+    return np.exp(world.pool.alone(world.sound)), targets, world.recordings
+
+
+def all_pictures(world: World) -> tuple[Vector, NDArray[np.int64], NDArray[np.int64]]:
+    """The same of every held-out picture."""
+    evidence = np.concatenate(list(world.pictures.values()))
+    targets = np.repeat(list(world.pictures), [len(part) for part in world.pictures.values()])
+    return np.exp(world.pool.alone(evidence)), targets, np.arange(len(targets))
+
+
+def of_windows(
+    world: World, probabilities: Vector, targets: NDArray[np.int64], owners: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Figures, scenes alike and within them recordings alike, with a bootstrap over recordings."""
+    _, group_right = best_groups(probabilities, targets, world.groups)
+    right = probabilities.argmax(axis=1) == targets
+
+    def figures(rows: NDArray[np.int64], owner: NDArray[np.int64]) -> dict[str, float]:
+        weights = balanced_weights(targets[rows], owner)
+        return {
+            "accuracy": accuracy(probabilities[rows], targets[rows], weights),
+            "group_accuracy": float(weights @ group_right[rows] / weights.sum()),
+            "log_loss": log_loss(probabilities[rows], targets[rows], weights),
+            "calibration_error": calibration_error(probabilities[rows], targets[rows], weights),
+        }
+
+    everything = figures(np.arange(len(targets)), owners)
+    drawn = bootstrap(targets, owners, figures)
+    return {
+        "n_windows": len(targets),
+        "n_owners": len(np.unique(owners)),
+        "figures": everything,
+        "intervals": {name: np.percentile([one[name] for one in drawn], [2.5, 97.5]).tolist() for name in everything},
+        "recall": {
+            world.pool.labels[scene]: float(
+                np.mean([right[owners == o].mean() for o in np.unique(owners[targets == scene])])
+            )
+            for scene in np.unique(targets)
+        },
+    }
+
+
+def bootstrap(
+    targets: NDArray[np.int64],
+    owners: NDArray[np.int64],
+    figures: Callable[[NDArray[np.int64], NDArray[np.int64]], dict[str, float]],
+) -> list[dict[str, float]]:
+    """Figures of recordings drawn anew, scene by scene, with replacement."""
+    rng = np.random.default_rng(SEED)
+    rows_of = {int(owner): np.flatnonzero(owners == owner) for owner in np.unique(owners)}
+    by_scene = [np.unique(owners[targets == scene]) for scene in np.unique(targets)]
+    drawn = []
+    for _ in range(DRAWS if len(rows_of) < 200 else DRAWS // 5):
+        chosen = np.concatenate([rng.choice(members, len(members)) for members in by_scene])
+        parts = [rows_of[int(owner)] for owner in chosen]
+        again = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        drawn.append(figures(np.concatenate(parts), again))
+    return drawn
+
+
+def of_pairs(world: World, audio_run: Path, video_run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sound alone, pictures alone and both on the same random pairs of one scene; curves of coverage against risk."""
+    sounds = list(judged_run(audio_run, world.pool, "audio"))
+    pictures = list(judged_run(video_run, world.pool, "video"))
+    evidence = pair_up(sounds, pictures, world.pool, "--runs", n=N_PAIRS, share=0.0, seed=SEED + 1)
+    answers = {
+        "audio": np.exp(world.pool.alone(evidence.audio)),
+        "video": np.exp(world.pool.alone(evidence.video)),
+        "both": np.exp(world.pool.together(evidence.audio, evidence.video)),
+    }
+    report, curves = {}, {}
+    for name, probabilities in answers.items():
+        report[name] = of_windows(world, probabilities, evidence.targets, evidence.clips)
+        weights = balanced_weights(evidence.targets, evidence.clips)
+        right = probabilities.argmax(axis=1) == evidence.targets
+        order = np.argsort(-probabilities.max(axis=1), kind="stable")
+        covered = np.cumsum(weights[order]) / weights.sum()
+        curves[name] = (covered, np.cumsum((weights * right)[order]) / np.cumsum(weights[order]))
+    return report, curves
+
+
+def of_streams(world: World, senses: str) -> dict[str, float]:
+    """Recordings of one scene joined end to end, and joined changes, through the runtime's filter and decider."""
+    rng = np.random.default_rng(SEED)
+    hours = switches = 0.0
+    spent = {"scene": 0, "group": 0, "unknown": 0}
+    rightly = {"scene": 0, "group": 0}
+    by_scene: dict[int, list[int]] = {}
+    for recording, scene in world.scene_of.items():
+        if scene in world.pictures:
+            by_scene.setdefault(scene, []).append(recording)
+    for scene, members in by_scene.items():
+        rows = np.concatenate([stream_of(world, recording, senses, rng) for recording in rng.permutation(members)])
+        named = ""
+        for level, label in decide(world, rows):
+            spent[level] += 1
+            if level in rightly:
+                rightly[level] += is_right(world, scene, level, label)
+            if level == "scene":
+                switches += bool(named) and label != named
+                named = label
+        hours += len(rows) * STEP / 3600
+    n = sum(spent.values())
+    report = {f"share_{level}": count / n for level, count in spent.items()}
+    report |= {f"{level}_right": rightly[level] / spent[level] for level in rightly if spent[level]}
+    return report | {"hours": hours, "switches_per_hour": switches / hours} | of_changes(world, by_scene, senses, rng)
+
+
+def of_changes(world: World, by_scene: dict[int, list[int]], senses: str, rng: np.random.Generator) -> dict[str, float]:
+    """How long after a change of scene the new one, or its group, is named; never within the stretch: its length."""
+    n_steps = round(STRETCH_SECONDS / STEP)
+    scenes = [int(rng.choice(sorted(by_scene)))]
+    while len(scenes) < 200:
+        scenes.append(int(rng.choice([scene for scene in sorted(by_scene) if scene != scenes[-1]])))
+    rows = []
+    for scene in scenes:
+        whole = stream_of(world, int(rng.choice(by_scene[scene])), senses, rng)
+        first = int(rng.integers(max(1, len(whole) - n_steps)))
+        rows.append(np.resize(whole[first : first + n_steps], (n_steps, whole.shape[1])))
+    answers = decide(world, np.concatenate(rows))
+    delays = []
+    for number, scene in enumerate(scenes[1:], start=1):
+        part = answers[number * n_steps : (number + 1) * n_steps]
+        hits = [index for index, (level, label) in enumerate(part) if is_right(world, scene, level, label)]
+        delays.append((hits[0] + 1) * STEP if hits else np.inf)
+    reached = np.isfinite(delays)
+    return {
+        "changes_noticed": float(reached.mean()),
+        "median_delay_seconds": float(np.median(np.array(delays)[reached])) if reached.any() else float("nan"),
+    }
+
+
+def stream_of(world: World, recording: int, senses: str, rng: np.random.Generator) -> Vector:
+    """[n_windows, n_labels]: probabilities of a recording, with held-out pictures of its scene beside it."""
+    sound = world.sound[world.recordings == recording]
+    pictures = world.pictures.get(world.scene_of[recording])
+    if senses == "audio" or pictures is None:
+        return np.exp(world.pool.alone(sound))
+    shown = rng.integers(len(pictures), size=1 + int(len(sound) * STEP / PICTURE_SECONDS))
+    seen = pictures[shown[(np.arange(len(sound)) * STEP / PICTURE_SECONDS).astype(int)]]
+    return np.exp(world.pool.alone(seen) if senses == "video" else world.pool.together(sound, seen))
+
+
+def decide(world: World, rows: Vector) -> list[tuple[str, str]]:
+    """Level and label of every window, as the runtime decides."""
+    manifest = world.manifest
+    scene_filter = SceneFilter(len(manifest.labels), manifest.smoothing, manifest.window.seconds)
+    decider = Decider(manifest.labels, manifest.groups, manifest.thresholds)
+    decisions = []
+    for index, row in enumerate(rows):
+        decision = decider.decide(scene_filter.update(row, STEP if index else manifest.window.seconds))
+        decisions.append((decision.level, decision.label))
+    return decisions
+
+
+def is_right(world: World, scene: int, level: str, label: str) -> bool:
+    """Whether an answer names the scene, or its group."""
+    name = world.pool.labels[scene]
+    return name == label if level == "scene" else level == "group" and name in world.manifest.groups[label]
+
+
+def draw_coverage(path: Path, curves: dict[str, Any]) -> None:
+    """How often the surest answers are right, against how much of the time there is one."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.8), dpi=150, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    looks = {"audio": ("sound alone", "#0072B2"), "video": ("picture alone", "#E69F00"), "both": ("both", "#009E73")}
+    for name, (label, colour) in looks.items():
+        covered, right = curves[name]
+        kept = covered > 0.02
+        axes.plot(100 * covered[kept], 100 * right[kept], color=colour, label=label, linewidth=2)
+    axes.set(
+        xlabel="part of the windows that are answered, surest first (%)",
+        ylabel="of these right (%)",
+        xlim=(0, 100),
+        ylim=(0, 101),
+    )
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower left")
+    figure.savefig(path, metadata={"Software": None})
+
+
+def show(report: dict[str, Any]) -> None:
+    """The figures, as lines."""
+    print(f"weights: sound {report['weights'][0]:.2f}, pictures {report['weights'][1]:.2f}")
+    rows: Sequence[tuple[str, dict[str, Any]]] = [
+        ("all sound", report["sound"]),
+        ("all pictures", report["pictures"]),
+        *((f"pairs: {name}", part) for name, part in report["pairs"].items()),
+    ]
+    for name, part in rows:
+        figures, ends = part["figures"], part["intervals"]
+        cells = [f"{key} {figures[key]:.3f} ({ends[key][0]:.3f}–{ends[key][1]:.3f})" for key in figures]
+        print(f"{name:16}{'  '.join(cells)}")
+        print(f"{'':16}{'  '.join(f'{label} {share:.2f}' for label, share in part['recall'].items())}")
+    for name, part in report["streams"].items():
+        print(f"stream {name:9}{'  '.join(f'{key} {value:.3f}' for key, value in part.items())}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
