@@ -79,9 +79,8 @@ def _driver(answer: DriverAnswer, root: Path) -> Iterator[Check]:
     yield Check("cuda driver", "ok", f"{device.driver}, {speaks}", needed=False)
     memory = f"{device.memory_bytes / (1 << 30):.1f} GiB{' shared with the processor' if device.integrated else ''}"
     more = f"; the first of {answer.n_devices}" if answer.n_devices > 1 else ""
-    yield Check(
-        "gpu", "ok", f"{device.name}, compute capability {device.compute_capability}, {memory}{more}", needed=False
-    )
+    parts = f"compute capability {device.compute_capability}, {device.multiprocessors} multiprocessors"
+    yield Check("gpu", "ok", f"{device.name}, {parts}, {memory}{more}", needed=False)
 
 
 def _tensorrt(modules: Modules, answer: DriverAnswer, root: Path) -> Check:
