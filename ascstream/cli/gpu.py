@@ -76,7 +76,8 @@ def _driver(answer: DriverAnswer, root: Path) -> Iterator[Check]:
             "cuda driver", "failed", f"{speaks}; {answer.problem}", advise("device", answer, root), needed=False
         )
         return
-    yield Check("cuda driver", "ok", f"{device.driver}, {speaks}", needed=False)
+    both = speaks if device.driver == speaks else f"{device.driver}, {speaks}"
+    yield Check("cuda driver", "ok", both, needed=False)
     memory = f"{device.memory_bytes / (1 << 30):.1f} GiB{' shared with the processor' if device.integrated else ''}"
     more = f"; the first of {answer.n_devices}" if answer.n_devices > 1 else ""
     parts = f"compute capability {device.compute_capability}, {device.multiprocessors} multiprocessors"
