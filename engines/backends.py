@@ -214,6 +214,8 @@ def _reason(error: Exception) -> str:
 def _note(reason: str) -> str:
     """The same in a line, for who did not ask for TensorRT."""
     first, _, more = reason.partition("\n")
+    if more:  # what is needed beside what is missing, doctor says
+        first = first[max(0, first.find("missing: ")) :]
     why = one_line(first.removeprefix("TensorRT: "), longest=_LONGEST_NOTE)
     return f"not TensorRT: {why}{'; see: ascstream doctor' if more else ''}"
 

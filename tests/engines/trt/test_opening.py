@@ -149,7 +149,7 @@ def test_a_tensorrt_that_is_broken_is_a_note_and_no_crash(error: Exception, bund
 
 def test_what_is_missing_is_a_line_for_auto_and_all_of_it_where_it_was_asked_for(bundle: Bundle, folder: Path) -> None:
     tensorrt = StandIn(machine=BackendError("TensorRT: expected a, b; missing: b\n  b: type: pip install b"))
-    assert note(bundle, folder, tensorrt) == "not TensorRT: expected a, b; missing: b; see: ascstream doctor"
+    assert note(bundle, folder, tensorrt) == "not TensorRT: missing: b; see: ascstream doctor"
     assert refusal(bundle, folder, tensorrt).splitlines() == [
         "TensorRT: expected a, b; missing: b",
         "  b: type: pip install b",
