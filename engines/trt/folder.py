@@ -52,7 +52,7 @@ class PrivateFolder:
             self._status()
 
     def names(self) -> list[str]:
-        """The names in it but those of folders, sorted; none where it is not there.
+        """The names in it, sorted; none where it is not there.
 
         Raises:
             BackendError: It cannot be listed, or someone else may write to it.
@@ -60,8 +60,7 @@ class PrivateFolder:
         if self._status() is None:
             return []
         try:
-            with os.scandir(self.path) as found:
-                return sorted(entry.name for entry in found if not entry.is_dir(follow_symlinks=False))
+            return sorted(path.name for path in self.path.iterdir())
         except OSError as error:
             raise BackendError(f"{self.path}: expected a folder that can be read, got: {error.strerror}") from None
 
@@ -129,6 +128,11 @@ class PrivateFolder:
             return (self.path / name).lstat().st_size
         except OSError:
             return None
+
+    def is_folder(self, name: str) -> bool:
+        """Whether a name is that of a folder, and of no link to one."""
+        path = self.path / name
+        return path.is_dir() and not path.is_symlink()
 
     def remove(self, name: str) -> None:
         """Remove a file, or a link itself, if it is still there.

@@ -244,7 +244,8 @@ class PlanStore:
     def _leftovers(self, machine: Machine | None, everything: bool) -> tuple[Leftover, ...]:
         """What may go, and how large it is."""
         timing = None if machine is None else _timing_name(machine)
-        found = find_leftovers(self._folder.names(), self.entries(verify=True), machine, timing, everything=everything)
+        names = [name for name in self._folder.names() if not self._folder.is_folder(name)]  # none is ours
+        found = find_leftovers(names, self.entries(verify=True), machine, timing, everything=everything)
         return tuple(Leftover(name, self._folder.size(name) or 0, why) for name, why in found.items())
 
     def _entry(self, name: str, verify: bool) -> Entry:

@@ -132,7 +132,9 @@ def test_a_tensorrt_that_does_not_work_is_found_out_and_hides_nothing(
     assert checks["plans"]["value"].startswith("TensorRT: expected a package that can be imported, got: ")
     assert (checks["pycuda"]["status"], checks["files"]["status"]) == ("failed", "ok")
     assert checks["cuda driver"]["value"] == "CUDA 13.0"
-    assert checks["gpu"]["value"] == "Orin, compute capability 9.0, 132 multiprocessors, 8.0 GiB shared with the processor"
+    assert (
+        checks["gpu"]["value"] == "Orin, compute capability 9.0, 132 multiprocessors, 8.0 GiB shared with the processor"
+    )
 
 
 def test_a_driver_without_a_gpu_is_a_finding(bundle: Bundle) -> None:

@@ -150,9 +150,3 @@ def test_a_length_that_no_file_has(folder: PrivateFolder) -> None:
     assert folder.read("a", 10**30, exact=False) == b"text"
     with pytest.raises(BackendError, match=r"expected 1000000000000000000000000000000 bytes, got 4: it is truncated"):
         folder.read("a", 10**30, exact=True)
-
-
-def test_folders_in_it_are_none_of_its_files(folder: PrivateFolder, tmp_path: Path) -> None:
-    (folder.path / f"{'0' * 32}.json").mkdir()
-    (folder.path / "link").symlink_to(tmp_path)
-    assert folder.names() == ["a", "link"]

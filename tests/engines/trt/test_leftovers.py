@@ -114,6 +114,16 @@ def test_a_plan_altered_without_a_change_of_its_length_goes(store: PlanStore, bu
     assert {entry.name for entry in store.prune()} == {stored.plan, sidecar_name(stored)}
 
 
+def test_a_folder_under_a_name_of_ours_stays_and_keeps_nothing_from_going(store: PlanStore, bundle: Bundle) -> None:
+    store.store(plan_info(bundle), b"plan")
+    folders = {f"{'0' * 32}.json", f"{'1' * 32}.plan", f"{'2' * 32}.timing"}
+    for name in folders:
+        (store.folder / name).mkdir()
+    (store.folder / f"{'f' * 32}.plan").write_bytes(b"lone")
+    assert len(store.prune(everything=True)) == 3
+    assert listed(store) == folders
+
+
 def test_a_link_is_removed_and_what_it_points_to_is_not(store: PlanStore, tmp_path: Path) -> None:
     store.folder.mkdir(mode=0o700)
     (tmp_path / "outside").write_text("mine")
