@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ascstream.cli.exits import BUNDLE, OK
-from ascstream.cli.options import Commands, Number, Subcommand, _complete_bundle
+from ascstream.cli.options import Commands, Number, Subcommand, complete_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def show_list(folders: tuple[Path, ...], as_json: bool) -> int:
 
 
 @command.command("info", cls=Subcommand)
-@click.argument("bundle", required=False, shell_complete=_complete_bundle)
+@click.argument("bundle", required=False, shell_complete=complete_bundle)
 @click.option("--card", is_flag=True, help="Print the model card alone, as the Markdown it is.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def show_info(bundle: str | None, card: bool, as_json: bool) -> None:
@@ -104,7 +104,7 @@ def show_info(bundle: str | None, card: bool, as_json: bool) -> None:
 
 
 @command.command("verify", cls=Subcommand)
-@click.argument("bundles", nargs=-1, metavar="[BUNDLE]...", shell_complete=_complete_bundle)
+@click.argument("bundles", nargs=-1, metavar="[BUNDLE]...", shell_complete=complete_bundle)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify_bundles(bundles: tuple[str, ...], as_json: bool) -> int:
     """See that bundles are whole and answer as they were made to: those that ship where none is named.
@@ -129,8 +129,8 @@ def verify_bundles(bundles: tuple[str, ...], as_json: bool) -> int:
 
 
 @command.command("compare", cls=Subcommand)
-@click.argument("first", metavar="A", shell_complete=_complete_bundle)
-@click.argument("second", metavar="B", shell_complete=_complete_bundle)
+@click.argument("first", metavar="A", shell_complete=complete_bundle)
+@click.argument("second", metavar="B", shell_complete=complete_bundle)
 @click.option("--on", "inputs", multiple=True, metavar="FILE", help="Compare their answers on this; may be repeated.")
 @click.option(
     "--step",

@@ -201,7 +201,7 @@ def bundle_settings(command: F) -> F:
         setting(
             "--bundle",
             metavar="NAME|FOLDER",
-            shell_complete=_complete_bundle,
+            shell_complete=complete_bundle,
             show_default="the one that ships with ascstream",
             help="Classifier to use: a name that `ascstream doctor` lists, or a folder.",
         ),
@@ -275,7 +275,7 @@ def _unknown_variables() -> list[str]:
     return sentences
 
 
-def _complete_bundle(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def complete_bundle(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Folders, and the names of the bundles that ship."""
     from ascstream.bundles import shipped
 

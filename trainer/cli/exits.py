@@ -16,6 +16,8 @@ _STOPPED = {
     "fit": "stopped; go on with --resume",
     "fetch": "stopped; type the same command again to go on",
     "prepare": "stopped; type the same command again to go on",
+    "fuse": "stopped; nothing was written",
+    "import": "stopped; nothing was written",
     "synth": "stopped; nothing was written",
 }
 """What Ctrl-C leaves behind, by subcommand."""
