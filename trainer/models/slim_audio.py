@@ -37,7 +37,13 @@ class SlimAudio(nn.Module):
     """
 
     def __init__(
-        self, n_labels: int, *, n_channels: int = 1, dropout: float = 0.2, stages: Sequence[Stage] = STAGES
+        self,
+        n_labels: int,
+        *,
+        n_channels: int = 1,
+        dropout: float = 0.2,
+        relative: bool = False,
+        stages: Sequence[Stage] = STAGES,
     ) -> None:
         """Make a network with fresh weights.
 
@@ -45,9 +51,12 @@ class SlimAudio(nn.Module):
             n_labels: Length of the answer.
             n_channels: Of the features.
             dropout: Part of the pooled features dropped in training.
+            relative: Whether a window's mean is taken from its features: with one scale for all bands (normalisation
+                "affine") a gain then changes nothing, as log-mel becomes what is heard and not how loud.
             stages: Widths, depths and strides.
         """
         super().__init__()
+        self.relative = relative
         self.stem = nn.Sequential(*_convolution(n_channels, STEM_WIDTH, kernel=3, stride=(2, 2)), nn.ReLU(inplace=True))
         blocks: list[nn.Module] = []
         width = STEM_WIDTH
@@ -67,6 +76,8 @@ class SlimAudio(nn.Module):
 
     def embed(self, features: Tensor) -> Tensor:
         """What the network makes of a window before it answers: [n, `embedding_size`]."""
+        if self.relative:
+            features = features - features.mean(dim=(1, 2, 3), keepdim=True)
         maps: Tensor = self.head(self.blocks(self.stem(features)))
         return maps.mean(dim=(2, 3))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.networks import settle
 from torch import Tensor, nn
 
 from trainer.models.counts import count_parameters
@@ -75,3 +76,16 @@ def test_dropout_and_channels_are_the_configured_ones(name: str) -> None:
     assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {0.35}
     channels = [module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
     assert (2 in channels) is hears
+
+
+def test_a_relative_ear_hears_no_gain() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(3, 2, 64, 48)
+    kept, relative = (OURS["slim_audio"].build(4, n_channels=2, relative=value).eval() for value in (False, True))
+    settle(kept)
+    relative.load_state_dict(kept.state_dict())
+    with torch.inference_mode():
+        moved, still = ((net(features + 1.7) - net(features)).abs().max() for net in (kept, relative))
+        assert still < moved / 100
+        centred = features - features.mean(dim=(1, 2, 3), keepdim=True)
+        torch.testing.assert_close(relative(features), kept(centred), rtol=0, atol=1e-6)
