@@ -51,9 +51,8 @@ def main() -> int:
     if not (bundles / "slim-av").exists():
         named = ("--name", "slim-av", "--version", "1.0.0", "--description", DESCRIPTION)
         parts = (bundles / "slim-audio", bundles / "slim-visual")
-        trainer(
-            "fuse", *parts, "--out", bundles / "slim-av", "--runs", runs / "slim-audio", runs / "slim-visual", *named
-        )
+        held_out = ("--runs", runs / "slim-audio", runs / "slim-visual", "--mismatched", "0.05", "--sure", "0.92")
+        trainer("fuse", *parts, "--out", bundles / "slim-av", *held_out, *named)
     print(bundles / "slim-av")
     return 0
 

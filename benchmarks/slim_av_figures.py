@@ -31,17 +31,17 @@ from trainer.evaluate.report import read_segments
 from trainer.evaluate.thresholds import best_groups
 from trainer.fuse.bundle import pool_of
 from trainer.fuse.fitting import Pairs, fit_on_runs
-from trainer.fuse.material import pair_up
 from trainer.fuse.pool import Pool
-from trainer.fuse.runs import judged_run
+from trainer.fuse.runs import calibrated
 from trainer.fuse.weights import with_weights
 from trainer.run import open_run
 
 Vector = NDArray[np.float64]
-N_PAIRS, DRAWS, SEED = 2000, 1000, 1
+REPEATS, STRETCH = 5, 10
+DRAWS, SEED = 1000, 1
 STEP = 0.5
-PICTURE_SECONDS = 10.0
-"""In a stream of pairs a picture stays so long: a held-out picture of the same scene follows."""
+MISMATCHED, SURE = 0.05, 0.92
+"""As slim_av.py fuses."""
 STRETCH_SECONDS = 30.0
 """Between two joined changes of scene."""
 
@@ -77,14 +77,14 @@ def main() -> int:
     bundles = {name: open_bundle(work / "bundles" / name) for name in ("slim-audio", "slim-visual", "slim-av")}
     ear, eye = bundles["slim-audio"], bundles["slim-visual"]
     runs = work / "runs" / "slim-audio", work / "runs" / "slim-visual"
-    plain = pool_of(ear.manifest, eye.manifest)
-    found = fit_on_runs(ear, eye, plain, Pairs(*runs))
+    plain = calibrated(pool_of(ear.manifest, eye.manifest), *runs)
+    found = fit_on_runs(ear, eye, plain, Pairs(*runs, mismatched=MISMATCHED), sure=SURE)
     pool = with_weights(plain, found.fitted.audio_weight, found.fitted.video_weight)
     world = make_world(bundles["slim-av"].manifest, pool, *runs)
     report: dict[str, Any] = {"weights": [found.fitted.audio_weight, found.fitted.video_weight]}
     report["sound"] = of_windows(world, *all_sound(world))
     report["pictures"] = of_windows(world, *all_pictures(world))
-    pairs, curves = of_pairs(world, *runs)
+    pairs, curves = of_pairs(world)
     report["pairs"] = pairs
     report["streams"] = {name: of_streams(world, name) for name in ("audio", "video", "both")}
     (work / "figures.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -169,21 +169,35 @@ def bootstrap(
     return drawn
 
 
-def of_pairs(world: World, audio_run: Path, video_run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Sound alone, pictures alone and both on the same random pairs of one scene; curves of coverage against risk."""
-    sounds = list(judged_run(audio_run, world.pool, "audio"))
-    pictures = list(judged_run(video_run, world.pool, "video"))
-    evidence = pair_up(sounds, pictures, world.pool, "--runs", n=N_PAIRS, share=0.0, seed=SEED + 1)
+def of_pairs(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sound alone, pictures alone and both on the same random pairs of one scene; curves of coverage against risk.
+
+    Every recording counts alike: `REPEATS` times its windows, each stretch of ten beside a held-out picture.
+    """
+    rng = np.random.default_rng(SEED + 1)
+    heard, seen, targets, owners = [], [], [], []
+    for recording, scene in world.scene_of.items():
+        pictures = world.pictures.get(scene)
+        if pictures is None:
+            continue
+        sound = world.sound[world.recordings == recording]
+        for _ in range(REPEATS):
+            shown = rng.integers(len(pictures), size=1 + len(sound) // STRETCH)
+            heard.append(sound)
+            seen.append(pictures[shown[np.arange(len(sound)) // STRETCH]])
+            targets.append(np.full(len(sound), scene))
+            owners.append(np.full(len(sound), recording))
+    audio, video, targets, owners = (np.concatenate(parts) for parts in (heard, seen, targets, owners))  # type: ignore[assignment]
     answers = {
-        "audio": np.exp(world.pool.alone(evidence.audio)),
-        "video": np.exp(world.pool.alone(evidence.video)),
-        "both": np.exp(world.pool.together(evidence.audio, evidence.video)),
+        "audio": np.exp(world.pool.alone(audio)),
+        "video": np.exp(world.pool.alone(video)),
+        "both": np.exp(world.pool.together(audio, video)),
     }
     report, curves = {}, {}
     for name, probabilities in answers.items():
-        report[name] = of_windows(world, probabilities, evidence.targets, evidence.clips)
-        weights = balanced_weights(evidence.targets, evidence.clips)
-        right = probabilities.argmax(axis=1) == evidence.targets
+        report[name] = of_windows(world, probabilities, targets, owners)
+        weights = balanced_weights(targets, owners)
+        right = probabilities.argmax(axis=1) == targets
         order = np.argsort(-probabilities.max(axis=1), kind="stable")
         covered = np.cumsum(weights[order]) / weights.sum()
         curves[name] = (covered, np.cumsum((weights * right)[order]) / np.cumsum(weights[order]))
@@ -242,13 +256,12 @@ def of_changes(world: World, by_scene: dict[int, list[int]], senses: str, rng: n
 
 
 def stream_of(world: World, recording: int, senses: str, rng: np.random.Generator) -> Vector:
-    """[n_windows, n_labels]: probabilities of a recording, with held-out pictures of its scene beside it."""
+    """[n_windows, n_labels]: probabilities of a recording, with a held-out picture of its scene beside it."""
     sound = world.sound[world.recordings == recording]
     pictures = world.pictures.get(world.scene_of[recording])
     if senses == "audio" or pictures is None:
         return np.exp(world.pool.alone(sound))
-    shown = rng.integers(len(pictures), size=1 + int(len(sound) * STEP / PICTURE_SECONDS))
-    seen = pictures[shown[(np.arange(len(sound)) * STEP / PICTURE_SECONDS).astype(int)]]
+    seen = np.broadcast_to(pictures[rng.integers(len(pictures))], sound.shape)
     return np.exp(world.pool.alone(seen) if senses == "video" else world.pool.together(sound, seen))
 
 

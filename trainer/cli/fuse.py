@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,11 @@ _OF_PAIRS = ("n_pairs", "mismatched", "seed")
     show_default=True,
     help="Part of the pairs whose sound and picture are of two scenes: nobody shall be sure of them.",
 )
+@click.option(
+    "--sure",
+    type=click.FloatRange(0.5, 0.99),
+    help="Part of the named answers that shall be right; thresholds follow from it.  [default: 0.8]",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Which draw of pairs.")
 @click.option(
     "--prior",
@@ -52,6 +58,7 @@ _OF_PAIRS = ("n_pairs", "mismatched", "seed")
 )
 @click.option("--name", help="The bundle's name.  [default: both names]")
 @click.option("--description", metavar="SENTENCE", help="What it is, in a line.")
+@click.option("--notes", type=_PLACE, metavar="FILE.md", help="Markdown that the card ends with.")
 @click.option("--version", default="1.0.0", show_default=True, help="The bundle's version.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
 @click.pass_context
@@ -65,10 +72,12 @@ def fuse(
     runs: tuple[Path, Path] | None,
     n_pairs: int,
     mismatched: float,
+    sure: float | None,
     seed: int,
     prior: tuple[str, ...],
     name: str | None,
     description: str | None,
+    notes: Path | None,
     version: str,
     overwrite: bool,
 ) -> None:
@@ -84,14 +93,17 @@ def fuse(
     for option in _OF_PAIRS:
         if pairs is None and runs is None and context.get_parameter_source(option) is not ParameterSource.DEFAULT:
             raise ConfigError(f"--{option.replace('_', '-')}: expected --pairs or --runs with it, got neither")
+    if sure is not None and not given:
+        raise ConfigError("--sure: expected --fit, --pairs or --runs with it, got none of them")
     from ascstream.bundles import find_bundle
     from engines.bundle import check_target, open_bundle
     from engines.manifest import check_name
     from trainer.evaluate.tables import table_to_lines
     from trainer.fuse.bundle import Naming, fuse_bundles, pool_of
     from trainer.fuse.card import figures_table
-    from trainer.fuse.fitting import Pairs, fit_on_clips, fit_on_pairs, fit_on_runs
+    from trainer.fuse.fitting import SURE, Pairs, fit_on_clips, fit_on_pairs, fit_on_runs
     from trainer.fuse.labels import check_halves, parse_odds
+    from trainer.fuse.runs import calibrated
     from trainer.fuse.weights import with_weights
 
     if name is not None:
@@ -102,20 +114,22 @@ def fuse(
     check_target(out.absolute(), overwrite)
     pool = pool_of(ear.manifest, eye.manifest, parse_odds(prior))
     found: Found | None = None
+    wanted = SURE if sure is None else sure
+    make = partial(Pairs, n=n_pairs, mismatched=mismatched, seed=seed)
     if clips is not None:
-        found = fit_on_clips(ear, eye, pool, clips, _say)
+        found = fit_on_clips(ear, eye, pool, clips, _say, sure=wanted)
     elif pairs is not None:
-        found = fit_on_pairs(ear, eye, pool, Pairs(*pairs, n=n_pairs, mismatched=mismatched, seed=seed), _say)
+        found = fit_on_pairs(ear, eye, pool, make(*pairs), _say, sure=wanted)
     elif runs is not None:
-        found = fit_on_runs(ear, eye, pool, Pairs(*runs, n=n_pairs, mismatched=mismatched, seed=seed))
+        pool = calibrated(pool, *runs)
+        found = fit_on_runs(ear, eye, pool, make(*runs), sure=wanted)
     if found is not None:
         table = figures_table(found)
         for line in (*table_to_lines(table)[1:], table.note):
             _say(line)
         pool = with_weights(pool, found.fitted.audio_weight, found.fitted.video_weight)
-    done = fuse_bundles(
-        ear, eye, out, pool, naming=Naming(name, version, description), found=found, overwrite=overwrite
-    )
+    naming = Naming(name, version, description, "" if notes is None else notes.read_text(encoding="utf-8"))
+    done = fuse_bundles(ear, eye, out, pool, naming=naming, found=found, overwrite=overwrite)
     for precision, reason in done.left_out.items():
         _say(f"no {precision}: {reason}")
     manifest = done.bundle.manifest

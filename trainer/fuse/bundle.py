@@ -57,6 +57,8 @@ class Naming:
     """Its version."""
     description: str | None = None
     """What it is, in a line."""
+    notes: str = ""
+    """Markdown that the card ends with: where data are from, further figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,9 @@ def fuse_bundles(
         GraphSpec(name, {precision: _file(made, precision, name) for precision in made}) for name in made["float32"]
     )
     files[GOLDEN] = write_golden({str(name): cases for name, cases in golden.items()})
-    files[CARD] = write_card(audio, video, pool, fields, found, left_out).encode()
+    card = write_card(audio, video, pool, fields, found, left_out)
+    notes = (naming or Naming()).notes.strip()
+    files[CARD] = (f"{card}\n{notes}\n" if notes else card).encode()
     bundle = write_bundle(path, fields, files, overwrite=overwrite, accept=_accept)
     return Fusion(bundle, left_out)
 

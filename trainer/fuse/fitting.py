@@ -20,6 +20,9 @@ from trainer.fuse.pool import Pool
 from trainer.fuse.runs import judged_run
 from trainer.fuse.weights import NOT_SURE, Evidence, judge_weights
 
+SURE = EvaluateConfig().precision
+"""Part of the named answers that shall be right, where nobody says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
@@ -37,7 +40,7 @@ class Pairs:
     """Which draw."""
 
 
-def fit_on_clips(audio: Bundle, video: Bundle, pool: Pool, data: Path, say: Say) -> Found:
+def fit_on_clips(audio: Bundle, video: Bundle, pool: Pool, data: Path, say: Say, *, sure: float = SURE) -> Found:
     """Weights and thresholds from clips that have sound and picture, judged place by place.
 
     Args:
@@ -46,16 +49,19 @@ def fit_on_clips(audio: Bundle, video: Bundle, pool: Pool, data: Path, say: Say)
         pool: With any weights.
         data: Labelled clips: a folder a class, or a CSV.
         say: Told of what is left out.
+        sure: Part of the named answers that shall be right.
 
     Raises:
         DataError: There are too few.
     """
     with _draft(audio, video, pool) as classifier:
         evidence = clip_evidence(classifier, pool, data, say)
-    return _found(audio, video, pool, evidence, "labelled clips with sound and picture, each fold a place", "clips")
+    return _found(
+        audio, video, pool, evidence, "labelled clips with sound and picture, each fold a place", "clips", sure
+    )
 
 
-def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Say) -> Found:
+def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Say, *, sure: float = SURE) -> Found:
     """Weights and thresholds from random pairs of recordings and pictures of one scene.
 
     Args:
@@ -64,6 +70,7 @@ def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Sa
         pool: With any weights.
         pairs: What is paired, and how.
         say: Told of what is left out.
+        sure: Part of the named answers that shall be right.
 
     Raises:
         DataError: There are too few recordings or pictures.
@@ -71,17 +78,18 @@ def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Sa
     with _draft(audio, video, pool) as classifier:
         sounds = list(judged_files(classifier, pool, pairs.sounds, "audio", say))
         pictures = list(judged_files(classifier, pool, pairs.pictures, "video", say))
-    return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--pairs", "recordings and pictures")
+    return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--pairs", "recordings and pictures", sure)
 
 
-def fit_on_runs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs) -> Found:
+def fit_on_runs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, *, sure: float = SURE) -> Found:
     """The same from what two runs said of recordings and pictures that they had not seen; nothing is decoded.
 
     Args:
         audio: Exported from the run that hears.
         video: Exported from the run that sees.
-        pool: With any weights.
+        pool: With any weights, and the temperatures of `calibrated`.
         pairs: The runs, and how their recordings and pictures are paired.
+        sure: Part of the named answers that shall be right.
 
     Raises:
         RunError: A run is not finished.
@@ -91,7 +99,7 @@ def fit_on_runs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs) -> Found
     sounds = list(judged_run(pairs.sounds, pool, "audio"))
     pictures = list(judged_run(pairs.pictures, pool, "video"))
     what = "recordings and pictures that the networks which answered had not seen"
-    return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--runs", what)
+    return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--runs", what, sure)
 
 
 def _found_on_pairs(
@@ -102,6 +110,7 @@ def _found_on_pairs(
     files: tuple[list[Heard], list[Heard]],
     option: str,
     what: str,
+    sure: float,
 ) -> Found:
     """Pair, fit, and say what it rests on."""
     evidence = pair_up(*files, pool, option, n=pairs.n, share=pairs.mismatched, seed=pairs.seed)
@@ -111,7 +120,7 @@ def _found_on_pairs(
         "scenes, whose target is the prior. Sound and picture of a pair are independent given the scene "
         "by construction, which those of one moment are not: weights and figures are optimistic"
     )
-    return _found(audio, video, pool, evidence, source, "pairs")
+    return _found(audio, video, pool, evidence, source, "pairs", sure)
 
 
 @contextmanager
@@ -124,7 +133,9 @@ def _draft(audio: Bundle, video: Bundle, pool: Pool) -> Iterator[Classifier]:
             yield classifier
 
 
-def _found(audio: Bundle, video: Bundle, pool: Pool, evidence: Evidence, source: str, unit: str) -> Found:
+def _found(
+    audio: Bundle, video: Bundle, pool: Pool, evidence: Evidence, source: str, unit: str, wanted: float
+) -> Found:
     """Weights from everything; thresholds from what was held out, behind the runtime's filter."""
     fitted = judge_weights(evidence, pool)
     sure = evidence.targets != NOT_SURE
@@ -133,5 +144,5 @@ def _found(audio: Bundle, video: Bundle, pool: Pool, evidence: Evidence, source:
     smoothed = smooth_clips(fitted.held_out[sure], clips, audio.manifest.smoothing, seconds, seconds)
     members = merge_groups(audio.manifest, video.manifest).values()
     groups = [[pool.labels.index(label) for label in group] for group in members]
-    thresholds = choose_thresholds(smoothed, targets, clips, groups, EvaluateConfig().precision)
+    thresholds = choose_thresholds(smoothed, targets, clips, groups, wanted)
     return Found(fitted, thresholds, source, unit)

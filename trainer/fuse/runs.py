@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,36 @@ from engines.manifest import Modality
 from trainer.clip_run import EVALUATION, ClipRun, is_clip_run, open_clip_run
 from trainer.errors import ConfigError
 from trainer.evaluate.answers import WHOLE
-from trainer.evaluate.metrics import Integers, Vector
-from trainer.evaluate.recordings import gather
-from trainer.evaluate.report import read_segments
+from trainer.evaluate.metrics import Integers, Vector, balanced_weights, fit_temperature
+from trainer.evaluate.recordings import HeldOut, gather
+from trainer.evaluate.report import read_held_out, read_segments
 from trainer.fuse.material import Heard, middle
 from trainer.fuse.pool import Pool
 from trainer.run import Run, open_run
+
+
+def calibrated(pool: Pool, audio_run: Path, video_run: Path) -> Pool:
+    """The same pool with both temperatures fitted anew, scenes alike, as the weights are.
+
+    Of a run on prepared clips on what it was calibrated on; of one on recordings on every fold's held-out answers.
+
+    Raises:
+        RunError: A run is not finished.
+        ConfigError: It is of other scenes than the bundle.
+    """
+    fitted: dict[Modality, float] = {}
+    sides: tuple[tuple[Modality, Path], ...] = (("audio", audio_run), ("video", video_run))
+    for modality, folder in sides:
+        run = _open(folder, pool, modality)
+        if isinstance(run, ClipRun):
+            held_out = read_held_out(run)
+            logits, targets, clips = held_out.logits[WHOLE], held_out.targets, held_out.clips
+        else:
+            heard = _held_out(run)
+            logits, targets, clips = heard.logits, heard.targets, heard.recordings
+        fitted[modality] = fit_temperature(logits, targets, balanced_weights(targets, clips))
+    audio, video = (replace(pool.expert(name), temperature=fitted[name]) for name, _ in sides)
+    return replace(pool, audio=audio, video=video)
 
 
 def judged_run(folder: Path, pool: Pool, modality: Modality) -> Iterator[Heard]:
@@ -34,17 +59,28 @@ def judged_run(folder: Path, pool: Pool, modality: Modality) -> Iterator[Heard]:
         RunError: The run is not finished.
         ConfigError: It is of other scenes than the bundle.
     """
+    run = _open(folder, pool, modality)
+    logits, clips, names = _of_clips(run) if isinstance(run, ClipRun) else _of_recordings(run)
+    evidence = pool.evidence(modality, logits)
+    for clip in np.unique(clips):
+        label, place = names[clip]
+        yield Heard(pool.labels.index(label), place, middle(evidence[clips == clip]))
+
+
+def _open(folder: Path, pool: Pool, modality: Modality) -> Run | ClipRun:
+    """A run of the scenes that a modality of the pool knows."""
     run = open_clip_run(folder) if is_clip_run(folder) else open_run(folder)
     labels = pool.expert(modality).labels
     if run.labels != labels:
         raise ConfigError(
             f"{folder}: expected a run of the bundle's scenes, {', '.join(labels)}, got {', '.join(run.labels)}"
         )
-    logits, clips, names = _of_clips(run) if isinstance(run, ClipRun) else _of_recordings(run)
-    evidence = pool.evidence(modality, logits)
-    for clip in np.unique(clips):
-        label, place = names[clip]
-        yield Heard(pool.labels.index(label), place, middle(evidence[clips == clip]))
+    return run
+
+
+def _held_out(run: Run) -> HeldOut:
+    """What the folds' networks said of what they never heard."""
+    return gather(run, [split for split in run.splits if split.name.startswith("fold-")])
 
 
 def _of_clips(run: ClipRun) -> tuple[Vector, Integers, list[tuple[str, str]]]:
@@ -55,7 +91,7 @@ def _of_clips(run: ClipRun) -> tuple[Vector, Integers, list[tuple[str, str]]]:
 
 def _of_recordings(run: Run) -> tuple[Vector, Integers, list[tuple[str, str]]]:
     """The same; of windows that overlap as many as do not."""
-    held_out = gather(run, [split for split in run.splits if split.name.startswith("fold-")])
+    held_out = _held_out(run)
     stride = max(1, round(run.config.window.seconds / run.config.evaluate.step_seconds))
     counts = np.bincount(held_out.recordings)
     within = np.concatenate([np.arange(counts[index]) for index in _in_order(held_out.recordings)])

@@ -65,7 +65,10 @@ def test_two_bundles_become_one_that_runs(
     halves: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "av"
-    assert main(["fuse", *halves, "--out", str(out), "--name", "both", "--version", "1.2.0"]) == 0
+    (tmp_path / "notes.md").write_text("## Pictures\n\nDrawn.\n")
+    words = ["--name", "both", "--version", "1.2.0", "--notes", str(tmp_path / "notes.md")]
+    assert main(["fuse", *halves, "--out", str(out), *words]) == 0
+    assert (out / "CARD.md").read_text().endswith("\n\n## Pictures\n\nDrawn.\n")
     told = capsys.readouterr()
     assert told.out == f"{out}\n"
     assert "10 scenes, float32, " in told.err
