@@ -48,11 +48,17 @@ def main() -> int:
     for name, root in (("slim-visual", prepared), ("slim-audio", data)):
         if not (bundles / name).exists():
             trainer("export", runs / name, "--data", root, "--out", bundles / name)
-    if not (bundles / "slim-av").exists():
-        named = ("--name", "slim-av", "--version", "1.0.0", "--description", DESCRIPTION)
-        parts = (bundles / "slim-audio", bundles / "slim-visual")
-        held_out = ("--runs", runs / "slim-audio", runs / "slim-visual", "--mismatched", "0.05", "--sure", "0.92")
-        trainer("fuse", *parts, "--out", bundles / "slim-av", *held_out, *named)
+    named = ("--name", "slim-av", "--version", "1.0.0", "--description", DESCRIPTION)
+    parts = (bundles / "slim-audio", bundles / "slim-visual")
+    held_out = ("--runs", runs / "slim-audio", runs / "slim-visual", "--mismatched", "0.05", "--sure", "0.92")
+    fuse = ("fuse", *parts, "--out", bundles / "slim-av", *held_out, *named)
+    if not (work / "notes.md").exists():  # the card ends with what was measured of the bundle
+        trainer(*fuse, "--overwrite")
+        here = Path(__file__).parent
+        run(here / "slim_av_figures.py", work)
+        run(here / "slim_av_robustness.py", work, data)
+        (work / "notes.md").write_bytes(run(here / "slim_av_notes.py", work, data))
+    trainer(*fuse, "--notes", work / "notes.md", "--overwrite")
     print(bundles / "slim-av")
     return 0
 
@@ -63,6 +69,11 @@ def fit(config: Path, root: Path, run: Path, *settings: str) -> None:
         return
     words = [word for setting in settings for word in ("--set", setting)]
     trainer("fit", config, "--data", root, "--out", run, *words, *(["--resume"] if run.exists() else []))
+
+
+def run(script: Path, *words: object) -> bytes:
+    """Run a script of this folder; what it prints."""
+    return subprocess.run([sys.executable, script, *map(str, words)], check=True, stdout=subprocess.PIPE).stdout
 
 
 def trainer(*words: object) -> None:

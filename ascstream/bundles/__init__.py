@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engines.errors import BundleError
 
-DEFAULT = "slim-audio"
+DEFAULT = "slim-av"
 """Used where no bundle is named."""
 
 

@@ -11,7 +11,7 @@ from engines.trt.records import Machine, PlanInfo, PlanKey
 
 _SHIPPED = ("ascstream", "bundles")
 """Where the bundles that ship lie: they go by their names."""
-_DEFAULT = "slim-audio"
+_DEFAULT = "slim-av"
 """The one that needs no name."""
 FLAGS = {"float32": "--fp32", "float16": "--fp16", "int8": "--int8"}
 """What `trainer build-engine` calls a precision."""

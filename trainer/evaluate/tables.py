@@ -263,7 +263,7 @@ def table_to_markdown(table: Table) -> str:
     """Heading, table, note."""
     lines = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
     grid = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return "\n\n".join(part for part in (f"## {table.title}", grid, table.note) if part)
+    return "\n\n".join(part for part in (f"## {table.title}" * bool(table.title), grid, table.note) if part)
 
 
 def percent(value: float | None) -> str:

@@ -229,7 +229,7 @@ def _made(run: Run) -> str:
         (augment.style_probability, "frequency-wise MixStyle"),
     )
     steps = [
-        f"gain of ±{augment.gain_db:g} dB",
+        *([f"gain of ±{augment.gain_db:g} dB"] if augment.gain_db else []),
         *(f"{what} ({_percent(chance)})" for chance, what in chances if chance),
         *([f"mixup (α = {augment.mixup:g})"] if augment.mixup else []),
         f"masks of up to {augment.band_mask} bands and {augment.hop_mask} hops",
