@@ -55,8 +55,10 @@ fix: install  ## format, and mend what a linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+NEED_DATA := benchmarks/imports.py benchmarks/open_scenes.py benchmarks/slim_av%
+
 bench: install  ## every benchmark, each a ratio in one run
-	for file in $(filter-out benchmarks/compile.py benchmarks/gpu%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out $(NEED_DATA) benchmarks/compile.py benchmarks/gpu%,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
 
 bench-gpu: install  ## TensorRT beside PyTorch and ONNX Runtime, and what the device could do at best: needs a GPU
 	$(BIN)/python benchmarks/gpu.py
