@@ -54,7 +54,7 @@ def check_cache(config: Config, system: System) -> None:
     if not _are_left_alone(config):
         raise ConfigError(
             f"{_KEY}: expected frames that are not augmented for true, as each is encoded once; set "
-            "augment.flip_probability=0, augment.crop_scale=1 and augment.colour=0, or leave it out"
+            "augment.flip_probability=0, augment.crop_scale=1, augment.colour=0, and no turn, blur or darkness; or leave it out"
         )
     if config.train.distil is not None:
         raise ConfigError(
@@ -189,4 +189,10 @@ def may_encode_once(stage: Stage, network: nn.Module, system: System) -> bool:
 def _are_left_alone(config: Config) -> bool:
     """Whether frames are trained on as they are stored."""
     augment = config.augment
-    return augment.flip_probability == 0 and augment.crop_scale == 1 and augment.colour == 0
+    chances = (
+        augment.flip_probability,
+        augment.rotate_probability,
+        augment.blur_probability,
+        augment.darken_probability,
+    )
+    return not any(chances) and augment.crop_scale == 1 and augment.colour == 0
