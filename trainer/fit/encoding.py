@@ -54,7 +54,8 @@ def check_cache(config: Config, system: System) -> None:
     if not _are_left_alone(config):
         raise ConfigError(
             f"{_KEY}: expected frames that are not augmented for true, as each is encoded once; set "
-            "augment.flip_probability=0, augment.crop_scale=1, augment.colour=0, and no turn, blur or darkness; or leave it out"
+            "augment.flip_probability=0, augment.crop_scale=1, augment.colour=0 and no turn, blur or darkness, "
+            "or leave it out"
         )
     if config.train.distil is not None:
         raise ConfigError(
