@@ -75,10 +75,10 @@ def test_where_nothing_was_built_the_command_is_told(tmp_path: Path) -> None:
     bundle = open_bundle(find_bundle(DEFAULT))
     store = PlanStore(tmp_path / "plans")
     assert store.find(bundle, H100).why == (
-        f"no plan for slim-audio on {HERE}; type: trainer build-engine --fp16 --out {tmp_path}/plans"
+        f"no plan for slim-av on {HERE}; type: trainer build-engine --fp16 --out {tmp_path}/plans"
     )
     assert store.find(bundle, H100, precision="int8").why == (
-        f"no int8 plan for slim-audio on {HERE}; type: trainer build-engine --int8 --out {tmp_path}/plans"
+        f"no int8 plan for slim-av on {HERE}; type: trainer build-engine --int8 --out {tmp_path}/plans"
     )
     assert not store.folder.exists()
 
@@ -205,9 +205,9 @@ def test_a_folder_that_is_not_to_be_trusted_is_said_instead_of_searched(store: P
 def test_the_command_names_the_bundle_where_that_is_needed(tmp_path: Path) -> None:
     default = open_bundle(shipped()[DEFAULT])
     assert command_to_build("float16", default, None) == "trainer build-engine --fp16"
-    other = Bundle(Path("/usr/lib/python3/ascstream/bundles/slim-av"), default.manifest)
-    assert command_to_build("float32", other, None) == "trainer build-engine slim-av --fp32"
-    copied = Bundle(Path("my bundles/slim-audio"), default.manifest)
+    other = Bundle(Path("/usr/lib/python3/ascstream/bundles/slim-audio"), default.manifest)
+    assert command_to_build("float32", other, None) == "trainer build-engine slim-audio --fp32"
+    copied = Bundle(Path("my bundles/slim-av"), default.manifest)
     assert command_to_build("int8", copied, Path("a b")) == (
-        "trainer build-engine 'my bundles/slim-audio' --int8 --out 'a b'"
+        "trainer build-engine 'my bundles/slim-av' --int8 --out 'a b'"
     )

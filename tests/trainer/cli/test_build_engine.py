@@ -30,14 +30,17 @@ import sys
 sys.path[:0] = [".", "tests"]
 from pathlib import Path
 from support.ort_builder import MACHINE, command
-from support.typed_bundles import shipped
+from support.typed_bundles import float32_alone
+from ascstream.bundles import find_bundle
+from engines.bundle import open_bundle
 from engines.trt.plans import PlanStore
 from trainer.cli.build_engine import next_steps, print_outcome
 from trainer.plans.compare import Comparison, Evaluation
 from trainer.plans.make import Wanted, make_plans
-store = PlanStore(Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER))
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER)
+store, bundle = PlanStore(folder), float32_alone(folder.with_name("slim-audio"))
 wanted = Wanted(precisions=("float32", "float16", "int8"), best=True)
-outcome = make_plans(shipped(), wanted, store=store, machine=MACHINE, say=print, build_command=command("--bias", 0.04))
+outcome = make_plans(bundle, wanted, store=store, machine=MACHINE, say=print, build_command=command("--bias", 0.04))
 outcome.evaluation = Evaluation(
     (
         Comparison("reference", "onnxruntime 1.31.1 CPU, float32, 1 thread", 1234, 1.0, 0.0, 1200, 0.5125),
@@ -48,7 +51,8 @@ outcome.evaluation = Evaluation(
     ("street.wav: expected sound, got 0 s of it",),
 )
 print_outcome(outcome)
-print(*next_steps(outcome, shipped(), Path("my plans")), sep="\\n")
+print(*next_steps(outcome, bundle, Path("my plans")), sep="\\n")
+print(next_steps(outcome, open_bundle(find_bundle()), Path("my plans"))[-1])
 """
 
 
@@ -58,7 +62,8 @@ sys.path[:0] = [".", "tests"]
 from pathlib import Path
 import click
 from support.ort_builder import MACHINE, command
-from support.typed_bundles import shipped
+from ascstream.bundles import find_bundle
+from engines.bundle import open_bundle
 from trainer.cli.app import app
 from trainer.cli.build_engine import run_build
 from trainer.cli.exits import main
@@ -66,9 +71,8 @@ from trainer.plans.make import Wanted
 
 @app.command("made")
 def made():
-    run_build(
-        shipped(), Wanted(precisions=("float32",)), MACHINE, out=Path(FOLDER), as_json=False, build_command=command()
-    )
+    bundle, wanted = open_bundle(find_bundle("slim-audio")), Wanted(precisions=("float32",))
+    run_build(bundle, wanted, MACHINE, out=Path(FOLDER), as_json=False, build_command=command())
 
 sys.exit(main(["made"]))
 """
@@ -147,11 +151,11 @@ def test_a_pipe_gets_plain_tables_and_what_to_type(tmp_path: Path) -> None:
     assert "scene       int8      1       0.750   1.500           0.375   1.500" in lines
     assert "float16             99.9 %              1.2e-03    51.2 %" in lines  # never rounded up to 100 %
     assert "int8                99.1 %            no number    49.8 %" in lines
-    assert "left out, float32: slim-audio 1.0.0 on stand-in: expected answers within 0.0001 of the" in done.stdout
-    assert lines[-2] == "left out of the comparison: street.wav: expected sound, got 0 s of it"
-    assert (
-        lines[-1] == "float16 is the quickest that is there, and is taken; next: ascstream file CLIP --plans 'my plans'"
-    )
+    assert "left out, float32: slim-audio 2.0.0 on stand-in: expected answers within 0.0001 of the" in done.stdout
+    assert lines[-3] == "left out of the comparison: street.wav: expected sound, got 0 s of it"
+    taken = "float16 is the quickest that is there, and is taken; next: ascstream file CLIP"
+    assert lines[-2] == f"{taken} --bundle {tmp_path / 'slim-audio'} --plans 'my plans'"
+    assert lines[-1] == f"{taken} --plans 'my plans'"  # the default one needs no name
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -202,13 +206,13 @@ import sys
 sys.path[:0] = [".", "tests"]
 from pathlib import Path
 from support.ort_builder import MACHINE, command
-from support.typed_bundles import shipped
+from support.typed_bundles import float32_alone
 from trainer.cli.build_engine import run_build
 from trainer.plans.make import Wanted
 folder, *words = sys.argv[1:]
 wanted = Wanted(precisions=("float32", "float16"), best=True)
-builder = command("--bias", 0.01)
-run_build(shipped(), wanted, MACHINE, out=Path(folder), as_json="--json" in words, build_command=builder)
+bundle, builder = float32_alone(Path(folder).with_name("slim-audio")), command("--bias", 0.01)
+run_build(bundle, wanted, MACHINE, out=Path(folder), as_json="--json" in words, build_command=builder)
 print(*(name for name in ("tensorrt", "torch") if name in sys.modules), file=sys.stderr)
 """
 
@@ -224,9 +228,10 @@ def test_results_go_to_stdout_and_everything_else_to_stderr(tmp_path: Path, word
     )
     first, *_, refused, taken, loaded = done.stderr.splitlines()
     assert re.fullmatch(r"building scene in float32: \d+ % \(.*\)", first)
-    assert refused.startswith("left out, float32: slim-audio 1.0.0 on stand-in: expected answers within 0.0001 of")
+    assert refused.startswith("left out, float32: slim-audio 2.0.0 on stand-in: expected answers within 0.0001 of")
     assert taken == (
-        f"float16 is the quickest that is there, and is taken; next: ascstream file CLIP --plans {tmp_path / 'plans'}"
+        "float16 is the quickest that is there, and is taken; next: "
+        f"ascstream file CLIP --bundle {tmp_path / 'slim-audio'} --plans {tmp_path / 'plans'}"
     )
     assert loaded == ""  # neither TensorRT nor torch is imported by who builds
     if not words:
@@ -243,12 +248,15 @@ def test_results_go_to_stdout_and_everything_else_to_stderr(tmp_path: Path, word
 def test_ctrl_c_ends_with_130_and_nothing_half_written(tmp_path: Path) -> None:
     code = _RUN.partition("folder, *words")[0] + (
         "import click\n"
+        "from ascstream.bundles import find_bundle\n"
+        "from engines.bundle import open_bundle\n"
         "from trainer.cli import main\n"
         "from trainer.cli.app import app\n"
-        "wanted, folder = Wanted(precisions=('float32',)), Path(sys.argv[1])\n"
+        "bundle, folder = open_bundle(find_bundle()), Path(sys.argv[1])\n"
+        "wanted = Wanted(precisions=('float32',))\n"
         "@click.command('build-engine')\n"
         "def behind_the_driver():\n"
-        "    run_build(shipped(), wanted, MACHINE, out=folder, as_json=False, build_command=command('--wait'))\n"
+        "    run_build(bundle, wanted, MACHINE, out=folder, as_json=False, build_command=command('--wait'))\n"
         "app.add_command(behind_the_driver)\n"
         "sys.exit(main(['build-engine']))\n"
     )

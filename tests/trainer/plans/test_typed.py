@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import bundles
-from support.typed_bundles import shipped, shipped_with
+from support.typed_bundles import audio_with, float32_alone
 
 from engines.backends import Engines
 from engines.base import Array
@@ -23,16 +23,17 @@ from engines.precision import to_float16
 from trainer.plans.typed import GoldenFeeds, typed_graphs
 
 
-class Constant:
-    """Feeds of one number."""
+class Noise:
+    """Feeds of one spread."""
 
-    def __init__(self, value: float) -> None:
-        self.value, self.asked = value, 0
+    def __init__(self, spread: float) -> None:
+        self.spread, self.asked = spread, 0
 
     def of(self, graph: GraphName) -> Iterator[Mapping[str, Array]]:
         self.asked += 1
+        random = np.random.default_rng(1)
         for _ in range(2):
-            yield {"features": np.full((1, 1, 64, 48), self.value, np.float32)}
+            yield {"features": random.normal(0.0, self.spread, (1, 1, 64, 48)).astype(np.float32)}
 
 
 def differences(bundle: Bundle, precision: str, graph: bytes) -> float:
@@ -43,15 +44,15 @@ def differences(bundle: Bundle, precision: str, graph: bytes) -> float:
 
 
 def test_a_bundle_s_own_graphs_are_taken_as_they_are(tmp_path: Path) -> None:
-    half = to_float16(shipped().read("scene.onnx"))
-    bundle = shipped_with(tmp_path / "b", {"float16": half})
+    half = to_float16(float32_alone(tmp_path / "a").read("scene.onnx"))
+    bundle = audio_with(tmp_path / "b", {"float16": half})
     typed = typed_graphs(bundle, "float16")
     assert (typed.graphs, typed.origin) == ({"scene": half}, "the bundle's own")
     assert typed_graphs(bundle, "float32").graphs == {"scene": bundle.read("scene.onnx")}
 
 
-def test_others_are_made_and_answer_within_the_tolerance() -> None:
-    bundle = shipped()
+def test_others_are_made_and_answer_within_the_tolerance(tmp_path: Path) -> None:
+    bundle = float32_alone(tmp_path / "b")
     said: list[str] = []
     half = typed_graphs(bundle, "float16", None, said.append)
     assert half.graphs["scene"] == to_float16(bundle.read("scene.onnx"))
@@ -66,10 +67,10 @@ def test_others_are_made_and_answer_within_the_tolerance() -> None:
     assert 0 < differences(bundle, "int8", few.graphs["scene"]) < 0.5
 
 
-def test_named_recordings_replace_what_ranges_are_measured_on() -> None:
-    bundle = shipped()
-    feeds = Constant(2.0)
-    one, other = typed_graphs(bundle, "int8", feeds), typed_graphs(bundle, "int8", Constant(0.5))
+def test_named_recordings_replace_what_ranges_are_measured_on(tmp_path: Path) -> None:
+    bundle = float32_alone(tmp_path / "b")
+    feeds = Noise(2.0)
+    one, other = typed_graphs(bundle, "int8", feeds), typed_graphs(bundle, "int8", Noise(0.5))
     assert feeds.asked == 1
     assert one.origin == "made from float32, ranges of the recordings named"
     assert one.graphs["scene"] != other.graphs["scene"]
@@ -95,21 +96,26 @@ def test_golden_feeds_are_one_case_each(tmp_path: Path) -> None:
     assert [feed["frames"].shape for feed in feeds.of("scene")] == [(1, 5, 8)] * 8
 
 
-def test_without_onnx_there_is_one_clear_message() -> None:
+def test_without_onnx_there_is_one_clear_message(tmp_path: Path) -> None:
+    float32_alone(tmp_path / "alone")
     code = (
         "import sys\n"
+        "from pathlib import Path\n"
         "sys.modules['onnx'] = None\n"
         "from ascstream.bundles import find_bundle\n"
         "from engines.bundle import open_bundle\n"
         "from engines.errors import BackendError\n"
         "from trainer.plans.typed import typed_graphs\n"
-        "bundle = open_bundle(find_bundle())\n"
+        "for precision in ('float32', 'float16', 'int8'):  # the bundle that ships needs none\n"
+        '    assert typed_graphs(open_bundle(find_bundle()), precision).origin == "the bundle\'s own"\n'
+        "bundle = open_bundle(Path(sys.argv[1]))\n"
         "assert typed_graphs(bundle, 'float32').origin == \"the bundle's own\"\n"
         "try: typed_graphs(bundle, 'float16')\n"
         "except BackendError as error: print(error)\n"
         "print('torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, str(tmp_path / "alone")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout == (
         "bundle slim-audio holds no float16 graphs, and making them needs onnx, which is not installed; "
