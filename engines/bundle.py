@@ -169,7 +169,7 @@ def _read_inside(folder: Path, name: str, size: int, *, exact: bool) -> bytes:
         length, data = status.st_size, b""
         if length <= size:
             with open(fd, "rb", closefd=False) as file:
-                data = file.read(size + 1)
+                data = file.read(length + 1)
             length = len(data)
     except OSError as error:
         raise BundleError(f"{where}: expected a file that can be read, got: {error.strerror}; {_FRESH_COPY}") from None

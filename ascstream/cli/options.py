@@ -17,7 +17,16 @@ from click.shell_completion import CompletionItem
 from ascstream.settings import find_settings_file, read_settings_file, variable_of
 
 F = TypeVar("F", bound=Callable[..., Any])
-_OTHER_VARIABLES = ("ASCSTREAM_CONFIG", "ASCSTREAM_DATA", "ASCSTREAM_DEBUG", "ASCSTREAM_TEST_DATA")
+_OTHER_VARIABLES = (
+    *("ASCSTREAM_CONFIG", "ASCSTREAM_DATA", "ASCSTREAM_DEBUG", "ASCSTREAM_TEST_DATA"),
+    *(
+        "ASCSTREAM_RTX_PYTHON",
+        "ASCSTREAM_CUDA_PYTHON",
+        "ASCSTREAM_TRT_PYTHON",
+        "ASCSTREAM_TRT_STUBS",
+        "ASCSTREAM_NO_DEVICE",
+    ),
+)
 """Variables that are read, but are settings of no command."""
 if TYPE_CHECKING:
     _NumberType = click.ParamType[float]

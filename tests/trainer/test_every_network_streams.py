@@ -101,7 +101,8 @@ def test_a_small_network_streams_and_has_every_precision(name: str, clips: Clips
         judged = to_judge(made, precision)
         for part, graph in made.items():
             assert unknown_operators(graph) == []
-            assert graph != traced.graphs.graphs[part]
+            alone = (name, part) == ("slim_visual", "scene")  # its only layer is the last one, which stays float32
+            assert (graph == traced.graphs.graphs[part]) is alone
             assert difference(judged[part], traced.graphs.golden[part]) <= allowed
 
 
