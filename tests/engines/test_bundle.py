@@ -156,6 +156,13 @@ def test_a_file_of_another_size(path: Path, change: int) -> None:
     assert error_of(path) == f"{path}/scene.onnx: expected {size} bytes, got {size + change}; {FRESH}"
 
 
+def test_a_manifest_that_promises_more_than_any_memory(path: Path) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    size, manifest["files"]["scene.onnx"]["size"] = manifest["files"]["scene.onnx"]["size"], 10**30
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert error_of(path) == f"{path}/scene.onnx: expected {10**30} bytes, got {size}; {FRESH}"
+
+
 @pytest.mark.parametrize("name", ["scene.onnx", "manifest.json"])
 def test_a_link_is_not_followed_even_to_the_right_bytes(path: Path, tmp_path: Path, name: str) -> None:
     outside = tmp_path / "outside"
