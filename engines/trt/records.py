@@ -131,7 +131,7 @@ class Parity:
     tolerance: float = rule("a positive number", above=0)
     """Largest one allowed."""
     agreement: float | None = rule("a fraction, or null", minimum=0, maximum=1, default=None)
-    """Share of the cases with the golden label; None for an embedding."""
+    """Share of the cases with the golden label, or one as good as tied with it; None for an embedding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from engines.check import (
     OutputParity,
     Report,
     check_parity,
+    compare,
     measure,
     read_golden,
     require_parity,
@@ -321,3 +322,12 @@ def test_timing_of_a_real_engine_is_plausible(tmp_path: Path) -> None:
 
 def test_the_number_of_cases_is_the_sum_of_the_batches() -> None:
     assert sum(BATCHES) == N_CASES == 8
+
+
+def test_a_label_as_good_as_tied_is_the_golden_one() -> None:
+    golden = GoldenGraph({}, {"fused": np.array([[1.0, 0.96, 0.0], [2.0, 1.0, 0.0]], np.float32)})
+    tied = np.array([[0.97, 0.99, 0.0], [2.0, 1.0, 0.0]], np.float32)
+    other = np.array([[0.97, 0.99, 0.0], [1.4, 1.5, 0.0]], np.float32)
+    found = [compare("scene", golden, {"fused": got}, Tolerance(logits=1.0), "float32") for got in (tied, other)]
+    shares = [entry.agreement for (entry,) in found]
+    assert shares == [1.0, 0.5]

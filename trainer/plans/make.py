@@ -11,7 +11,7 @@ from ascstream.classifier import Classifier
 from engines.backends import Engines, load_engines
 from engines.bundle import Bundle
 from engines.errors import BackendError, ParityError
-from engines.manifest import Precision
+from engines.manifest import SCENE_GRAPH, Precision
 from engines.schema import encode
 from engines.trt.build import BUILD_COMMAND, build_plans, explain
 from engines.trt.builder import OnProgress
@@ -234,7 +234,8 @@ def _compare(
 def _drop_coarse(outcome: Outcome, store: PlanStore) -> None:
     """Leave out precisions that change too many labels, and delete their plans: the runtime takes what it finds."""
     for precision, infos in list(outcome.plans.items()):
-        shares = [entry.agreement for info in infos for entry in info.parity if entry.agreement is not None]
+        parity = (entry for info in infos for entry in info.parity if entry.output == f"{SCENE_GRAPH}/fused")
+        shares = [entry.agreement for entry in parity if entry.agreement is not None]
         where, share = "golden inputs", min(shares, default=1.0)
         if outcome.evaluation is not None and outcome.evaluation.agreement(precision) < share:
             where, share = "recordings", outcome.evaluation.agreement(precision)
