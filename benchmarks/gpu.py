@@ -161,6 +161,8 @@ def facts(kinds: dict) -> Iterator[str]:
     for kind, result in kinds.items():
         for part, graph in result.get("graphs", {}).items():
             labels = "" if graph["agreement"] is None else f", labels agree {graph['agreement']:.2%}"
+            if graph.get("every_head") not in (None, graph["agreement"]):
+                labels += f", of the worst head {graph['every_head']:.2%}"
             yield (
                 f"* {part}, {kind.removeprefix('tensorrt-')}: {graph['layers']} layers, built in "
                 f"{graph['build_seconds']:.1f} s, {graph['memory_bytes'] / 1e6:,.0f} MB, TensorRT {graph['tensorrt']}; "

@@ -79,17 +79,41 @@ def test_windows_of_the_clip_go_through_the_bundle_that_ships_and_into_the_table
     folder.mkdir()
     exported = gpu_part.export("shipped", folder)
     assert exported["n"] > 300
-    assert exported["costs"]["scene"]["macs"] == pytest.approx(OURS["slim_audio"].macs, rel=1e-3)  # nine labels
+    assert exported["costs"]["scene"]["macs"] == pytest.approx(OURS["slim_audio"].macs, rel=1e-3)  # and a little fusion
+    assert exported["costs"]["frame"]["macs"] == pytest.approx(OURS["slim_visual"].macs, rel=1e-3)  # nine labels
+    assert exported["precisions"] == ["float32", "float16", "int8"]
+    assert len(exported["seen"]["frames"]) == exported["n"] == max(exported["seen"]["frames"]) + 1  # a frame each
     (folder / "export.json").write_text(json.dumps(exported))
     built = gpu_part.tensorrt("int8", ort_builder.command())("shipped", folder)
     (folder / "tensorrt-int8.json").write_text(json.dumps(built))
-    assert built["graphs"]["scene"]["cases"] == exported["n"]
+    assert built["graphs"]["scene"]["cases"] == built["graphs"]["frame"]["cases"] == exported["n"]
     assert 0.9 <= built["graphs"]["scene"]["agreement"] <= 1  # by ONNX Runtime: the stand-in
+    assert 0.9 <= built["graphs"]["scene"]["every_head"] <= built["graphs"]["scene"]["agreement"]
+    assert built["graphs"]["frame"]["agreement"] is None
+    assert 0 < built["graphs"]["frame"]["max_difference"] <= 0.3
     results = gpu.collect(tmp_path)
     text = "\n".join(gpu.tables(results))
     assert f"| labels of the bundle that ships, int8 | {built['graphs']['scene']['agreement']:.2%} | ≥ 99 % |" in text
     assert "| labels of the bundle that ships, float16 | not measured | ≥ 99.9 % |" in text
     assert "| scene | 1 | TensorRT int8, CUDA graph | 0.375 ms | 1.500 ms |  |  |" in text
+    assert "| frame | 1 | TensorRT int8, CUDA graph | 0.375 ms | 1.500 ms |  |  |" in text
+    assert f"of the worst head {built['graphs']['scene']['every_head']:.2%}" in text
+
+
+def test_what_the_plan_of_the_frames_gives_reaches_the_scene(tmp_path: Path) -> None:
+    exported = gpu_part.export_shipped(tmp_path)
+    (tmp_path / "export.json").write_text(json.dumps(exported))
+    with np.load(tmp_path / "frame.npz") as archive:
+        np.savez(tmp_path / "frame.npz", image=archive["image"][::-1])  # the plan is shown other frames
+    built = gpu_part.tensorrt("float32", ort_builder.command())("shipped", tmp_path)
+    assert built["graphs"]["frame"]["max_difference"] == 0
+    assert built["graphs"]["scene"]["max_difference"] > 0.1
+
+
+def test_a_window_without_a_picture_keeps_its_zeros() -> None:
+    array = np.zeros((3, 1, 2), np.float32)
+    given = gpu_part.with_embeddings(array, [1, -1, 0], np.array([[1, 2], [3, 4]], np.float32))
+    assert given.tolist() == [[[3, 4]], [[0, 0]], [[1, 2]]]
 
 
 def test_tables_give_ratios_and_figures() -> None:
@@ -116,7 +140,10 @@ def test_tables_give_ratios_and_figures() -> None:
 
 def test_agreement_is_of_labels_and_of_embeddings_by_their_size() -> None:
     logits = np.array([[0.0, 1.0], [2.0, 0.0]], np.float32)
-    assert gpu_part.agreement({"fused": logits}, {"fused": logits[::-1]}) == {"max_difference": 2.0, "agreement": 0.0}
+    wrong = {"max_difference": 2.0, "agreement": 0.0, "every_head": 0.0}
+    assert gpu_part.agreement({"fused": logits}, {"fused": logits[::-1]}) == wrong
+    other = gpu_part.agreement({"fused": logits, "audio": logits}, {"fused": logits, "audio": logits[::-1]})
+    assert other == {"max_difference": 2.0, "agreement": 1.0, "every_head": 0.0}
     embedding = {"embedding": np.array([[10.0, -20.0]], np.float32)}
     given = {"embedding": np.array([[10.0, -20.5]], np.float32)}
     assert math.isclose(gpu_part.agreement(embedding, given)["max_difference"], 0.025)

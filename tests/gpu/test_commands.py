@@ -12,6 +12,8 @@ from support.commands import COMMAND, environment
 from support.gpu import ROOT, require_gpu_here
 
 from engines.trt.plans import PlanStore
+from engines.trt.records import PlanInfo
+from engines.trt.sidecar import sidecar_name
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1800)]
 CLIP = ROOT / "examples" / "clip.mp4"
@@ -45,36 +47,46 @@ def labels(*words: object, cache: Path) -> list[tuple[float, str]]:
     return [(line["end"], line["label"]) for line in lines if line["type"] == "prediction"]
 
 
+def plans_of_the_shipped(store: PlanStore) -> dict[str, PlanInfo]:
+    """One of each graph of the bundle that ships, by the graph's name."""
+    found = [entry.info for entry in store.entries()]
+    plans = {info.key.graph: info for info in found if info is not None}
+    assert len(plans) == len(found)
+    assert set(plans) == {"scene", "frame"}
+    return plans
+
+
 def test_a_plan_gives_the_labels_of_onnx_runtime(cache: Path) -> None:
     assert labels("--backend", "tensorrt", cache=cache) == labels("--backend", "onnxruntime", cache=cache)
     assert labels("--backend", "auto", cache=cache) == labels("--backend", "onnxruntime", cache=cache)
 
 
 def test_a_plan_of_another_gpu_is_refused_by_its_name(cache: Path, tmp_path: Path) -> None:
-    [entry] = PlanStore(cache / "ascstream" / "plans").entries()
-    assert entry.info is not None
-    plan = PlanStore(cache / "ascstream" / "plans").read(entry.info)
-    foreign = PlanStore(tmp_path / "plans")
-    foreign.store(replace(entry.info, key=replace(entry.info.key, device="Orin", compute_capability="8.7")), plan)
+    own, foreign = PlanStore(cache / "ascstream" / "plans"), PlanStore(tmp_path / "plans")
+    for info in plans_of_the_shipped(own).values():
+        key = replace(info.key, device="Orin", compute_capability="8.7")
+        foreign.store(replace(info, key=key), own.read(info))
     done = run("ascstream", "file", CLIP, "--backend", "tensorrt", "--plans", tmp_path / "plans", cache=cache)
     assert done.returncode == 4
     assert "Orin" in done.stderr
     assert "trainer build-engine" in done.stderr
 
 
-def test_an_edited_sidecar_and_an_altered_plan_are_refused(cache: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("graph", ["scene", "frame"])
+def test_an_edited_sidecar_and_an_altered_plan_are_refused(graph: str, cache: Path, tmp_path: Path) -> None:
     place = tmp_path / "plans"
     place.mkdir(mode=0o700)
     for path in (cache / "ascstream" / "plans").iterdir():
         if path.is_file():
             (place / path.name).write_bytes(path.read_bytes())
             (place / path.name).chmod(0o600)
-    [plan] = place.glob("*.plan")
+    info = plans_of_the_shipped(PlanStore(place))[graph]
+    plan = place / info.plan
     plan.write_bytes(plan.read_bytes()[:-1] + b"!")
     done = run("ascstream", "file", CLIP, "--backend", "tensorrt", "--plans", place, cache=cache)
     assert done.returncode == 4
     assert "altered" in done.stderr
-    [sidecar] = place.glob("*.json")
+    sidecar = place / sidecar_name(info)
     sidecar.write_text(sidecar.read_text(encoding="utf-8").replace('"precision": "float16"', '"precision": "float32"'))
     done = run("ascstream", "file", CLIP, "--backend", "tensorrt", "--plans", place, cache=cache)
     assert done.returncode == 4

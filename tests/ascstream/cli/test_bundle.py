@@ -186,13 +186,13 @@ def test_two_bundles_side_by_side(tmp_path: Path, bundle: Get) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_comparison_fits_the_terminal(width: int, bundle: Get) -> None:
-    done = ascstream("bundle", "compare", DEFAULT, bundle("audio_visual"), env={"COLUMNS": str(width)})
+    done = ascstream("bundle", "compare", "slim-audio", bundle("audio_visual"), env={"COLUMNS": str(width)})
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= width
     assert lines[0].split() == [
         "bundle",
-        DEFAULT,
-        open_bundle(shipped()[DEFAULT]).manifest.version,
+        "slim-audio",
+        open_bundle(shipped()["slim-audio"]).manifest.version,
         "audio_visual",
         "1.0.0",
     ]

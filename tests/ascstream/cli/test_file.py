@@ -18,6 +18,7 @@ import pytest
 from support.bad_files import every, float_wav, tone, write_clip
 from support.bundles import tone_hz
 from support.commands import COMMAND, ascstream, environment
+from support.typed_bundles import float32_alone
 
 Bundle = Callable[[str], Path]
 RATE = 24_000
@@ -234,10 +235,12 @@ def test_a_slip_in_the_name_of_a_bundle_gets_a_suggestion(clip: Path) -> None:
     assert done.stderr.endswith("got neither; did you mean 'slim-audio'?\n")
 
 
-def test_a_precision_the_shipped_bundle_lacks_is_said_without_its_folder(clip: Path) -> None:
-    done = ascstream("file", clip, "--precision", "int8")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr == "ascstream: bundle slim-audio holds float32 only; drop --precision int8\n"
+def test_a_precision_that_a_bundle_lacks_is_said_without_its_folder(clip: Path, tmp_path: Path) -> None:
+    for name in ("slim-audio", "slim-av"):
+        folder = float32_alone(tmp_path / name, name).path
+        done = ascstream("file", clip, "--bundle", folder, "--precision", "int8")
+        assert (done.returncode, done.stdout) == (4, "")
+        assert done.stderr == f"ascstream: bundle {name} holds float32 only; drop --precision int8\n"
 
 
 def test_a_terminal_gets_only_the_error_of_an_input_without_a_window(tmp_path: Path, bundle: Bundle) -> None:

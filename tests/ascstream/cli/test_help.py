@@ -110,7 +110,11 @@ def test_the_bash_script_is_valid_and_completes_commands_and_options() -> None:
     assert completes("ascstream f", 1) == ["file"]
     assert "--step" in completes("ascstream file --s", 2)
     assert completes("ascstream file --precision fl", 3) == ["float32", "float16"]
-    assert completes("ascstream file --bundle slim", 3) == ["slim", "slim-audio"]  # a folder, a bundle that ships
+    assert completes("ascstream file --bundle slim", 3) == [
+        "slim",
+        "slim-audio",
+        "slim-av",
+    ]  # a folder, then what ships
     assert "slim-audio" in completes("ascstream bench --bundle ", 3)
 
 

@@ -61,18 +61,22 @@ def test_without_devices_one_message_says_what_to_do(bundle: Bundle) -> None:
     found = list_devices()
     if found.microphones:
         pytest.skip("this machine has a microphone")
-    for words in (["live"], ["live", "--mic", "0", "--camera", "0"], ["live", "--strict", "--format", "jsonl"]):
+    either = (["live"], ["live", "--strict", "--format", "jsonl"])
+    named = ["live", "--mic", "0", "--camera", "0"]  # the first that is not there is told
+    for words in (named, *([*words, "--bundle", "slim-audio"] for words in (*either, named))):
         done = ascstream(*words)
         assert (done.returncode, done.stdout) == (3, "")
         message = done.stderr.splitlines()[-1]
         assert message.startswith('ascstream: expected a microphone for "0", found none; ')
         assert message.endswith("type: ascstream doctor")
     if not found.cameras:
-        done = ascstream("live", "--bundle", bundle("audio_visual"))
-        assert (done.returncode, done.stdout) == (3, "")
-        first, second = done.stderr.splitlines()
-        assert first.startswith('ascstream: expected a microphone for "0", found none; ')
-        assert second.startswith('expected a camera for "0", found none; ')
+        for words in (*either, ["live", "--bundle", bundle("audio_visual")]):
+            done = ascstream(*words)
+            assert (done.returncode, done.stdout) == (3, "")
+            first, second = done.stderr.splitlines()
+            assert first.startswith('ascstream: expected a microphone for "0", found none; ')
+            assert second.startswith('expected a camera for "0", found none; ')
+            assert second.endswith("type: ascstream doctor")
 
 
 def test_answers_come_in_real_time_with_the_time_of_day(microphone: Path, bundle: Bundle) -> None:
@@ -323,7 +327,14 @@ def test_what_the_bundle_does_not_perceive_is_not_opened(microphone: Path, bundl
             ["--mic", "0", "--source", "x.mp4"],
             "expected --source, which gives sound and picture, or --mic and --camera",
         ),
-        (["--mic", "none"], "expected something that bundle slim-audio perceives, got nothing; type: --mic 0"),
+        (
+            ["--mic", "none"],
+            "expected something that bundle slim-av perceives, got nothing; type: --mic 0 or --camera 0\n",
+        ),
+        (
+            ["--mic", "none", "--bundle", "slim-audio"],
+            "expected something that bundle slim-audio perceives, got nothing; type: --mic 0\n",
+        ),
         (["--mic-channels", "0"], "expected channels counted from 1, such as 1 or 1,2; got '0'"),
         (["--rotate", "1y"], "expected seconds or hh:mm:ss"),
         (["--duration", "0"], "expected seconds or hh:mm:ss, above 0"),
