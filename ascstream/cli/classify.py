@@ -114,6 +114,7 @@ def _classify(
             outcome.n_fallback += prediction.fallback is not None
             sink.emit(prediction)
             raise_stopped()
+        raise_stopped()  # what a library lost while the last read waited
     except BrokenPipeError:  # nobody listens
         raise
     except (AscstreamError, EngineError) as error:
