@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import BundleError, one_line
-from engines.inside import NoFolderError, open_inside, sync_folder
+from engines.inside import NoFolderError, open_inside, read_at_most, sync_folder
 from engines.manifest import SCHEMA_VERSION, Manifest, is_plain_name
 from engines.schema import encode
 
@@ -166,11 +166,7 @@ def _read_inside(folder: Path, name: str, size: int, *, exact: bool) -> bytes:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise BundleError(f"{where}: expected a plain file, got something else; {_FRESH_COPY}")
-        length, data = status.st_size, b""
-        if length <= size:
-            with open(fd, "rb", closefd=False) as file:
-                data = file.read(length + 1)
-            length = len(data)
+        data, length = read_at_most(fd, status.st_size, size)
     except OSError as error:
         raise BundleError(f"{where}: expected a file that can be read, got: {error.strerror}; {_FRESH_COPY}") from None
     finally:

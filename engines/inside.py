@@ -12,6 +12,24 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def read_at_most(fd: int, length: int, size: int) -> tuple[bytes, int]:
+    """Read a file that is no longer than it may be.
+
+    Args:
+        fd: Its descriptor; stays open.
+        length: What its status says.
+        size: Bytes it may have, however many somebody promises.
+
+    Returns:
+        Its bytes, none where it is too long, and how many it has; one more than `length` where it grew meanwhile.
+    """
+    if length > size:
+        return b"", length
+    with open(fd, "rb", closefd=False) as file:
+        data = file.read(length + 1)
+    return data, len(data)
+
+
 class NoFolderError(OSError):
     """There is no folder where a file of it was to be opened."""
 

@@ -13,7 +13,15 @@ import numpy as np
 
 from engines.errors import BackendError, one_line
 from engines.trt.memory import HostBuffer
-from engines.trt.queues import BLOCKING_EVENT, MAPPED, NON_BLOCKING, CapturedGraph, GraphCalls, wait_until
+from engines.trt.queues import (
+    BLOCKING_EVENT,
+    MAPPED,
+    NON_BLOCKING,
+    CapturedGraph,
+    GraphCalls,
+    OwnedMemory,
+    wait_until,
+)
 from engines.trt.records import Device
 
 _NOT_READY = 600
@@ -72,10 +80,10 @@ class CudaBindings:
                 raise
         return buffer
 
-    def device_buffer(self, n_bytes: int) -> _DeviceBuffer:
+    def device_buffer(self, n_bytes: int) -> OwnedMemory:
         """Device memory."""
         memory = self._call(f"get {n_bytes} bytes of device memory", self._driver.cuMemAlloc, n_bytes)
-        return _DeviceBuffer(self._driver.cuMemFree, memory)
+        return OwnedMemory(self._driver.cuMemFree, memory)
 
     def stream(self) -> _Stream:
         """A queue of work for the device."""
@@ -136,21 +144,6 @@ class _HostBuffer:
         memory, self._memory = self._memory, None
         if memory is not None:
             self.array = np.empty(0, np.uint8)
-            self._give_back(memory)
-
-
-class _DeviceBuffer:
-    """Device memory."""
-
-    def __init__(self, give_back: Callable[[Any], Any], memory: Any) -> None:
-        self.address = int(memory)
-        self._memory = memory
-        self._give_back = give_back
-
-    def free(self) -> None:
-        """Give it back; may be called twice."""
-        memory, self._memory = self._memory, None
-        if memory is not None:
             self._give_back(memory)
 
 

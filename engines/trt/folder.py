@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engines.errors import BackendError
-from engines.inside import open_inside, sync_folder
+from engines.inside import open_inside, read_at_most, sync_folder
 
 PARTIAL = ".partial"
 """What the name of a file ends in while it is written; a dot and its name to be stand before."""
@@ -85,11 +85,7 @@ class PrivateFolder:
             if not stat.S_ISREG(status.st_mode):
                 raise BackendError(f"{where}: expected a plain file, got something else")
             self._check_owner(where, status, shared)
-            length, data = status.st_size, b""
-            if length <= size:
-                with open(fd, "rb", closefd=False) as file:
-                    data = file.read(length + 1)
-                length = len(data)
+            data, length = read_at_most(fd, status.st_size, size)
         except OSError as error:
             raise BackendError(f"{where}: expected a file that can be read, got: {error.strerror}") from None
         finally:

@@ -19,7 +19,15 @@ from engines.base import Array
 from engines.errors import BackendError, one_line
 from engines.trt.driver import LIBRARY
 from engines.trt.memory import HostBuffer
-from engines.trt.queues import BLOCKING_EVENT, MAPPED, NON_BLOCKING, CapturedGraph, GraphCalls, wait_until
+from engines.trt.queues import (
+    BLOCKING_EVENT,
+    MAPPED,
+    NON_BLOCKING,
+    CapturedGraph,
+    GraphCalls,
+    OwnedMemory,
+    wait_until,
+)
 from engines.trt.records import Device
 
 
@@ -76,10 +84,10 @@ class PyCuda:
                 raise
         return buffer
 
-    def device_buffer(self, n_bytes: int) -> _DeviceBuffer:
+    def device_buffer(self, n_bytes: int) -> OwnedMemory:
         """Device memory."""
         with self._refusing(f"get {n_bytes} bytes of device memory"):
-            return _DeviceBuffer(self.give_back, self._driver.mem_alloc(n_bytes))
+            return OwnedMemory(self.give_back, self._driver.mem_alloc(n_bytes))
 
     def stream(self) -> _Stream:
         """A queue of work for the device."""
@@ -162,21 +170,6 @@ class _HostBuffer:
         if give_back is not None:
             memory, self.array = self.array.base, np.empty(0, np.uint8)
             give_back(memory)
-
-
-class _DeviceBuffer:
-    """Device memory of pycuda's."""
-
-    def __init__(self, give_back: Callable[[Any], None], memory: Any) -> None:
-        self.address = int(memory)
-        self._memory = memory
-        self._give_back = give_back
-
-    def free(self) -> None:
-        """Give it back; may be called twice."""
-        memory, self._memory = self._memory, None
-        if memory is not None:
-            self._give_back(memory)
 
 
 class _Stream:

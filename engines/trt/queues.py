@@ -1,4 +1,4 @@
-"""What both ways to CUDA share: recording what is queued on a stream, and waiting for it. See memory.py.
+"""What both ways to CUDA share: owned memory, recording what is queued on a stream, waiting for it. See memory.py.
 
 pycuda knows no captured graphs, and a call of cuda-bindings takes longer than one through ctypes: both record here.
 """
@@ -33,6 +33,21 @@ def wait_until(is_done: Callable[[], bool], sleep: Callable[[], None]) -> None:
         if perf_counter() > until:
             return sleep()
     return None
+
+
+class OwnedMemory:
+    """Device memory that a library's object stands for."""
+
+    def __init__(self, give_back: Callable[[Any], Any], memory: Any) -> None:
+        self.address = int(memory)
+        self._memory = memory
+        self._give_back = give_back
+
+    def free(self) -> None:
+        """Give it back; may be called twice."""
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            self._give_back(memory)
 
 
 class CapturedGraph:

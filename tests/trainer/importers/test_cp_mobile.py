@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from support.networks import settle
+from support.published import lightning_cp_mobile
 from support.recordings import data_folder
 from torch import Tensor
 from torch.nn import functional
@@ -123,23 +124,7 @@ def windows(classifier: Classifier, file: Path, seconds: float | None = None) ->
 def test_random_weights_under_published_names_give_the_authors_answers(tmp_path: Path) -> None:
     torch.manual_seed(3)
     network = settle(CpMobile())
-    renamed = {}
-    for name, tensor in network.state_dict().items():
-        part, *rest = name.split(".")
-        if part == "stem":
-            group, layer = divmod(int(rest[0]), 3)
-            name = ".".join(["in_c", str(group), str(layer), *rest[1:]])
-        elif part == "classify":
-            name = ".".join(["feed_forward", *rest])
-        else:
-            number = int(rest[0])
-            where = f"stages.s{(1, 1, 1, 2, 2, 3)[number]}.b{number + 1}"
-            if rest[1] == "norm":
-                name = f"{where}.after_block_norm.{ {'scale': 'gamma', 'shift': 'beta'}[rest[2]] }"
-            else:
-                group, layer = divmod(int(rest[2]), 3)
-                name = ".".join([where, "block", str(group), str(layer), *rest[3:]])
-        renamed[f"model.{name}"] = tensor
+    renamed = lightning_cp_mobile(network.state_dict())
     torch.save({"state_dict": renamed, "epoch": 3}, tmp_path / "random.ckpt")
     write_import(import_cp_mobile(tmp_path / "random.ckpt"), tmp_path / "bundle")
     samples = 0.05 * np.random.default_rng(0).standard_normal((4, RATE)).astype(np.float32)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from support.published import lightning_cp_mobile
 from support.recordings import data_folder, recording
 from torch import Tensor, nn
 
@@ -133,28 +134,6 @@ def transformers_clip(weights: Weights) -> Weights:
     }
     ids = {"vision_model.embeddings.position_ids": torch.arange(50)[None], "logit_scale": torch.tensor(4.6)}
     return {**renamed, **text, **ids}
-
-
-def lightning_cp_mobile(weights: Weights) -> Weights:
-    """As the authors of CP-Mobile name it, in a checkpoint of PyTorch Lightning."""
-    stages = (1, 1, 1, 2, 2, 3)
-    renamed = {}
-    for name, tensor in weights.items():
-        part, *rest = name.split(".")
-        if part == "stem":
-            group, layer = divmod(int(rest[0]), 3)
-            name = ".".join(["in_c", str(group), str(layer), *rest[1:]])
-        elif part == "classify":
-            name = ".".join(["feed_forward", *rest])
-        else:
-            block = f"stages.s{stages[int(rest[0])]}.b{int(rest[0]) + 1}"
-            if rest[1] == "norm":
-                name = f"{block}.after_block_norm.{ {'scale': 'gamma', 'shift': 'beta'}[rest[2]] }"
-            else:
-                group, layer = divmod(int(rest[2]), 3)
-                name = ".".join([block, "block", str(group), str(layer), *rest[3:]])
-        renamed[f"model.{name}"] = tensor
-    return renamed
 
 
 NAMINGS = [
