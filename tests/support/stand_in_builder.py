@@ -1,6 +1,6 @@
 """Stands in for the builder of plans at its command only: gives the golden answers, or fails in one of many ways.
 
-python stand_in_builder.py --golden FILE [--mode MODE] [--log FILE] [--seconds S] FOLDER
+python stand_in_builder.py --golden FILE [--mode MODE] [--log FILE] [--seconds S] [--until FILE] FOLDER
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ MACHINE = Machine(
 ROOT = Path(__file__).parents[2]
 
 
-def command(golden: Path, mode: str = "good", *, log: Path | None = None, seconds: float = 0.0) -> list[str]:
+def command(
+    golden: Path, mode: str = "good", *, log: Path | None = None, seconds: float = 0.0, until: Path | None = None
+) -> list[str]:
     """The command line without the folder, for `build_command`.
 
     Args:
@@ -46,10 +48,13 @@ def command(golden: Path, mode: str = "good", *, log: Path | None = None, second
         mode: What goes wrong; see `main`.
         log: Where every start leaves a line with the number of its process.
         seconds: How long a build takes.
+        until: And it takes until this file is there.
     """
     words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-W", "error", __file__, "--golden", str(golden)]
     words += ["--mode", mode, "--seconds", str(seconds)]
-    return words if log is None else [*words, "--log", str(log)]
+    for name, path in (("--log", log), ("--until", until)):
+        words += [] if path is None else [name, str(path)]
+    return words
 
 
 def main() -> None:
@@ -59,6 +64,7 @@ def main() -> None:
     parser.add_argument("--mode", default="good")
     parser.add_argument("--log", type=Path)
     parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--until", type=Path)
     parser.add_argument("folder", type=Path)
     given = parser.parse_args()
     watch_parent(given.folder)
@@ -67,6 +73,8 @@ def main() -> None:
             file.write(f"{os.getpid()}\n")
     say("tactics", 0.25)
     time.sleep(given.seconds)
+    while given.until is not None and not given.until.exists():
+        time.sleep(0.01)
     if given.mode != "silent":
         print("TensorRT: a warning", file=sys.stderr)
     _fail(given.mode, given.folder)

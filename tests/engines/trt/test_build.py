@@ -215,14 +215,20 @@ def test_a_plan_is_proven_again(bundle: Bundle, store: PlanStore) -> None:
 
 
 def test_two_processes_build_one_plan(bundle: Bundle, store: PlanStore, tmp_path: Path) -> None:
-    log = tmp_path / "starts"
-    words = command(bundle.path / "golden.npz", log=log, seconds=4.0)  # however far apart a busy machine starts them
-    processes = [building.start(bundle.path, store.folder, words, tmp_path / "temporary") for _ in range(2)]
-    answers = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    log, go = tmp_path / "starts", tmp_path / "go"
+    words = command(bundle.path / "golden.npz", log=log, until=go)
+    first = building.start(bundle.path, store.folder, words, tmp_path / "temporary")
+    until(log.exists)  # it holds the lock, and its name is in it
+    second = building.start(bundle.path, store.folder, words, tmp_path / "temporary")
+    assert second.stderr is not None
+    said = second.stderr.readline()
+    go.touch()
+    answers = [process.communicate(timeout=60) for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0]
+    assert f"waiting for process {first.pid}, which builds the same plan: scene, float32" in said
+    assert "waiting" not in answers[0][1]
     assert starts(store) == 1
     assert answers[0][0] == answers[1][0] != ""
-    assert sum("waiting for process" in errors for _, errors in answers) == 1
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
