@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.models.clip_visual import EMBEDDING, Activation, ClipVisual
+from trainer.models.clip_blocks import Activation
+from trainer.models.clip_visual import EMBEDDING, ClipVisual
 from trainer.models.resnet import ResnetClip
 from trainer.models.se_visual import encode_frames
 

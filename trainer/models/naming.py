@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.models.clip import LOGIT_SCALE, ClipZeroShot
+from trainer.models.clip_text import ClipText
 from trainer.models.clip_visual import ClipVisual
 from trainer.models.cp_mobile import CpMobile
+from trainer.models.efficientat import EfficientAt
 from trainer.models.resnet import ResnetTrunk
 from trainer.models.vgg import VggEncoder
 
@@ -29,8 +31,10 @@ def published_names(part: nn.Module) -> list[Naming]:
         VggEncoder: [_vgg_torchvision, _vgg_caffe],
         ResnetTrunk: [_undistributed, _resnet_panns],
         ClipVisual: [_undistributed, _clip_open, _clip_transformers],
+        ClipText: [_undistributed, _text_open, _text_transformers],
         ClipZeroShot: [_sentences],
         CpMobile: [_undistributed, _cp_mobile],
+        EfficientAt: [_undistributed, _efficientat],
     }
     return kinds.get(type(part), [_undistributed])
 
@@ -88,13 +92,26 @@ def _clip_open(weights: Weights) -> Weights:
     return renamed
 
 
+def _text_open(weights: Weights) -> Weights:
+    """open_clip's and OpenAI's sentences' half; the picture's half and the scale are left out."""
+    renamed: Weights = {}
+    for name, tensor in _without(_undistributed(weights), "visual.", "logit_scale").items():
+        ours = re.sub(r"\.in_proj_", ".in_proj.", name)
+        renamed["proj.weight" if ours == "text_projection" else ours] = (
+            _transposed(tensor) if ours == "text_projection" else tensor
+        )
+    return renamed
+
+
 _TRANSFORMERS = (
     (r"^embeddings\.class_embedding$", "class_embedding"),
     (r"^embeddings\.patch_embedding\.", "conv1."),
     (r"^embeddings\.position_embedding\.weight$", "positional_embedding"),
     (r"^pre_layrnorm\.", "ln_pre."),  # so it is spelt there
     (r"^post_layernorm\.", "ln_post."),
-    (r"^visual_projection\.", "proj."),
+    (r"^(visual|text)_projection\.", "proj."),
+    (r"^embeddings\.token_embedding\.", "token_embedding."),
+    (r"^final_layer_norm\.", "ln_final."),
     (r"^encoder\.layers\.", "transformer.resblocks."),
     (r"\.layer_norm([12])\.", r".ln_\1."),
     (r"\.self_attn\.out_proj\.", ".attn.out_proj."),
@@ -105,11 +122,19 @@ _TRANSFORMERS = (
 
 def _clip_transformers(weights: Weights) -> Weights:
     """transformers': queries, keys and values apart; the sentences' half is left out."""
+    return _of_transformers(_without(weights, "text_model.", "text_projection.", "logit_scale"), "vision_model.")
+
+
+def _text_transformers(weights: Weights) -> Weights:
+    """The same of the sentences' half."""
+    return _of_transformers(_without(weights, "vision_model.", "visual_projection.", "logit_scale"), "text_model.")
+
+
+def _of_transformers(weights: Weights, half: str) -> Weights:
+    """transformers' names of what is called `half`, as ours."""
     renamed: Weights = {}
-    for name, tensor in _without(
-        weights, "text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids"
-    ).items():
-        name = name.removeprefix("vision_model.")
+    for name, tensor in _without(weights, f"{half}embeddings.position_ids").items():
+        name = name.removeprefix(half)
         for pattern, ours in _TRANSFORMERS:
             name = re.sub(pattern, ours, name)
         renamed[name] = tensor
@@ -161,6 +186,18 @@ def _cp_mobile(weights: Weights) -> Weights:
             name = re.sub(pattern, ours, name)
         name = re.sub(r"^blocks\.(\d+)", lambda match: f"blocks.{int(match[1]) - 1}", name)
         name = re.sub(r"(stem|path)\.(\d)\.(\d)\.", lambda m: f"{m[1]}.{3 * int(m[2]) + int(m[3])}.", name)
+        renamed[name] = tensor
+    return renamed
+
+
+def _efficientat(weights: Weights) -> Weights:
+    """Its authors': the layers of a gate are matrices, in a list of the axes that are weighed; here channels alone."""
+    renamed: Weights = {}
+    for name, tensor in weights.items():
+        gate = re.fullmatch(r"(.*)\.conc_se_layers\.0\.fc([12])\.(weight|bias)", name)
+        if gate is not None:
+            name = f"{gate[1]}.{('squeeze', 'excite')[int(gate[2]) - 1]}.{gate[3]}"
+            tensor = tensor[:, :, None, None] if tensor.ndim == 2 else tensor
         renamed[name] = tensor
     return renamed
 
