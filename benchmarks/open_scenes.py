@@ -2,18 +2,22 @@
 
     python benchmarks/open_scenes.py DATA OUT
 
-DATA holds `scenes_images/` (labels.csv, archives of pictures, `miniplaces/` with an archive a class); OUT gets
-`places/` (a folder a class, to begin with) and `pictures/` (labels.csv: the scenes, and `none`). Archives are unpacked
-once, to plain files below OUT.
+DATA holds `scenes_images/` (labels.csv, archives of pictures, `miniplaces/` with an archive a class); OUT gets two
+corpora: `places/` (the classes of Places, to begin with) and `pictures/` (the scenes, and `none`). Both are divided
+alike, so that no picture that one is evaluated on is trained on in the other. Archives are unpacked once, to plain
+files below OUT.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import shutil
 import sys
 import tarfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SCENE_OF = {
@@ -35,6 +39,7 @@ SCENE_OF = {
 NONE = "none"
 _FEWEST = 100
 """Pictures a scene needs."""
+_LICENCES = {"icdar2015": "CC BY 4.0", "polyhaven": "CC0, one CC BY 3.0", "tram_interior": "MIT"}
 
 
 def lay_out(data: Path, out: Path) -> dict[str, int]:
@@ -44,41 +49,63 @@ def lay_out(data: Path, out: Path) -> dict[str, int]:
         Pictures a scene in `pictures/labels.csv`.
     """
     images = data / "scenes_images"
+    places: list[dict[str, str]] = []
     rows: list[dict[str, str]] = []
     for archive in sorted((images / "miniplaces").glob("*.tar")):
         names = _unpack(archive, out / "pictures" / "miniplaces" / archive.stem)
-        scene = SCENE_OF.get(archive.stem, NONE)
-        rows += [_row(f"miniplaces/{archive.stem}/{name}", scene, "", "places") for name in names]
+        sides = _deal([f"{archive.stem}/{name}" for name in names])
+        for name in names:
+            side, city = sides[f"{archive.stem}/{name}"]
+            row = {"source": "places", "licence": "none stated", "split": side, "city": city}
+            places.append({"file": f"{archive.stem}/{name}", "scene_label": archive.stem, **row})
+            scene = SCENE_OF.get(archive.stem, NONE)
+            rows.append({"file": f"miniplaces/{archive.stem}/{name}", "scene_label": scene, **row})
         _link(out / "pictures" / "miniplaces" / archive.stem, out / "places" / archive.stem)
     with (images / "labels.csv").open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
     for stem in sorted({row["archive"].removesuffix(".tar") for row in listed}):
         _unpack(images / f"{stem}.tar", out / "pictures" / stem)
-    for row in listed:
-        stem = row["archive"].removesuffix(".tar")
-        rows.append(
-            _row(f"{stem}/{row['file']}", row["scene_label"], f"{stem} {row['group']} {row['scene_label']}", stem)
-        )
-    counts: dict[str, int] = {}
-    for entry in rows:
-        counts[entry["scene_label"]] = counts.get(entry["scene_label"], 0) + 1
-    kept = [entry for entry in rows if counts[entry["scene_label"]] >= _FEWEST]
-    with (out / "pictures" / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, ["file", "scene_label", "recording", "source", "licence"])
-        writer.writeheader()
-        writer.writerows(kept)
+        mine = [row for row in listed if row["archive"] == f"{stem}.tar"]
+        sides = _deal(sorted({f"{stem} {row['group']}" for row in mine}))
+        for row in mine:
+            walk, scene = f"{stem} {row['group']}", row["scene_label"]
+            rows.append(
+                {
+                    "file": f"{stem}/{row['file']}",
+                    "scene_label": scene,
+                    "recording": f"{walk} {scene}",
+                    "source": stem,
+                    "licence": _LICENCES[stem],
+                    "split": sides[walk][0],
+                    "city": stem,
+                }
+            )
+    counts = Counter(row["scene_label"] for row in rows)
+    _write(out / "places" / "labels.csv", places)
+    _write(out / "pictures" / "labels.csv", [row for row in rows if counts[row["scene_label"]] >= _FEWEST])
     return {label: n for label, n in sorted(counts.items()) if n >= _FEWEST}
 
 
-def _row(file: str, scene: str, recording: str, source: str) -> dict[str, str]:
-    licences = {"icdar2015": "CC BY 4.0", "polyhaven": "CC0, one CC BY 3.0", "tram_interior": "MIT"}
+def _deal(places: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Which split, and which city, each picture or walk belongs to: a fifth is kept to evaluate.
+
+    Pictures of Places are of a place each. They are dealt to ten cities, which there are not, since what a network is
+    calibrated on is whole cities: it is then a tenth of every class.
+    """
+    order = sorted(places, key=lambda place: hashlib.sha256(place.encode()).digest())
+    n_evaluated = -(-len(order) // 5)
     return {
-        "file": file,
-        "scene_label": scene,
-        "recording": recording,
-        "source": source,
-        "licence": licences.get(source, "none stated"),
+        place: ("evaluate" if rank < n_evaluated else "train", f"places {rank % 10}")
+        for rank, place in enumerate(order)
     }
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """A list that `trainer prepare` reads."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["file", "scene_label", "recording", "source", "licence", "split", "city"])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _unpack(archive: Path, folder: Path) -> list[str]:

@@ -35,13 +35,13 @@ def main() -> int:
     if not (corpora / "pictures/labels.csv").exists():
         lay_out(data, corpora)
     for name in ("places", "pictures"):
-        trainer("prepare", corpora / name, prepared / name, "--config", visual)
+        trainer("prepare", corpora / name / "labels.csv", prepared / name, "--config", visual)
     # every class of Places first: what a picture can show; then what of it is a scene
-    places = ("name=slim-places", "data.prepared=places", "train.epochs=40", "augment.none_share=0")
+    places = ("name=slim-places", "data.prepared=places", "train.epochs=28", "augment.none_share=0")
     fit(visual, prepared, runs / "slim-places", *places)
     if not (prepared / "places.pt").exists():
         shutil.copy(runs / "slim-places/network/checkpoint.pt", prepared / "places.pt")
-    begun = ("model.weights.encoder.file=places.pt", "train.epochs=24", "train.learning_rate=1.5e-3")
+    begun = ("model.weights.encoder.file=places.pt", "train.epochs=20", "train.learning_rate=1.5e-3")
     fit(visual, prepared, runs / "slim-visual", *begun)
     fit(audio, data, runs / "slim-audio")
     bundles.mkdir(exist_ok=True)
