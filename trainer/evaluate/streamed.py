@@ -159,7 +159,7 @@ def _hear(classifier: Classifier, clip: Clip, gone: Modality | None) -> _Heard:
     """Stream one clip under one condition; a clip without what is left has no windows."""
     labels = classifier.manifest.labels
     settings = StreamSettings(step_seconds=classifier.manifest.window.seconds)
-    with _open(clip) as whole:
+    with open_clip(clip) as whole:
         source = whole if gone is None else Without(whole, gone)
         if not (source.info.has_audio or source.info.has_video):
             return _Heard(np.zeros((0, len(labels))), ())
@@ -172,8 +172,12 @@ def _hear(classifier: Classifier, clip: Clip, gone: Modality | None) -> _Heard:
 
 
 @contextmanager
-def _open(clip: Clip) -> Iterator[Source]:
-    """A clip's sound and picture as one source."""
+def open_clip(clip: Clip) -> Iterator[Source]:
+    """A clip's sound and picture as one source.
+
+    Raises:
+        SourceError: A file is missing or no media.
+    """
     if clip.video is None:
         with open_media(clip.audio) as source:
             yield source

@@ -13,6 +13,7 @@ from ascstream.classifier import Classifier
 from ascstream.errors import SourceError
 from ascstream.pipeline import require_input
 from ascstream.records import StreamEvent, Window
+from ascstream.sources.base import Source
 from ascstream.sources.inputs import expand_inputs
 from ascstream.sources.media import open_media
 from ascstream.windows import Windower
@@ -77,13 +78,18 @@ def windows_of(classifier: Classifier, where: str, step: Fraction) -> Iterator[W
         SourceError: It gives nothing that the bundle perceives, or breaks off.
     """
     with open_media(where) as source:
-        require_input(source.info, classifier.manifest)
-        windower = Windower(classifier.manifest, step)
-        for item in source.items(classifier.wants(step)):
-            if not isinstance(item, StreamEvent):
-                windower.push(item)
-                yield from windower.ready()
-        yield from windower.finish()
+        yield from windows_in(classifier, source, step)
+
+
+def windows_in(classifier: Classifier, source: Source, step: Fraction) -> Iterator[Window]:
+    """The windows of an open source; else as `windows_of`."""
+    require_input(source.info, classifier.manifest)
+    windower = Windower(classifier.manifest, step)
+    for item in source.items(classifier.wants(step)):
+        if not isinstance(item, StreamEvent):
+            windower.push(item)
+            yield from windower.ready()
+    yield from windower.finish()
 
 
 class RangeFeeds:

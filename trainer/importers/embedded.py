@@ -1,0 +1,168 @@
+"""Labelled clips as an encoder's features: decoder, windower and front-end are the runtime's own.
+
+What is fitted on them is therefore fitted on what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ascstream.classifier import Classifier
+from ascstream.errors import SourceError
+from engines.backends import Engines
+from engines.base import Array, Engine, TensorSpec
+from engines.bundle import Bundle
+from engines.manifest import (
+    SCENE_GRAPH,
+    SCHEMA_VERSION,
+    FileSpec,
+    GraphSpec,
+    InputSpec,
+    Manifest,
+    OutputSpec,
+    WindowSpec,
+    input_shape,
+)
+from trainer.data.clips import Clip
+from trainer.errors import DataError
+from trainer.evaluate.metrics import Integers
+from trainer.evaluate.streamed import open_clip
+from trainer.inputs import FEATURES, FRAMES, WAVEFORM, Inputs
+from trainer.plans.media import windows_in
+
+Floats = NDArray[np.float32]
+Embed = Callable[[Mapping[str, Floats]], Floats]
+"""Prepared inputs of n windows by name to [n, n_features]."""
+
+_WINDOWS_A_CLIP = 60
+"""At most, evenly spread: more of one recording say little more."""
+_BATCH = 16
+"""Windows that are embedded at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What an encoder makes of clips, window by window."""
+
+    features: Floats
+    """[n, n_features]."""
+    clips: Integers
+    """[n] position of each one's clip in `kept`."""
+    kept: tuple[Clip, ...]
+    """Clips that gave windows."""
+    n_unreadable: int
+    """Clips that gave none."""
+
+
+def embed_clips(embed: Embed, inputs: Inputs, window: WindowSpec, where: Path, clips: Sequence[Clip]) -> Rows:
+    """What an encoder makes of the windows of all clips that can be read.
+
+    Args:
+        embed: The encoder.
+        inputs: What it takes of a window.
+        window: How long that is.
+        where: Where the clips lie; messages begin with it.
+        clips: They.
+
+    Raises:
+        DataError: None of them can be read, or the encoder answers with NaN or infinity.
+    """
+    listener = _Listener(_draft(inputs, window))
+    parts: list[Floats] = []
+    kept: list[Clip] = []
+    why = ""
+    for clip in clips:
+        try:
+            features = _embed_clip(embed, listener, clip)
+        except SourceError as error:
+            why = why or str(error)
+            continue
+        if len(features):
+            parts.append(features)
+            kept.append(clip)
+    if not kept:
+        reason = why or "no window of them has what the network perceives"
+        raise DataError(f"{where}: expected clips that can be read, got none: {reason}")
+    features = np.concatenate(parts)
+    if not np.isfinite(features).all():
+        raise DataError(f"{where}: expected finite features of every window, got others; are the weights whole?")
+    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return Rows(features, owners, tuple(kept), len(clips) - len(kept))
+
+
+def _embed_clip(embed: Embed, listener: _Listener, clip: Clip) -> Floats:
+    """[n_windows, n_features] of one clip's usable windows, without overlap."""
+    parts: list[Floats] = []
+    for feeds in _batches(listener.windows(clip)):
+        names = feeds[0].keys()
+        parts.append(np.asarray(embed({name: np.concatenate([one[name] for one in feeds]) for name in names})))
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
+
+
+def _batches(feeds: Iterator[Mapping[str, Array]]) -> Iterator[list[Mapping[str, Array]]]:
+    """So many at once."""
+    batch: list[Mapping[str, Array]] = []
+    for one in feeds:
+        batch.append(one)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+class _Listener(Engine):
+    """Stands where a scene graph would, and keeps what it is fed with."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        shapes = {entry.name: input_shape(entry, manifest.window) for entry in manifest.inputs}
+        specs = {name: TensorSpec(name, "float32", (None, *shape)) for name, shape in shapes.items()}
+        super().__init__(SCENE_GRAPH, "none", specs, {})
+        self._classifier = Classifier(Bundle(Path(), manifest), Engines(self, None, "float32"))
+        self._fed: list[Mapping[str, Array]] = []
+
+    def windows(self, clip: Clip) -> Iterator[Mapping[str, Array]]:
+        """The inputs [1, …] of a clip's windows that the runtime would judge, some of them where there are many."""
+        classifier = self._classifier
+        classifier.reset()
+        step = Fraction(str(classifier.manifest.window.seconds))
+        with open_clip(clip) as source:
+            n_windows = int((source.info.duration_seconds or 0) / step)
+            every = -(-n_windows // _WINDOWS_A_CLIP) or 1
+            for index, window in enumerate(windows_in(classifier, source, step)):
+                if index % every == 0:
+                    self._fed.clear()
+                    classifier.score(window)
+                    yield from self._fed
+
+    def _infer(self, feeds: dict[str, Array]) -> dict[str, Array]:
+        self._fed.append({name: array.copy() for name, array in feeds.items()})
+        return {"fused": np.zeros((1, 2), np.float32)}
+
+
+def _draft(inputs: Inputs, window: WindowSpec) -> Manifest:
+    """A manifest that asks for these inputs; no bundle is behind it."""
+    specs = [InputSpec(name, audio=audio) for name, audio in ((FEATURES, inputs.audio), (WAVEFORM, inputs.waveform))
+             if audio is not None]  # fmt: skip
+    if inputs.video is not None:
+        specs.append(InputSpec(FRAMES, video=inputs.video))
+    graph = "scene.onnx"
+    return Manifest(
+        schema=SCHEMA_VERSION,
+        name="to-be-fitted",
+        version="0",
+        description="An encoder whose head is being fitted.",
+        licence="NOASSERTION",
+        labels=("a", "b"),
+        window=window,
+        inputs=tuple(specs),
+        outputs=(OutputSpec("fused"),),
+        graphs=(GraphSpec(SCENE_GRAPH, {"float32": graph}),),
+        files={graph: FileSpec("0" * 64, 0)},
+    )

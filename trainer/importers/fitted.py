@@ -1,0 +1,175 @@
+"""A head for scenes, fitted on a user's labelled clips; what is held out shares no place with what judges it.
+
+`embedded.py` makes features of the clips, through the runtime's own windows; `regression.py` has the arithmetic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engines.manifest import WindowSpec
+from trainer.data.clips import EVALUATE, NONE, Clip, Corpus
+from trainer.data.corpora import open_whole
+from trainer.errors import DataError
+from trainer.evaluate.metrics import balanced_weights
+from trainer.importers.embedded import Embed, Floats, Rows, embed_clips
+from trainer.importers.imported import TEN_GROUPS, TEN_SCENES
+from trainer.importers.regression import HeldOut, fit_regression, hold_out
+from trainer.inputs import Inputs
+
+__all__ = ["Embed", "FittedHead", "fit_head", "groups_of"]
+
+N_FOLDS = 5
+"""At most; fewer where no label has as many places."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedHead:
+    """Scenes from features, linearly."""
+
+    labels: tuple[str, ...]
+    """Those of the clips, in alphabetical order."""
+    weight: Floats
+    """[n_labels, n_features], on the features as they come: their standardisation is folded in."""
+    bias: Floats
+    """[n_labels]."""
+    temperature: float
+    """Of held-out answers."""
+    accuracy: float
+    """Of held-out windows, labels alike, within them clips alike."""
+    log_loss: float
+    """The same windows', each fold at the temperature of the others."""
+    n_clips: int
+    """Clips it was fitted on."""
+    n_places: int
+    """Places they are of."""
+    n_windows: int
+    """Windows they gave."""
+    corpus: str
+    """Which clips they were, and how they were divided: for the card."""
+
+
+def fit_head(
+    embed: Embed, inputs: Inputs, window: WindowSpec, clips: Path, *, allowed: Sequence[str] = TEN_SCENES
+) -> FittedHead:
+    """Fit a head on labelled clips: multinomial logistic regression, every label alike, within it every clip alike.
+
+    The strength of its penalty has the least log loss on held-out places; its temperature is that of these answers.
+
+    Args:
+        embed: The encoder.
+        inputs: What it takes of a window.
+        window: How long that is.
+        clips: Labelled clips, in any layout that `trainer prepare` takes; their evaluation split is left alone.
+        allowed: Labels that count.
+
+    Raises:
+        DataError: They cannot be read, or there are too few places of too few labels to hold any out.
+    """
+    corpus, chosen, strangers = _labelled(clips, allowed)
+    labels = tuple(sorted({clip.scene_label for clip in chosen}))
+    _deal(clips, chosen)  # before anything takes time
+    rows = embed_clips(embed, inputs, window, clips, chosen)
+    fold_of = _deal(clips, rows.kept)
+    if {clip.scene_label for clip in rows.kept} != set(labels):
+        raise DataError(f"{clips}: expected clips of {', '.join(labels)} that can be read, got none of one of them")
+    targets = np.array([labels.index(clip.scene_label) for clip in rows.kept], np.int64)[rows.clips]
+    folds = np.array([fold_of[clip.place] for clip in rows.kept], np.int64)[rows.clips]
+    held_out = hold_out(rows.features, targets, rows.clips, folds, len(labels))
+    if len(np.unique(held_out.targets)) < 2 or len(np.unique(held_out.folds)) < 2:
+        raise _too_few(clips, rows.kept)
+    weights = balanced_weights(targets, rows.clips)
+    head = fit_regression(rows.features, targets, weights, len(labels), held_out.strength)
+    return FittedHead(
+        labels=labels,
+        weight=head.weight.astype(np.float32),
+        bias=head.bias.astype(np.float32),
+        temperature=held_out.temperature,
+        accuracy=held_out.accuracy,
+        log_loss=held_out.log_loss,
+        n_clips=len(rows.kept),
+        n_places=len({clip.place for clip in rows.kept}),
+        n_windows=len(rows.clips),
+        corpus=_describe(clips.resolve().name, corpus, rows, strangers, held_out),
+    )
+
+
+def groups_of(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """DCASE's three groups, without the scenes that are not among the labels."""
+    members = {group: tuple(label for label in whole if label in labels) for group, whole in TEN_GROUPS.items()}
+    return {group: kept for group, kept in members.items() if kept}
+
+
+def _labelled(clips: Path, allowed: Sequence[str]) -> tuple[Corpus, tuple[Clip, ...], Counter[str]]:
+    """The corpus, its clips of the labels that count, and how many there are of others."""
+    corpus = open_whole(clips)
+    trained = [clip for clip in corpus.clips if clip.split != EVALUATE and clip.scene_label != NONE]
+    chosen = tuple(clip for clip in trained if clip.scene_label in allowed)
+    strangers = Counter(clip.scene_label for clip in trained if clip.scene_label not in allowed)
+    if len({clip.scene_label for clip in chosen}) < 2:
+        got = ", ".join(sorted({clip.scene_label for clip in trained})) or "no clips"
+        raise DataError(f"{clips}: expected clips of two or more of {', '.join(allowed)}, got {got}")
+    return corpus, chosen, strangers
+
+
+def _deal(where: Path, clips: Sequence[Clip]) -> dict[str, int]:
+    """Fold of each place, label by label in turn; −1, never held out, where a label has no other place.
+
+    Raises:
+        DataError: There is nothing to hold out.
+    """
+    fold_of: dict[str, int] = {}
+    for turn, label in enumerate(sorted({clip.scene_label for clip in clips})):
+        places = sorted({clip.place for clip in clips if clip.scene_label == label})
+        if len(places) > 1:
+            for number, place in enumerate(places):
+                fold_of.setdefault(place, (turn + number) % N_FOLDS)
+    held = {label for label, places in _places(clips).items() if len(places) > 1}
+    if len(held) < 2 or len(set(fold_of.values())) < 2:
+        raise _too_few(where, clips)
+    dense = {fold: number for number, fold in enumerate(sorted(set(fold_of.values())))}
+    return {clip.place: dense.get(fold_of.get(clip.place, -1), -1) for clip in clips}
+
+
+def _places(clips: Sequence[Clip]) -> dict[str, set[str]]:
+    """Places of each label."""
+    places: dict[str, set[str]] = {}
+    for clip in clips:
+        places.setdefault(clip.scene_label, set()).add(clip.place)
+    return places
+
+
+def _too_few(where: Path, clips: Sequence[Clip]) -> DataError:
+    """The refusal of clips that leave nothing to hold out."""
+    got = ", ".join(f"{len(places)} of {label}" for label, places in sorted(_places(clips).items()))
+    return DataError(
+        f"{where}: expected clips of two places or more of two labels or more, of which some are held out, got places: "
+        f"{got}; add recordings of other places"
+    )
+
+
+def _describe(name: str, corpus: Corpus, rows: Rows, strangers: Counter[str], held_out: HeldOut) -> str:
+    """The clips and how they were divided, in a sentence or two."""
+    root = corpus.root if corpus.root.is_dir() else corpus.root.parent
+    lines = sorted(
+        "\t".join((clip.scene_label, clip.place, *(Path(os.path.relpath(path, root)).as_posix() for path in paths)))
+        for clip in rows.kept
+        for paths in [[clip.audio] if clip.video is None else [clip.audio, clip.video]]
+    )
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    left_out = [f"{count} of {label}" for label, count in sorted(strangers.items())]
+    left_out += [f"{rows.n_unreadable} that gave no window"] if rows.n_unreadable else []
+    n_folds, n_judged = len(np.unique(held_out.folds)), len(held_out.folds)
+    return (
+        f"`{name}` (SHA-256 of the list of its {len(lines)} files: `{digest}`; terms: {corpus.licence})"
+        f"{'; left out: ' + ', '.join(left_out) if left_out else ''}. Divided by whole places into {n_folds} folds: "
+        f"{n_judged} windows were judged by heads that know nothing of their places. Strength of the penalty: "
+        f"{held_out.strength:g}"
+    )
