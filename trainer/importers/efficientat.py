@@ -1,0 +1,123 @@
+"""EfficientAT's networks on AudioSet as bundles: MobileNetV3 of any width, its tags made scenes by a fitted head.
+
+The head sees the mean of the last maps, 960 numbers at width 1: what their authors hand out as features beside the
+tags. The layer between these and the tags has two fifths as many weights again, gives the head a third more numbers to
+weigh with as few clips, and is bent towards tags that are no scenes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from engines.manifest import AudioInput, LogMelFeature, Normalisation, WindowSpec
+from trainer.errors import DataError
+from trainer.importers.files import read_file, tensors_of
+from trainer.importers.imported import Imported, Origin
+from trainer.importers.tagger import fit_scenes, imported_tagger
+from trainer.models.counts import count_parameters
+from trainer.models.efficientat import HEAD, WIDEST, EfficientAt
+from trainer.models.naming import Weights
+from trainer.models.pretrained import fit_weights
+
+MAX_BYTES = 512 << 20
+"""The widest checkpoint has 274 MB."""
+WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
+"""They were trained on ten seconds; the maps are averaged over whatever there is."""
+AUDIO = AudioInput(
+    sample_rate=32_000,
+    channels="mono",
+    feature=LogMelFeature(
+        "logmel",
+        n_fft=1024,
+        window_length=800,
+        hop_length=320,
+        n_mels=128,
+        f_min=0.0,
+        f_max=15_000.0,
+        periodic=False,
+        center=True,
+        mel_scale="kaldi",
+        preemphasis=0.97,
+        preemphasis_start="drop",
+        log_floor=1e-5,
+        log_floor_mode="add",
+    ),
+    normalisation=Normalisation("affine", mean=(-4.5,), std=(5.0,)),
+)
+"""models/preprocess.py of their repository at rest; its f_max, where none is given, is 16,000 less half of 2,000."""
+_LAST = "features.16.0.weight"
+_OTHER_RESOLUTION = re.compile(r"_(hop|mels)_\d+")
+_DYNAMIC = "layers.0.depth_conv."
+_ORIGIN = Origin(
+    network="EfficientAT (Schmid, Koutini and Widmer, 2023): MobileNetV3, taught AudioSet's tags by transformers.",
+    authors="CPJKU, Johannes Kepler University Linz: github.com/fschmid56/EfficientAT, release v0.0.1, if the file is "
+    "theirs.",
+    data="AudioSet (Gemmeke et al., 2017), two million clips of ten seconds from YouTube: the labels are CC BY 4.0, "
+    "the clips belong to their owners. Most networks saw ImageNet before: research and education only.",
+    terms="The repository that publishes the weights is under the MIT licence: keep its notice, Copyright (c) 2022 "
+    "Florian Schmid. Whether this file is theirs was not compared. The head is made of your clips, under their terms.",
+)
+
+
+def import_efficientat(path: Path, clips: Path) -> Imported:
+    """Read a checkpoint of the mn family, and fit a head of scenes behind it.
+
+    Args:
+        path: The .pt file, as `mn10_as_mAP_471.pt`.
+        clips: Labelled recordings, as `trainer evaluate --data` reads them.
+
+    Raises:
+        DataError: It is no such checkpoint, of another network, or the clips will not do.
+        ExportError: Its graph does not answer as the network.
+    """
+    source = read_file(path, MAX_BYTES)
+    _check_resolution(path)
+    weights = tensors_of(source)
+    network = EfficientAt(_width(path, weights))
+    fit_weights(network, weights, str(path))
+    network.eval()
+    return imported_tagger(
+        "efficientat",
+        f"EfficientAT's MobileNetV3 of width {network.embedding_size / HEAD:g}",
+        network,
+        fit_scenes(network, AUDIO, WINDOW, clips),
+        audio=AUDIO,
+        window=WINDOW,
+        source=source,
+        origin=_ORIGIN,
+        features="Features are its authors' own: pre-emphasis 0.97, which uses up the first sample; a power spectrum "
+        "of 800 samples (symmetric Hann) in 1,024, centred, every 320; 128 bands of Kaldi's filters from 0 to 15,000 "
+        "Hz; ln(x + 1e-5); (x + 4.5) / 5. Of the network the head sees the mean of the last maps, "
+        f"{network.embedding_size} numbers; the two layers behind them, which name AudioSet's 527 tags, are left out.",
+        n_parameters=count_parameters(network.features).parameters,
+        limits=(
+            "It was trained on windows of ten seconds; here it hears one at a time, and the head is fitted on these.",
+        ),
+    )
+
+
+def _check_resolution(path: Path) -> None:
+    """Refuse the networks of other hops and bands: they are told apart by their names alone."""
+    other = _OTHER_RESOLUTION.search(path.name)
+    if other is not None:
+        raise DataError(
+            f"{path}: expected a network of 128 bands every 10 ms, got one of another resolution by its name "
+            f"({other[0][1:]}); nothing in such a file says which: take mn04_as, mn10_as or another without"
+        )
+
+
+def _width(path: Path, weights: Weights) -> float:
+    """Of a checkpoint, by the channels of its last convolution; 1 where it has none, which is then missed.
+
+    Raises:
+        DataError: It is a dynamic network.
+    """
+    if any(_DYNAMIC in name for name in weights):
+        raise DataError(
+            f"{path}: expected a network of the mn family, got a dynamic one (dymn), whose kernels change with every "
+            "window: take mn04_as, mn10_as or another of the same release"
+        )
+    last = weights.get(_LAST)
+    width = last.shape[0] / HEAD if last is not None and last.ndim else 1.0
+    return width if 0 < width <= WIDEST else 1.0

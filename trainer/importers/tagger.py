@@ -1,0 +1,134 @@
+"""A network that tags sounds as a bundle: a head of scenes, fitted on a user's clips, behind what it hears."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engines.manifest import AudioInput, OutputSpec, WindowSpec, seconds_to_samples
+from trainer.export.graphs import trace_network
+from trainer.importers.embedded import Floats
+from trainer.importers.files import SourceFile
+from trainer.importers.fitted import FittedHead, fit_head, groups_of
+from trainer.importers.imported import Imported, Origin
+from trainer.importers.material import sound_cases
+from trainer.inputs import FEATURES, Inputs
+from trainer.models.systems import System
+
+
+class Tagger(Protocol):
+    """A network that makes features of a window before it names tags."""
+
+    def embed(self, features: Tensor) -> Tensor:
+        """[n, …] inputs to [n, n_features]."""
+        ...
+
+
+class SceneTagger(nn.Module):
+    """A tagger's features and a linear head on them, as they are exported; the tags fall away."""
+
+    def __init__(self, tagger: Tagger, head: FittedHead) -> None:
+        super().__init__()
+        self.tagger = tagger
+        self.scenes = nn.Linear(head.weight.shape[1], len(head.labels))
+        with torch.no_grad():
+            self.scenes.weight.copy_(torch.from_numpy(head.weight))
+            self.scenes.bias.copy_(torch.from_numpy(head.bias))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[n, …] inputs to [n, n_labels] logits."""
+        logits: Tensor = self.scenes(self.tagger.embed(features))
+        return logits
+
+
+def fit_scenes(tagger: Tagger, audio: AudioInput, window: WindowSpec, clips: Path) -> FittedHead:
+    """A head of scenes on what a tagger makes of the windows of a user's clips.
+
+    Args:
+        tagger: In evaluation mode.
+        audio: What it takes.
+        window: How much of it at once.
+        clips: Labelled recordings, as `trainer evaluate --data` reads them.
+
+    Raises:
+        DataError: They cannot be read, or too few of them can be held out.
+    """
+
+    def embed(feeds: Mapping[str, Floats]) -> Floats:
+        with torch.no_grad():
+            return np.asarray(tagger.embed(torch.from_numpy(feeds[FEATURES])))
+
+    return fit_head(embed, Inputs(audio=audio), window, clips)
+
+
+def imported_tagger(
+    name: str,
+    what: str,
+    tagger: Tagger,
+    head: FittedHead,
+    *,
+    audio: AudioInput,
+    window: WindowSpec,
+    source: SourceFile,
+    origin: Origin,
+    features: str,
+    n_parameters: int,
+    n_float32: int = 1,
+    limits: tuple[str, ...] = (),
+) -> Imported:
+    """A tagger and its head, traced.
+
+    Args:
+        name: The bundle's.
+        what: The network, in a few words.
+        tagger: In evaluation mode.
+        head: Of scenes.
+        audio: What it takes.
+        window: How much of it at once.
+        source: What it was read from.
+        origin: Where it comes from.
+        features: What it takes and what of it the head sees: sentences of the card.
+        n_parameters: Of what is run, without the head.
+        n_float32: Layers from the beginning that stay float32 in float16.
+        limits: What it cannot do, a sentence each.
+
+    Raises:
+        ExportError: Its graph does not answer as the network.
+    """
+    system = System(name, (FEATURES,), ("fused",), encodes_frames=False)
+    cases = {FEATURES: sound_cases(audio, seconds_to_samples(window.seconds, audio.sample_rate))}
+    graphs = trace_network(system, SceneTagger(tagger, head).eval(), Inputs(audio=audio), cases)
+    return Imported(
+        name=name,
+        description=f"{len(head.labels)} scenes by ear: a head fitted on a user's clips behind {what}, imported.",
+        labels=head.labels,
+        groups=groups_of(head.labels),
+        window=window,
+        graphs=graphs,
+        n_parameters=n_parameters + head.weight.size + head.bias.size,
+        sources=(source,),
+        origin=origin,
+        answers=f"{features} A linear layer makes a logit a scene of them; the softmax of the logits, divided by the "
+        f"temperature, is the score.\n\n{_fitted(head)}",
+        checked="The golden answers are PyTorch's, on eight computed sounds. The project's tests render the authors' "
+        "arithmetic anew, from the names of the file, and compare features and answers.",
+        outputs=(OutputSpec("fused", head.temperature),),
+        n_float32=n_float32,
+        limits=limits,
+    )
+
+
+def _fitted(head: FittedHead) -> str:
+    """What the head knows, for the card."""
+    return (
+        f"The head was fitted on {head.n_windows:,} windows of {head.n_clips:,} clips of {head.n_places:,} places: "
+        f"{head.corpus}. On windows of places held out, scenes alike and within them clips alike: accuracy "
+        f"{head.accuracy:.3f}, log loss {head.log_loss:.3f}; {1 / len(head.labels):.3f} and "
+        f"{np.log(len(head.labels)):.3f} are chance. The strength of its penalty and its temperature were chosen on "
+        "these."
+    )
