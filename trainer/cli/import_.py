@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 KINDS: Mapping[str, str] = {
     "cp-mobile": "trainer.importers.cp_mobile:import_cp_mobile",
     "places365": "trainer.importers.places365:import_places365",
+    "clip": "trainer.importers.clip:import_clip",
     "onnx": "trainer.importers.onnx_graph:import_onnx",
 }
 """Kind to what reads it."""
+_TAKES: Mapping[str, tuple[str, ...]] = {"clip": ("data", "vocabulary", "prompts", "activation")}
+"""Kind to the options that it takes besides --out."""
 _EPILOG = """\b
 Kinds:
   cp-mobile  CPJKU's checkpoint of DCASE 2023: ten scenes by ear
   places365  SqueezeNet's arrays (.npz), or CSAIL's ResNet-18 or -50 (.pth.tar): ten scenes by eye
+  clip       OpenAI's, open_clip's or transformers' CLIP: scenes by eye, by sentences or a head fitted with --data
   onnx       any graph of one input and one answer; PATH is a TOML file that says what they are (docs/importing.md)"""
 
 
@@ -32,19 +36,27 @@ Kinds:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
-def import_(kind: str, path: Path, out: Path, overwrite: bool) -> None:
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled clips or pictures to fit a head on.")
+@click.option("--vocabulary", type=click.Path(path_type=Path), help="clip: the merges of its word pieces.")
+@click.option("--prompts", type=click.Path(path_type=Path), help="clip: a TOML file of sentences a label.")
+@click.option("--activation", type=click.Choice(["quick_gelu", "gelu"]), help="clip: what the weights want.")
+def import_(kind: str, path: Path, out: Path, overwrite: bool, **options: object) -> None:
     """Make a bundle of a published network whose weights lie at PATH; nothing is fetched.
 
     The file is hashed, and nothing in it is run. Nothing is written unless the graphs answer as the network; whose it
     is, what is known of its licence, and what was checked stands in the bundle's CARD.md.
     """
+    given = {name: value for name, value in options.items() if value is not None}
+    if others := [name for name in given if name not in _TAKES.get(kind, ())]:
+        kinds = [known for known, names in _TAKES.items() if others[0] in names]
+        raise click.UsageError(f"--{others[0]}: expected with {' or '.join(kinds)}, got it with {kind}; leave it out")
     need_torch()
     from trainer.evaluate.tables import table_to_lines
     from trainer.export.precision_table import golden_table
     from trainer.importers.bundle import check_place, write_import
 
     check_place(out, overwrite=overwrite)
-    imported = _read(kind, path)
+    imported = _read(kind, path, given)
     for source in imported.sources:
         known = imported.origin.known_files.get(source.sha256)
         click.echo(f"{source.sha256}  {source.path}{f'  (known: {known})' if known else ''}", err=True)
@@ -56,8 +68,8 @@ def import_(kind: str, path: Path, out: Path, overwrite: bool) -> None:
     click.echo(f"next: ascstream file CLIP --bundle {out}", err=True)
 
 
-def _read(kind: str, path: Path) -> Imported:
+def _read(kind: str, path: Path, options: Mapping[str, object]) -> Imported:
     """What the importer of that kind makes of the file."""
     module, _, name = KINDS[kind].partition(":")
-    imported: Imported = getattr(import_module(module), name)(path)
+    imported: Imported = getattr(import_module(module), name)(path, **options)
     return imported

@@ -76,7 +76,7 @@ def tensors_of(source: SourceFile) -> Weights:
         DataError: It is another file, a part of one, packed to be larger than it is, or holds code.
     """
     if source.data.startswith(_ZIP):
-        with _archive(source) as archive:  # torch.save packs nothing: what is packed was made to be unpacked
+        with open_archive(source) as archive:  # torch.save packs nothing: what is packed was made to be unpacked
             size = sum(entry.file_size for entry in archive.infolist())
             if size > len(source.data):
                 raise DataError(
@@ -101,7 +101,7 @@ def arrays_of(source: SourceFile, max_bytes: int) -> Arrays:
             f"{source.path}: expected an .npz file of arrays, got another file; convert a pickle where you trust it, "
             "with: numpy.savez(FILE, *ARRAYS)"
         )
-    with _archive(source) as archive:
+    with open_archive(source) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
         if size > max_bytes:
             raise DataError(
@@ -111,8 +111,12 @@ def arrays_of(source: SourceFile, max_bytes: int) -> Arrays:
         return {name: _array(source, name, data) for name, data in _members(source, archive)}
 
 
-def _archive(source: SourceFile) -> zipfile.ZipFile:
-    """The archive of a file."""
+def open_archive(source: SourceFile) -> zipfile.ZipFile:
+    """The archive of a file.
+
+    Raises:
+        DataError: It is damaged, or has too many entries.
+    """
     try:
         archive = zipfile.ZipFile(io.BytesIO(source.data))
     except Exception as error:  # noqa: BLE001  (hostile bytes make zipfile raise almost anything)

@@ -114,7 +114,7 @@ def imported_tagger(
         sources=(source,),
         origin=origin,
         answers=f"{features} A linear layer makes a logit a scene of them; the softmax of the logits, divided by the "
-        f"temperature, is the score.\n\n{_fitted(head)}",
+        f"temperature, is the score.\n\n{describe_head(head)}",
         checked="The golden answers are PyTorch's, on eight computed sounds. The project's tests render the authors' "
         "arithmetic anew, from the names of the file, and compare features and answers.",
         outputs=(OutputSpec("fused", head.temperature),),
@@ -123,8 +123,8 @@ def imported_tagger(
     )
 
 
-def _fitted(head: FittedHead) -> str:
-    """What the head knows, for the card."""
+def describe_head(head: FittedHead) -> str:
+    """What a fitted head knows, for the card."""
     return (
         f"The head was fitted on {head.n_windows:,} windows of {head.n_clips:,} clips of {head.n_places:,} places: "
         f"{head.corpus}. On windows of places held out, scenes alike and within them clips alike: accuracy "

@@ -131,7 +131,7 @@ def _text_transformers(weights: Weights) -> Weights:
 
 
 def _of_transformers(weights: Weights, half: str) -> Weights:
-    """transformers' names of what is called `half`, as ours."""
+    """What transformers keeps under `half`, by our names."""
     renamed: Weights = {}
     for name, tensor in _without(weights, f"{half}embeddings.position_ids").items():
         name = name.removeprefix(half)

@@ -1,0 +1,247 @@
+"""CLIP as a bundle: scenes by eye, by sentences about them or by a head fitted on a user's pictures.
+
+`frame` makes an embedding of a picture; `scene` compares it with sentences that were embedded once, at import, or is a
+linear head. `clip_weights.py` reads the file, `clip_prompts.py` has the sentences, `clip_tokens.py` their word pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from engines.manifest import OutputSpec, VideoInput, WindowSpec
+from trainer.errors import ConfigError
+from trainer.export.graphs import trace_network
+from trainer.importers.clip_heads import FittedScenes, SentenceScenes, UnitFrames, embed_prompts
+from trainer.importers.clip_prompts import Prompts, read_prompts, ten_scenes
+from trainer.importers.clip_tokens import MAX_BYTES, read_vocabulary
+from trainer.importers.clip_weights import Towers, read_towers
+from trainer.importers.embedded import Floats
+from trainer.importers.files import SourceFile, read_file
+from trainer.importers.fitted import fit_head, groups_of
+from trainer.importers.imported import Imported, Origin
+from trainer.importers.material import picture_cases
+from trainer.importers.tagger import describe_head
+from trainer.inputs import FRAMES, Inputs
+from trainer.models.clip_blocks import Activation
+from trainer.models.clip_visual import ClipVisual
+from trainer.models.counts import count_parameters
+from trainer.models.systems import System
+
+VOCABULARIES = ("bpe_simple_vocab_16e6.txt.gz", "merges.txt")
+"""Lists of merges that are looked for beside the weights."""
+_SYSTEM = System("clip", (FRAMES,), ("fused",), encodes_frames=True)
+_WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
+_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of the pictures that OpenAI trained with; open_clip's trainings took them over."""
+_NETWORK = "CLIP (Radford et al., 2021), {name}: a vision transformer and one of sentences, trained to agree. "
+_OPENAI = Origin(
+    network=_NETWORK,
+    authors="OpenAI: github.com/openai/CLIP. The file has the form of theirs; whether it is theirs was not compared.",
+    data="400 million pictures with texts from the web (WIT-400M), which were never disclosed.",
+    terms="OpenAI's repository has the MIT licence and offers the weights in it. Its model card says that any deployed "
+    "use, commercial or not, is out of scope for now, that untested and unconstrained use is potentially harmful, and "
+    "that surveillance is always out of scope.",
+)
+_OTHERS = Origin(
+    network=_NETWORK,
+    authors="Nothing in the file says. OpenAI (github.com/openai/CLIP) and those who train with open_clip "
+    "(github.com/mlfoundations/open_clip) publish weights of this layout.",
+    data="If OpenAI's: 400 million pictures with texts from the web, undisclosed. If of open_clip: mostly subsets of "
+    "LAION's or DataComp's lists of pictures on the web, whose copyright belongs to their owners; the page of the "
+    "weights says which.",
+    terms="OpenAI's and most of open_clip's weights were published under the MIT licence; see the page that yours came "
+    "from. OpenAI's model card says that any deployed use, commercial or not, is out of scope for now.",
+)
+_PIXELS = (
+    "Parity is that of the prepared picture. FFmpeg's bicubic scaling prepares pictures here, Pillow's did in "
+    "training: their pixels differ a little (docs/importing.md)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What is behind the tower, and what is said of it."""
+
+    scene: nn.Module
+    """Embeddings to logits."""
+    labels: tuple[str, ...]
+    """What it tells apart."""
+    what: str
+    """How, in a few words."""
+    answers: str
+    """How, for the card."""
+    sources: tuple[SourceFile, ...] = ()
+    """What it was read from."""
+    temperature: float = 1.0
+    """Of its logits."""
+    limits: tuple[str, ...] = ()
+    """What it cannot do."""
+
+
+class ClipNetwork(nn.Module):
+    """The picture's half and the scenes behind it, as they are exported."""
+
+    def __init__(self, encoder: ClipVisual, scene: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.scene = scene
+
+
+def import_clip(
+    path: Path,
+    *,
+    data: Path | None = None,
+    vocabulary: Path | None = None,
+    prompts: Path | None = None,
+    activation: Activation | None = None,
+) -> Imported:
+    """Read a CLIP with a vision transformer of OpenAI's, of open_clip or in transformers' layout.
+
+    Args:
+        path: Its weights.
+        data: Labelled clips or pictures to fit a head on; None: sentences decide.
+        vocabulary: The merges of its word pieces; None: a list beside the weights.
+        prompts: A TOML file of sentences; None: ours, of the ten scenes.
+        activation: What the weights want; None: what is known of them.
+
+    Raises:
+        ConfigError: Nothing says which activation, there is no vocabulary, or sentences cannot be what they are.
+        DataError: A file is no such file, of another network, or clips cannot be fitted on.
+        ExportError: A graph does not answer as the network.
+    """
+    if data is None:
+        lists = _vocabulary_at(path, vocabulary)
+        asked = ten_scenes() if prompts is None else read_prompts(prompts)
+        towers = read_towers(path, with_text=True, activation=activation)
+        head = _asking(towers, asked, lists)
+    elif prompts is None and vocabulary is None:
+        towers = read_towers(path, with_text=False, activation=activation)
+        head = _fitted(towers, data)
+    else:
+        raise ConfigError("--data: expected no --prompts and no --vocabulary beside it, as a fitted head asks nothing")
+    video = _video(towers.visual)
+    network = ClipNetwork(towers.visual, head.scene).eval()
+    graphs = trace_network(_SYSTEM, network, Inputs(video=video), {FRAMES: picture_cases(video)})
+    origin = _OPENAI if towers.from_openai else _OTHERS
+    return Imported(
+        name=f"clip-{towers.name}",
+        description=f"{len(head.labels)} scenes by eye, by {head.what}: CLIP {towers.name}, imported.",
+        labels=head.labels,
+        groups=groups_of(head.labels),
+        window=_WINDOW,
+        graphs=graphs,
+        n_parameters=count_parameters(towers.visual).parameters,
+        sources=(towers.source, *head.sources),
+        origin=Origin(origin.network.format(name=towers.name) + _activation(towers), *_rest(origin)),
+        answers=head.answers,
+        checked="The golden answers are PyTorch's, on eight computed pictures. The project's tests render the "
+        "arithmetic of both halves anew, from the names of the files, and compare it.",
+        outputs=(OutputSpec("fused", head.temperature),),
+        limits=(*head.limits, _PIXELS),
+    )
+
+
+def _rest(origin: Origin) -> tuple[str, str, str]:
+    """What follows the network."""
+    return origin.authors, origin.data, origin.terms
+
+
+def _activation(towers: Towers) -> str:
+    """Which one, and who says so."""
+    return f"Its activation is {towers.activation}; with the wrong one, answers are only roughly right."
+
+
+def _video(visual: ClipVisual) -> VideoInput:
+    """As published: short side scaled bicubically to the network's size, the middle cut out; one frame a window."""
+    size = visual.sizes.size
+    return VideoInput(
+        width=size,
+        height=size,
+        fit="crop",
+        interpolation="bicubic",
+        frame_times_seconds=(0.9,),  # a live camera's has arrived when the window ends
+        max_age_seconds=1.0,
+        mean=_MEAN,
+        std=_STD,
+    )
+
+
+def _vocabulary_at(path: Path, given: Path | None) -> SourceFile:
+    """The list of merges that was named, or that lies beside the weights."""
+    found = given or next((path.with_name(name) for name in VOCABULARIES if path.with_name(name).is_file()), None)
+    if found is None:
+        raise ConfigError(
+            f"{path}: expected a list of word pieces beside it, {' or '.join(VOCABULARIES)}, got neither; name it with "
+            "--vocabulary (OpenAI's is in github.com/openai/CLIP, clip/), or fit a head with --data CLIPS"
+        )
+    return read_file(found, MAX_BYTES)
+
+
+def _asking(towers: Towers, prompts: Prompts, lists: SourceFile) -> _Head:
+    """A head of sentences."""
+    text = towers.text
+    assert text is not None  # noqa: S101  it was asked for
+    labels = tuple(prompts.scenes)
+    embedded = embed_prompts(prompts, read_vocabulary(lists, text.sizes.n_words), text.eval())
+    scene = SentenceScenes(embedded, len(labels), towers.logit_scale)
+    given = () if prompts.source is None else (prompts.source,)
+    limits = (
+        "It answers by how sentences are worded, and was never calibrated: its scores are only as good as these.",
+        "One still decides: it knows nothing of what moves or sounds.",
+    )
+    answers = f"{_how(len(labels), len(prompts.others), towers.logit_scale)}\n\n{_listed(prompts)}"
+    return _Head(scene, labels, "sentences about them", answers, (lists, *given), limits=limits)
+
+
+def _how(n_labels: int, n_others: int, scale: float) -> str:
+    """A sentence head in words."""
+    how = (
+        "Each sentence below was embedded once, at import, and made of length 1; a scene is the mean of its sentences, "
+        f"made of length 1 again. A frame's cosines with them, times {scale:.4g}, become probabilities by a softmax; "
+        "those of a window's frames are averaged, and the logits are their logarithms."
+    )
+    if not n_others:
+        return f"{how} Nothing stands for what is no scene: whatever it sees, it calls one of them."
+    return (
+        f"{how} {n_others} places that are no scene are asked for beside them; their probability is spread, "
+        f"score = p + p_none / {n_labels}. So the scores sum to 1, and where the picture shows no scene they are all "
+        f"near {1 / n_labels:.2g}: `unknown`, rather than the best of {n_labels} bad guesses."
+    )
+
+
+def _listed(prompts: Prompts) -> str:
+    """Every sentence, as a table."""
+    rows: Mapping[str, tuple[str, ...]] = {
+        **prompts.scenes,
+        **({"(no scene)": tuple(text for texts in prompts.others for text in texts)} if prompts.others else {}),
+    }
+    cells = [f"| {_cell(label)} | {' · '.join(_cell(text) for text in texts)} |" for label, texts in rows.items()]
+    return "\n".join(["| scene | sentences |", "|---|---|", *cells])
+
+
+def _cell(text: str) -> str:
+    """Text of a user's that may stand in a table."""
+    printable = "".join(char if char.isprintable() else "?" for char in text)
+    return printable.replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
+
+
+def _fitted(towers: Towers, clips: Path) -> _Head:
+    """A head fitted on clips."""
+    unit = UnitFrames()
+
+    def embed(feeds: Mapping[str, Floats]) -> Floats:
+        frames = torch.from_numpy(feeds[FRAMES])
+        with torch.no_grad():
+            embedded = towers.visual(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+            return np.asarray(unit(embedded))
+
+    head = fit_head(embed, Inputs(video=_video(towers.visual)), _WINDOW, clips)
+    answers = "A frame's embedding is made of length 1; a linear layer makes a logit a scene of it, and the softmax of "
+    answers += f"the logits, divided by the temperature, is the score.\n\n{describe_head(head)}"
+    return _Head(FittedScenes(head), head.labels, "a head fitted on a user's clips", answers, (), head.temperature)

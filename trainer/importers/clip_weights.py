@@ -1,0 +1,259 @@
+"""CLIP from a file in any of its published layouts: which tower it is, what its weights want, both halves filled.
+
+OpenAI's TorchScript archives and states, open_clip's checkpoints, transformers'. Sizes are read from the shapes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from engines.errors import one_line
+from trainer.errors import ConfigError, DataError
+from trainer.importers.files import SourceFile, read_file, tensors_of
+from trainer.importers.torchscript import is_scripted, scripted_tensors
+from trainer.models.clip import LOGIT_SCALE
+from trainer.models.clip_blocks import HEAD, Activation
+from trainer.models.clip_text import ClipText, TextSizes
+from trainer.models.clip_visual import ClipVisual, VisualSizes
+from trainer.models.naming import Weights
+from trainer.models.pretrained import fit_weights
+
+MAX_BYTES = 2 << 30
+"""ViT-B/32 has 350 MB of pictures and 250 MB of sentences in float32, ViT-L/14 1.7 GB together."""
+_MAX_CONFIG = 1 << 20
+_MAX_WIDTH, _MAX_BLOCKS, _MAX_GRID = 1024, 48, 64
+"""Above this width heads have more than 64 numbers, and nothing in a file says how many."""
+_MAX_WORDS = 1 << 20
+_OPENAI = ("input_resolution", "context_length", "vocab_size")
+"""Numbers that only OpenAI's own files hold beside the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where a layout keeps what sizes follow from."""
+
+    name: str
+    """Whose."""
+    config: str
+    """The file that says more, where it lies beside the weights."""
+    conv: str
+    """[width, 3, patch, patch]."""
+    positions: str
+    """[grid² + 1, width]."""
+    blocks: str
+    """What names of the picture's blocks begin with, before their number."""
+    project: str
+    """Between the picture's width and the embedding's."""
+    words: str
+    """[n_words, width]."""
+    text_positions: str
+    """[n_tokens, width]."""
+    text_blocks: str
+    """As `blocks`, of sentences."""
+    transposed: bool
+    """Whether projections are [width, embedding]."""
+
+
+_LAYOUTS = (
+    _Layout(
+        name="open_clip",
+        config="open_clip_config.json",
+        conv="visual.conv1.weight",
+        positions="visual.positional_embedding",
+        blocks="visual.transformer.resblocks.",
+        project="visual.proj",
+        words="token_embedding.weight",
+        text_positions="positional_embedding",
+        text_blocks="transformer.resblocks.",
+        transposed=True,
+    ),
+    _Layout(
+        name="transformers",
+        config="config.json",
+        conv="vision_model.embeddings.patch_embedding.weight",
+        positions="vision_model.embeddings.position_embedding.weight",
+        blocks="vision_model.encoder.layers.",
+        project="visual_projection.weight",
+        words="text_model.embeddings.token_embedding.weight",
+        text_positions="text_model.embeddings.position_embedding.weight",
+        text_blocks="text_model.encoder.layers.",
+        transposed=False,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Towers:
+    """A CLIP that was read."""
+
+    source: SourceFile
+    """The file."""
+    visual: ClipVisual
+    """The picture's half."""
+    text: ClipText | None
+    """The sentences' half, where it was asked for."""
+    logit_scale: float
+    """What cosines are multiplied with."""
+    from_openai: bool
+    """Whether the file has the form that only OpenAI's have."""
+    activation: str
+    """The activation, and who says so: a sentence of the card."""
+
+    @property
+    def name(self) -> str:
+        """As vit-b-32."""
+        sizes = self.visual.sizes
+        letter = {768: "b", 1024: "l"}.get(sizes.width, f"w{sizes.width}")
+        return f"vit-{letter}-{sizes.patch}{'' if sizes.size == 224 else f'-{sizes.size}'}"
+
+
+def read_towers(path: Path, *, with_text: bool, activation: Activation | None = None) -> Towers:
+    """Read a file of CLIP.
+
+    Args:
+        path: It.
+        with_text: Whether the sentences' half is needed.
+        activation: What its weights want; None: what is known of the file, or what a configuration beside it says.
+
+    Raises:
+        DataError: It is no such file, or of another network.
+        ConfigError: Nothing says which activation its weights want.
+    """
+    source = read_file(path, MAX_BYTES)
+    weights = scripted_tensors(source) if is_scripted(source) else tensors_of(source)
+    weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    from_openai = any(name in weights for name in _OPENAI)
+    weights = {name: tensor for name, tensor in weights.items() if name not in _OPENAI}
+    layout = _layout_of(weights, path)
+    sizes = _visual_sizes(weights, layout, path)
+    if with_text and layout.words not in weights:
+        raise DataError(
+            f"{path}: expected both halves of CLIP, got no {layout.words}; sentences need the half that reads them: "
+            "name a file of the whole network, or give pictures to fit a head on with --data CLIPS"
+        )
+    kind, reason = _activation_of(path, layout, activation, from_openai=from_openai)
+    visual = ClipVisual(activation=kind, sizes=sizes)
+    fit_weights(visual, weights, str(path))
+    text = ClipText(activation=kind, sizes=_text_sizes(weights, layout, path)) if with_text else None
+    if text is not None:
+        fit_weights(text, weights, str(path))
+    return Towers(source, visual.eval(), text, _scale_of(weights, path), from_openai, f"{kind}, {reason}")
+
+
+def _layout_of(weights: Weights, path: Path) -> _Layout:
+    """Whose names these are."""
+    layout = next((layout for layout in _LAYOUTS if layout.conv in weights), None)
+    if layout is None or any(name.startswith("visual.layer1.") for name in weights):
+        some = ", ".join(one_line(name) for name in list(weights)[:3])
+        raise DataError(
+            f"{path}: expected CLIP with a vision transformer (ViT-B/32, B/16 or L/14) as OpenAI, open_clip or "
+            f"transformers name it, got {some}, …; is this a file of another network?"
+        )
+    return layout
+
+
+def _visual_sizes(weights: Weights, layout: _Layout, path: Path) -> VisualSizes:
+    """Sizes of the picture's half."""
+    width, _, patch, _ = _shape(weights, layout.conv, 4, path)
+    n_tokens, _ = _shape(weights, layout.positions, 2, path)
+    grid = math.isqrt(max(n_tokens - 1, 0))
+    if not 0 < grid <= _MAX_GRID or grid**2 + 1 != n_tokens or not 0 < patch <= _MAX_GRID:
+        raise DataError(
+            f"{path}: {layout.positions}: expected a class token and a square of patches, got {n_tokens} positions of "
+            f"patches of {patch}"
+        )
+    embedding = _shape(weights, layout.project, 2, path)[1 if layout.transposed else 0]
+    return VisualSizes(
+        patch, grid, _width(width, layout.conv, path), _n_blocks(weights, layout.blocks, path), embedding
+    )
+
+
+def _text_sizes(weights: Weights, layout: _Layout, path: Path) -> TextSizes:
+    """Sizes of the sentences' half."""
+    n_words, width = _shape(weights, layout.words, 2, path)
+    n_tokens, _ = _shape(weights, layout.text_positions, 2, path)
+    if n_words > _MAX_WORDS or not 2 < n_tokens <= _MAX_WORDS:
+        raise DataError(f"{path}: {layout.words}: expected CLIP's word pieces, got {n_words:,} of them")
+    project = "text_projection" if layout.transposed else "text_projection.weight"
+    embedding = _shape(weights, project, 2, path)[1 if layout.transposed else 0]
+    n_blocks = _n_blocks(weights, layout.text_blocks, path)
+    return TextSizes(n_words, n_tokens, _width(width, layout.words, path), n_blocks, embedding)
+
+
+def _shape(weights: Weights, name: str, n_axes: int, path: Path) -> tuple[int, ...]:
+    """A tensor's shape, of so many axes."""
+    tensor = weights.get(name)
+    if tensor is None or tensor.ndim != n_axes:
+        got = "nothing" if tensor is None else str(list(tensor.shape))
+        raise DataError(f"{path}: {name}: expected {n_axes} axes, got {got}; is this a file of another network?")
+    return tuple(tensor.shape)
+
+
+def _width(width: int, name: str, path: Path) -> int:
+    """A width that heads of 64 divide."""
+    if width % HEAD or not 0 < width <= _MAX_WIDTH:
+        raise DataError(
+            f"{path}: {name}: expected a width of heads of {HEAD} numbers, up to {_MAX_WIDTH} as in ViT-L, got "
+            f"{width}; larger ones have other heads"
+        )
+    return width
+
+
+def _n_blocks(weights: Weights, prefix: str, path: Path) -> int:
+    """How many blocks have names."""
+    n_blocks = len({name.removeprefix(prefix).partition(".")[0] for name in weights if name.startswith(prefix)})
+    if not 0 < n_blocks <= _MAX_BLOCKS:
+        raise DataError(f"{path}: {prefix}: expected up to {_MAX_BLOCKS} blocks, got {n_blocks}")
+    return n_blocks
+
+
+def _scale_of(weights: Weights, path: Path) -> float:
+    """What cosines are multiplied with: the exponential of a learned number, at most a hundred as in training."""
+    learned = weights.get("logit_scale")
+    if learned is None:
+        return LOGIT_SCALE
+    if learned.numel() != 1 or not bool(learned.isfinite().all()):
+        raise DataError(f"{path}: logit_scale: expected a number, got {_described(learned)}")
+    return min(math.exp(min(float(learned), 10.0)), LOGIT_SCALE)
+
+
+def _described(tensor: Tensor) -> str:
+    """A tensor in a word."""
+    return f"shape {list(tensor.shape)}" if tensor.numel() != 1 else str(float(tensor))
+
+
+def _activation_of(
+    path: Path, layout: _Layout, asked: Activation | None, *, from_openai: bool
+) -> tuple[Activation, str]:
+    """The activation, and who says so."""
+    if asked is not None:
+        return asked, "as it was asked for"
+    if from_openai:
+        return "quick_gelu", "which OpenAI's weights want"
+    said = _configured(path.with_name(layout.config), layout)
+    if said is not None:
+        return said, f"by {layout.config} beside the file"
+    raise ConfigError(
+        f"{path}: expected --activation, as nothing in the file says what its weights want: quick_gelu for OpenAI's "
+        "(and open_clip's models called quickgelu), gelu for LAION's and most others of open_clip; or put the "
+        f"{layout.config} beside it that it was published with"
+    )
+
+
+def _configured(path: Path, layout: _Layout) -> Activation | None:
+    """What a configuration beside the weights says; None: there is none that says anything."""
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(read_file(path, _MAX_CONFIG).data)
+        if layout.name == "open_clip":
+            return "quick_gelu" if content["model_cfg"].get("quick_gelu", False) else "gelu"
+        kind = content["vision_config"].get("hidden_act", "quick_gelu")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return kind if kind in ("quick_gelu", "gelu") else None

@@ -1,0 +1,107 @@
+"""The tensors of a TorchScript archive, as OpenAI published CLIP in; none of the code in it is looked at.
+
+Such an archive is a zip: `data.pkl` says of which objects the network consists, `data/` holds their numbers, `code/`
+and `constants.pkl` what would be run. Only the first two are handed on, to the same reader as any checkpoint, which
+builds tensors and plain values alone; the network's own classes become bare objects that can do nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engines.errors import one_line
+from trainer.errors import DataError
+from trainer.importers.files import SourceFile, open_archive
+from trainer.models.naming import Weights
+
+_OWN = "__torch__."
+"""The names of an archive's own classes begin so."""
+_MAX_OBJECTS = 100_000
+"""Of an archive; CLIP has a hundredth of it."""
+
+
+class _Part:
+    """A module of the network, or whatever else the archive has classes for: attributes and nothing more."""
+
+
+def is_scripted(source: SourceFile) -> bool:
+    """Whether a file is an archive of TorchScript."""
+    if not zipfile.is_zipfile(io.BytesIO(source.data)):
+        return False
+    return any(entry.filename.endswith("/constants.pkl") for entry in open_archive(source).infolist())
+
+
+def scripted_tensors(source: SourceFile) -> Weights:
+    """The tensors of an archive by name, as its network's state would have them.
+
+    Raises:
+        DataError: It is damaged, packed to be larger than it is, or refers to anything that is not its own.
+    """
+    content = _without_code(source)
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(content))
+        own: list[Any] = [(_Part, name) for name in names if name.startswith(_OWN)]
+        with torch.serialization.safe_globals(own):
+            root = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # noqa: BLE001  (hostile bytes make torch raise almost anything)
+        raise DataError(
+            f"{source.path}: expected a TorchScript archive of a network's tensors, got one that is damaged or holds "
+            "something else; convert it where you trust it, with: "
+            "safetensors.torch.save_file(torch.jit.load(FILE).state_dict(), OUT)"
+        ) from None
+    tensors = _named_tensors(root)
+    if not tensors:
+        raise DataError(f"{source.path}: expected tensors in a TorchScript archive, got none")
+    return tensors
+
+
+def _without_code(source: SourceFile) -> bytes:
+    """The archive with nothing in it but what its network consists of."""
+    buffer = io.BytesIO()
+    with open_archive(source) as archive, zipfile.ZipFile(buffer, "w") as target:
+        for entry in archive.infolist():
+            _, _, name = entry.filename.partition("/")
+            if name not in ("data.pkl", "version", "byteorder") and not name.startswith("data/"):
+                continue
+            if entry.compress_type != zipfile.ZIP_STORED:
+                raise DataError(
+                    f"{source.path}: {one_line(entry.filename)}: expected numbers as torch.jit.save writes them, not "
+                    "compressed; get a fresh copy"
+                )
+            try:
+                target.writestr(f"archive/{name}", archive.read(entry))
+            except Exception as error:  # noqa: BLE001  (as above)
+                raise DataError(
+                    f"{source.path}: {one_line(entry.filename)}: expected whole numbers, got damaged bytes "
+                    f"({one_line(str(error))}); get a fresh copy"
+                ) from None
+    return buffer.getvalue()
+
+
+def _named_tensors(root: object) -> Weights:
+    """Every tensor below an object, by the attributes that lead there; an object within itself is passed once."""
+    found: Weights = {}
+    todo: list[tuple[str, object]] = [("", root)]
+    seen: set[int] = set()
+    while todo and len(seen) < _MAX_OBJECTS:
+        prefix, value = todo.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        for name, part in _attributes(value).items():
+            if isinstance(part, Tensor):
+                found[f"{prefix}{name}"] = part.detach()
+            elif isinstance(part, _Part):
+                todo.append((f"{prefix}{name}.", part))
+    return found
+
+
+def _attributes(value: object) -> Mapping[Any, Any]:
+    """What a module consists of."""
+    return vars(value) if isinstance(value, _Part) else {}
