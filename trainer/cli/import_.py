@@ -18,17 +18,24 @@ KINDS: Mapping[str, str] = {
     "cp-mobile": "trainer.importers.cp_mobile:import_cp_mobile",
     "places365": "trainer.importers.places365:import_places365",
     "clip": "trainer.importers.clip:import_clip",
+    "efficientat": "trainer.importers.efficientat:import_efficientat",
     "onnx": "trainer.importers.onnx_graph:import_onnx",
 }
 """Kind to what reads it."""
-_TAKES: Mapping[str, tuple[str, ...]] = {"clip": ("data", "vocabulary", "prompts", "activation")}
+_TAKES: Mapping[str, tuple[str, ...]] = {
+    "clip": ("data", "vocabulary", "prompts", "activation"),
+    "efficientat": ("data",),
+}
 """Kind to the options that it takes besides --out."""
+_NEEDS_DATA = ("efficientat",)
+"""Kinds that tag sounds and know no scenes."""
 _EPILOG = """\b
 Kinds:
-  cp-mobile  CPJKU's checkpoint of DCASE 2023: ten scenes by ear
-  places365  SqueezeNet's arrays (.npz), or CSAIL's ResNet-18 or -50 (.pth.tar): ten scenes by eye
-  clip       OpenAI's, open_clip's or transformers' CLIP: scenes by eye, by sentences or a head fitted with --data
-  onnx       any graph of one input and one answer; PATH is a TOML file that says what they are (docs/importing.md)"""
+  cp-mobile    CPJKU's checkpoint of DCASE 2023: ten scenes by ear
+  places365    SqueezeNet's arrays (.npz), or CSAIL's ResNet-18 or -50 (.pth.tar): ten scenes by eye
+  clip         OpenAI's, open_clip's or transformers' CLIP: scenes by eye, by sentences or a head fitted with --data
+  efficientat  EfficientAT's MobileNets on AudioSet (mn04_as … mn40_as): scenes by ear, by a head fitted with --data
+  onnx         any graph of one input and one answer; PATH is a TOML file that says what they are (docs/importing.md)"""
 
 
 @click.command("import", epilog=_EPILOG)
@@ -50,6 +57,10 @@ def import_(kind: str, path: Path, out: Path, overwrite: bool, **options: object
     if others := [name for name in given if name not in _TAKES.get(kind, ())]:
         kinds = [known for known, names in _TAKES.items() if others[0] in names]
         raise click.UsageError(f"--{others[0]}: expected with {' or '.join(kinds)}, got it with {kind}; leave it out")
+    if kind in _NEEDS_DATA and "data" not in given:
+        raise click.UsageError(
+            f"{kind}: expected --data CLIPS, labelled recordings: tags become scenes by a head fitted on your clips"
+        )
     need_torch()
     from trainer.evaluate.tables import table_to_lines
     from trainer.export.precision_table import golden_table

@@ -60,12 +60,12 @@ _ORIGIN = Origin(
 )
 
 
-def import_efficientat(path: Path, clips: Path) -> Imported:
+def import_efficientat(path: Path, data: Path) -> Imported:
     """Read a checkpoint of the mn family, and fit a head of scenes behind it.
 
     Args:
         path: The .pt file, as `mn10_as_mAP_471.pt`.
-        clips: Labelled recordings, as `trainer evaluate --data` reads them.
+        data: Labelled recordings, as `trainer evaluate --data` reads them.
 
     Raises:
         DataError: It is no such checkpoint, of another network, or the clips will not do.
@@ -81,7 +81,7 @@ def import_efficientat(path: Path, clips: Path) -> Imported:
         "efficientat",
         f"EfficientAT's MobileNetV3 of width {network.embedding_size / HEAD:g}",
         network,
-        fit_scenes(network, AUDIO, WINDOW, clips),
+        fit_scenes(network, AUDIO, WINDOW, data),
         audio=AUDIO,
         window=WINDOW,
         source=source,
