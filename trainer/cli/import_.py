@@ -19,15 +19,17 @@ KINDS: Mapping[str, str] = {
     "places365": "trainer.importers.places365:import_places365",
     "clip": "trainer.importers.clip:import_clip",
     "efficientat": "trainer.importers.efficientat:import_efficientat",
+    "panns": "trainer.importers.panns:import_panns",
     "onnx": "trainer.importers.onnx_graph:import_onnx",
 }
 """Kind to what reads it."""
 _TAKES: Mapping[str, tuple[str, ...]] = {
     "clip": ("data", "vocabulary", "prompts", "activation"),
     "efficientat": ("data",),
+    "panns": ("data",),
 }
 """Kind to the options that it takes besides --out."""
-_NEEDS_DATA = ("efficientat",)
+_NEEDS_DATA = ("efficientat", "panns")
 """Kinds that tag sounds and know no scenes."""
 _EPILOG = """\b
 Kinds:
@@ -35,6 +37,7 @@ Kinds:
   places365    SqueezeNet's arrays (.npz), or CSAIL's ResNet-18 or -50 (.pth.tar): ten scenes by eye
   clip         OpenAI's, open_clip's or transformers' CLIP: scenes by eye, by sentences or a head fitted with --data
   efficientat  EfficientAT's MobileNets on AudioSet (mn04_as … mn40_as): scenes by ear, by a head fitted with --data
+  panns        PANNs on AudioSet (Cnn6, Cnn10, Cnn14, ResNet, MobileNetV1): scenes by ear, likewise
   onnx         any graph of one input and one answer; PATH is a TOML file that says what they are (docs/importing.md)"""
 
 

@@ -96,8 +96,8 @@ def _limits(imported: Imported) -> str:
     """What it cannot do."""
     lines = (
         *imported.limits,
-        "Temperatures are 1 where none is published, thresholds are the defaults: how sure it is was never calibrated "
-        "here.",
+        "Temperatures are 1 where nothing is said of them above, thresholds are the defaults: beyond that, how sure it "
+        "is was never calibrated.",
         "There is no int8 graph: its ranges have to be measured on recordings.",
     )
     return "## What to know\n\n" + "\n".join(f"* {line}" for line in lines)

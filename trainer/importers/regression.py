@@ -14,8 +14,9 @@ from trainer.evaluate.metrics import Integers, Vector, balanced_weights, fit_tem
 
 STRENGTHS = (100.0, 10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4)
 """Of the penalty, strongest first; the next one is tried while held-out answers get better."""
-_CONSTANT = 1e-5
-"""A feature that varies less than this part of its largest value does so by rounding: its weight is 0."""
+_CONSTANT = 1e-3
+"""A feature that varies less than this part of its largest value is taken as constant, its weight 0: float16 could not
+hold the difference, and a weight that makes much of it would make as much of rounding."""
 _ABSENT = -1e3
 """Logit of a label that a fold has nothing of to learn from; its rows are not judged there."""
 _STEPS = 2000

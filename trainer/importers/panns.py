@@ -1,0 +1,207 @@
+"""PANNs' networks on AudioSet as bundles: Cnn6, Cnn10, Cnn14, ResNet22, ResNet38, MobileNetV1; scenes by a fitted head.
+
+The head sees the embedding. AudioSet's 527 tags are a linear layer behind it, so that a head on their logits could say
+nothing that one on the embedding cannot. Rate, bands and filters are those stored in the file: they have to be what the
+manifest's own feature computes, which is then all that runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from ascstream.features.logmel import analysis_window, mel_filter_bank
+from engines.manifest import AudioInput, LogMelFeature, WindowSpec
+from trainer.errors import DataError
+from trainer.evaluate.metrics import Vector
+from trainer.importers.files import read_file, tensors_of
+from trainer.importers.imported import Imported, Origin
+from trainer.importers.tagger import fit_scenes, imported_tagger
+from trainer.models.counts import count_parameters
+from trainer.models.naming import Weights
+from trainer.models.panns import N_TAGS, Panns, PannsCnn, PannsMobile, PannsResnet
+from trainer.models.pretrained import fit_weights
+
+MAX_BYTES = 1 << 30
+"""Cnn14's checkpoint has 327 MB."""
+WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
+"""They were trained on ten seconds; maximum and mean over time are taken of whatever there is."""
+RATES = {1024: (32_000, 50.0, 14_000.0), 512: (16_000, 50.0, 8_000.0), 256: (8_000, 50.0, 4_000.0)}
+"""Samples of the transform to sample rate and band limits, as published; a hop is a hundredth of a second."""
+_REAL, _IMAGINARY = (f"spectrogram_extractor.stft.conv_{part}.weight" for part in ("real", "imag"))
+_MEL = "logmel_extractor.melW"
+_TAGS = ("fc_audioset.weight", "fc_audioset.bias")
+_CLOSE = 1e-6
+"""How far a stored filter may be from ours; its largest weight is about 0.03."""
+_CLOSE_WAVE = 1e-5
+"""The same of the transform's waves, which are as large as 1."""
+_ORIGIN = Origin(
+    network="PANNs (Kong et al., Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition, 2020).",
+    authors="Qiuqiang Kong and others: zenodo.org/record/3987831, github.com/qiuqiangkong/audioset_tagging_cnn, if the "
+    "file is theirs.",
+    data="AudioSet (Gemmeke et al., 2017), two million clips of ten seconds from YouTube: the labels are CC BY 4.0, "
+    "the clips belong to their owners.",
+    terms="The weights are published under CC BY 4.0 (name Kong et al.), the code under the MIT licence. Whether this "
+    "file is theirs was not compared. The head is made of your clips, under their terms.",
+)
+
+
+def import_panns(path: Path, data: Path) -> Imported:
+    """Read a checkpoint of PANNs, and fit a head of scenes behind it.
+
+    Args:
+        path: The .pth file, as `Cnn14_mAP=0.431.pth`.
+        data: Labelled recordings, as `trainer evaluate --data` reads them.
+
+    Raises:
+        DataError: It is no such checkpoint, of another network, or the clips will not do.
+        ExportError: Its graph does not answer as the network.
+    """
+    source = read_file(path, MAX_BYTES)
+    weights = {name.removeprefix("module."): tensor for name, tensor in tensors_of(source).items()}
+    audio = _take_audio(path, weights)
+    _take_tags(path, weights)
+    name, network = _network(weights, _n_mels(audio))
+    fit_weights(network, weights, str(path))
+    network.eval()
+    return imported_tagger(
+        f"panns-{name.lower()}",
+        f"PANNs' {name}",
+        network,
+        fit_scenes(network, audio, WINDOW, data),
+        audio=audio,
+        window=WINDOW,
+        source=source,
+        origin=_ORIGIN,
+        features=_describe(audio, network),
+        n_parameters=count_parameters(network).parameters,
+        limits=(
+            "It was trained on windows of ten seconds; here it hears one at a time, and the head is fitted on these.",
+            "A network that was trained to tag every moment apart (DecisionLevelMax) has the same names and sizes: it "
+            "is taken for one that tags the whole.",
+        ),
+    )
+
+
+def _take_audio(path: Path, weights: Weights) -> AudioInput:
+    """What the filters of a checkpoint say that it hears; they are taken out of its weights.
+
+    Raises:
+        DataError: It has none, or they are not those of a published network.
+    """
+    stored = [weights.pop(name, None) for name in (_MEL, _REAL, _IMAGINARY)]
+    mel, real, imaginary = stored
+    if mel is None or real is None or imaginary is None:
+        names = zip((_MEL, _REAL, _IMAGINARY), stored, strict=True)
+        missing = ", ".join(name for name, tensor in names if tensor is None)
+        raise DataError(
+            f"{path}: expected a checkpoint of PANNs with the filters of its features, got none at {missing}; is this "
+            "a network of theirs that hears log-mel bands?"
+        )
+    n_fft = real.shape[2] if real.ndim == 3 else 0
+    n_bins = n_fft // 2 + 1
+    if n_fft not in RATES or mel.ndim != 2 or mel.shape[0] != n_bins or not 0 < mel.shape[1] <= n_bins:
+        known = ", ".join(map(str, RATES))
+        raise DataError(
+            f"{path}: expected filters of a transform of {known} samples and bands over its bins, got "
+            f"{list(real.shape)} and {list(mel.shape)}; is this a network of theirs?"
+        )
+    audio = _audio(n_fft, mel.shape[1])
+    _check_filters(path, audio, mel, real, imaginary)
+    return audio
+
+
+def _audio(n_fft: int, n_mels: int) -> AudioInput:
+    """Their features: torchlibrosa's, which are librosa's without a lower end."""
+    sample_rate, f_min, f_max = RATES[n_fft]
+    feature = LogMelFeature(
+        "logmel",
+        n_fft=n_fft,
+        window_length=n_fft,
+        hop_length=sample_rate // 100,
+        n_mels=n_mels,
+        f_min=f_min,
+        f_max=f_max,
+        center=True,
+        mel_scale="slaney",
+        mel_norm="slaney",
+        log="db",
+        log_floor=1e-10,
+        layout="time_mel",
+    )
+    return AudioInput(sample_rate=sample_rate, channels="mono", feature=feature)
+
+
+def _check_filters(path: Path, audio: AudioInput, mel: Tensor, real: Tensor, imaginary: Tensor) -> None:
+    """Refuse filters that are not what the manifest's feature computes."""
+    feature = audio.feature
+    assert isinstance(feature, LogMelFeature)  # noqa: S101  it was made so
+    times = np.arange(feature.n_fft)
+    phase = 2 * np.pi / feature.n_fft * (np.outer(times[: feature.n_fft // 2 + 1], times) % feature.n_fft)
+    window = analysis_window(feature.window, feature.n_fft, periodic=feature.periodic)
+    wanted: list[tuple[str, Tensor, Vector, float]] = [
+        (_MEL, mel, mel_filter_bank(feature, audio.sample_rate).T, _CLOSE),
+        (_REAL, real, (np.cos(phase) * window)[:, None], _CLOSE_WAVE),
+        (_IMAGINARY, imaginary, (-np.sin(phase) * window)[:, None], _CLOSE_WAVE),
+    ]
+    for name, stored, ours, close in wanted:
+        found = stored.double().numpy()
+        distance = float(np.abs(found - ours).max()) if found.shape == ours.shape else np.inf
+        if not distance <= close:
+            raise DataError(
+                f"{path}: expected at {name} the filters of {feature.n_mels} bands of {feature.f_min:g} to "
+                f"{feature.f_max:g} Hz at {audio.sample_rate} Hz, to {close:g}, got a difference of {distance:.3g}; "
+                "a network with other features cannot be imported"
+            )
+
+
+def _take_tags(path: Path, weights: Weights) -> None:
+    """Take the layer of tags out of a checkpoint's weights: a head of scenes replaces it.
+
+    Raises:
+        DataError: It is not of AudioSet's tags.
+    """
+    found = [weights.pop(name, None) for name in _TAGS]
+    if any(tensor is None or tensor.ndim < 1 or tensor.shape[0] != N_TAGS for tensor in found):
+        got = ", ".join("nothing" if tensor is None else str(list(tensor.shape)) for tensor in found)
+        raise DataError(
+            f"{path}: expected a layer of AudioSet's {N_TAGS} tags at {' and '.join(_TAGS)}, got {got}; is this a "
+            "checkpoint as PANNs' authors publish it?"
+        )
+
+
+def _network(weights: Weights, n_mels: int) -> tuple[str, Panns]:
+    """The network that has these names, with fresh weights; Cnn14 where none is known by them."""
+    last = weights.get("fc1.weight")
+    n_features = last.shape[0] if last is not None and last.ndim == 2 and 0 < last.shape[0] <= last.shape[1] else None
+    if "resnet.layer1.0.conv1.weight" in weights:
+        small = "resnet.layer1.2.conv1.weight" not in weights
+        name, n_blocks = ("ResNet22", (2, 2, 2, 2)) if small else ("ResNet38", (3, 4, 6, 3))
+        return name, PannsResnet(n_blocks, n_mels=n_mels, n_features=n_features)
+    if "features.0.0.weight" in weights:
+        return "MobileNetV1", PannsMobile(n_mels=n_mels, n_features=n_features)
+    if "conv_block5.conv1.weight" not in weights and "conv_block4.conv1.weight" in weights:
+        wide = "conv_block4.conv2.weight" not in weights
+        return "Cnn6" if wide else "Cnn10", PannsCnn(4, wide=wide, n_mels=n_mels, n_features=n_features)
+    return "Cnn14", PannsCnn(6, wide=False, n_mels=n_mels, n_features=n_features)
+
+
+def _n_mels(audio: AudioInput) -> int:
+    """Bands."""
+    assert isinstance(audio.feature, LogMelFeature)  # noqa: S101  it was made so
+    return audio.feature.n_mels
+
+
+def _describe(audio: AudioInput, network: Panns) -> str:
+    """The features, and what the head sees, for the card."""
+    feature = audio.feature
+    assert isinstance(feature, LogMelFeature)  # noqa: S101  it was made so
+    return (
+        f"Features are its authors' own: a power spectrum of {feature.n_fft:,} samples (Hann), centred, reflected at "
+        f"both ends, every {feature.hop_length}; {feature.n_mels} bands of Slaney's filters from {feature.f_min:g} to "
+        f"{feature.f_max:,.0f} Hz; 10·log10 of at least 1e-10. The head sees the embedding, {network.fc1.out_features} "
+        f"numbers; the layer behind it, which names AudioSet's {N_TAGS} tags, is left out: it is linear, and says "
+        "nothing that the embedding does not."
+    )
