@@ -97,9 +97,15 @@ def check_answers(
         exact: The same in float64; asked for only where an answer differs by more than 2e-6 of the largest.
 
     Raises:
-        ExportError: A probability differs by more than 1e-5, or a number by more than 2e-6 of the largest and by more
-            than four times what the network's own rounding makes of it.
+        ExportError: The network's answers are no numbers; or a probability differs by more than 1e-5, or a number by
+            more than 2e-6 of the largest and by more than four times what the network's own rounding makes of it.
     """
+    for name, array in golden.answers.items():
+        if not np.isfinite(array).all():
+            raise ExportError(
+                f"{engine.name}: expected numbers for answers, got NaN or infinity in {name}; are these the weights of "
+                "a network that was trained? nothing was written"
+            )
     allowed = {name: _RELATIVE * max(float(np.abs(array).max()), 1.0) for name, array in golden.answers.items()}
     start = 0
     for size in BATCHES:

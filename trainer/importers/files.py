@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import one_line
+from engines.inside import read_at_most
 from trainer.errors import DataError
 from trainer.models.naming import Weights
 from trainer.models.pretrained import parse_weights
@@ -28,6 +29,8 @@ from trainer.models.pretrained import parse_weights
 Arrays = dict[str, NDArray[np.float32]]
 """Name to array, in the order of the archive."""
 _ZIP = b"PK\x03\x04"
+_MAX_AXES = 32
+"""Of an array, in every version of numpy."""
 _MAX_ENTRIES = 10_000
 """Of an archive; the largest network we know of has a tenth of it."""
 
@@ -52,13 +55,12 @@ def read_file(path: Path, max_bytes: int) -> SourceFile:
     """
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer is not waited for
-        with os.fdopen(fd, "rb") as file:
+        with os.fdopen(fd, "rb"):
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 got = os.strerror(errno.EISDIR) if stat.S_ISDIR(status.st_mode) else "no plain file"
                 raise DataError(f"{path}: expected a file to import, got: {got}; name the file itself")
-            data = file.read(max_bytes + 1) if status.st_size <= max_bytes else b""
-            size = max(status.st_size, len(data))
+            data, size = read_at_most(fd, status.st_size, max_bytes)
     except OSError as error:
         raise DataError(f"{path}: expected a file to import, got: {error.strerror}; name the file itself") from None
     if size > max_bytes:
@@ -78,11 +80,14 @@ def tensors_of(source: SourceFile) -> Weights:
     if source.data.startswith(_ZIP):
         with open_archive(source) as archive:  # torch.save packs nothing: what is packed was made to be unpacked
             size = sum(entry.file_size for entry in archive.infolist())
-            if size > len(source.data):
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+            if size > len(source.data) or packed:
                 raise DataError(
                     f"{source.path}: expected a checkpoint as torch.save writes it, nothing in it compressed, got one "
                     f"of {len(source.data):,} bytes that unpacks to {size:,}; get a fresh copy"
                 )
+            for _ in _members(source, archive):
+                pass  # for their CRCs, which torch does not look at
     return parse_weights(source.path, io.BytesIO(source.data))
 
 
@@ -108,7 +113,12 @@ def arrays_of(source: SourceFile, max_bytes: int) -> Arrays:
                 f"{source.path}: expected arrays of at most {max_bytes:,} bytes, got {size:,} of them packed into "
                 f"{len(source.data):,}; is this a file of another kind?"
             )
-        return {name: _array(source, name, data) for name, data in _members(source, archive)}
+        arrays: Arrays = {}
+        for name, data in _members(source, archive):
+            if name in arrays:
+                raise DataError(f"{source.path}: {one_line(name, 80)}: expected one array of a name, got two")
+            arrays[name] = _array(source, name, data)
+        return arrays
 
 
 def open_archive(source: SourceFile) -> zipfile.ZipFile:
@@ -132,12 +142,15 @@ def open_archive(source: SourceFile) -> zipfile.ZipFile:
 def _members(source: SourceFile, archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
     """Name, without its ending, and content of each entry; zipfile checks each one's length and CRC."""
     for entry in archive.infolist():
+        where = f"{source.path}: {one_line(entry.filename, 80)}"
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(f"{where}: expected an array as numpy packs it, got one packed in another way")
         try:
-            data = archive.read(entry)
+            with archive.open(entry) as file:  # what it says of its size bounds what is unpacked
+                data = file.read(entry.file_size + 1)
         except Exception as error:  # noqa: BLE001  (as above)
             raise DataError(
-                f"{source.path}: {one_line(entry.filename)}: expected an array, got damaged bytes "
-                f"({one_line(str(error))}); get a fresh copy"
+                f"{where}: expected an array, got damaged bytes ({one_line(str(error))}); get a fresh copy"
             ) from None
         yield entry.filename.removesuffix(".npy"), data
 
@@ -145,21 +158,29 @@ def _members(source: SourceFile, archive: zipfile.ZipFile) -> Iterator[tuple[str
 def _array(source: SourceFile, name: str, data: bytes) -> NDArray[np.float32]:
     """An array of an .npy file's bytes: its header is read, and has to say what the rest then is."""
     buffer = io.BytesIO(data)
-    where = f"{source.path}: {one_line(name)}"
+    where = f"{source.path}: {one_line(name, 80)}"
     try:
         shape, fortran, dtype = _header(buffer)
     except Exception:  # noqa: BLE001  (hostile headers make numpy raise almost anything)
         raise DataError(f"{where}: expected an array, got something else; get a fresh copy") from None
     if dtype.hasobject or dtype.kind != "f":
-        raise DataError(f"{where}: expected an array of numbers, got {dtype}; nothing that is pickled is read")
-    if math.prod(shape) * dtype.itemsize != len(data) - buffer.tell():
-        raise DataError(f"{where}: expected {list(shape)} numbers, got {len(data) - buffer.tell()} bytes; get a copy")
+        raise DataError(
+            f"{where}: expected an array of floating-point numbers, got {one_line(str(dtype), 80)}; nothing that is "
+            "pickled is read"
+        )
+    n_bytes = len(data) - buffer.tell()
+    if math.prod(shape) * dtype.itemsize != n_bytes:
+        raise DataError(f"{where}: expected {list(shape)} numbers, got {n_bytes} bytes; get a fresh copy")
     flat = np.frombuffer(data, dtype, offset=buffer.tell())
-    return np.ascontiguousarray(flat.reshape(shape, order="F" if fortran else "C"), np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, which whoever asked looks for
+        return np.ascontiguousarray(flat.reshape(shape, order="F" if fortran else "C"), np.float32)
 
 
 def _header(buffer: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, order and type that an .npy file says."""
     version = np.lib.format.read_magic(buffer)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(buffer)
+    shape, fortran, dtype = read(buffer)
+    if len(shape) > _MAX_AXES or any(isinstance(size, bool) or size < 0 for size in shape):
+        raise ValueError("a shape that no array has")
+    return shape, fortran, dtype

@@ -122,7 +122,7 @@ def import_places365(path: Path) -> Imported:
         ExportError: A graph does not answer as the network.
     """
     source = read_file(path, MAX_BYTES)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         squeezenet = SqueezeNet(len(CATEGORIES))
         fit_weights(squeezenet, squeezenet_weights(arrays_of(source, _MAX_ARRAYS), str(path)), str(path))
         return _imported("squeezenet", squeezenet, _SQUEEZENET_VIDEO, source, _SQUEEZENET_ORIGIN)

@@ -80,4 +80,5 @@ def _folded(parts: list[NDArray[np.float64]]) -> tuple[NDArray[np.float32], NDAr
         shifts, scales, means, inverses = parts[2:]
         gain = scales * inverses
         kernels, biases = kernels * gain[:, None, None, None], (biases - means) * gain + shifts
-    return np.ascontiguousarray(kernels, np.float32), biases.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinities are refused with the network's name
+        return np.ascontiguousarray(kernels, np.float32), biases.astype(np.float32)

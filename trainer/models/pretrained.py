@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
+from engines.errors import one_line
 from trainer.config import WeightsConfig
 from trainer.errors import ConfigError, DataError
 from trainer.models.naming import Weights, published_names
@@ -22,7 +23,10 @@ _WRAPPERS = ("weights", "average", "state_dict", "model_state_dict", "model")
 """Where a checkpoint keeps its tensors; this trainer's own in the first, or the second and the last."""
 _COUNTERS = "num_batches_tracked"
 """Numbers of steps that normalisations count and nobody uses: many published files lack them."""
-_N_NAMED = 3
+_N_NAMED, _LONGEST_NAME = 3, 80
+"""How many names a message holds, and characters of each: they come from the file."""
+
+
 
 
 def load_weights(network: nn.Module, part: str, weights: WeightsConfig, root: Path) -> None:
@@ -118,9 +122,16 @@ def fit_weights(part: nn.Module, weights: Weights, where: str) -> None:
         key=lambda fit: len(fit[0]) + len(fit[1]),
     )
     other = [name for name in wanted if name in renamed and renamed[name].shape != wanted[name].shape]
+    whole = [name for name in wanted if name in renamed and wanted[name].is_floating_point()]
+    rounded = [name for name in whole if not renamed[name].is_floating_point()]
     faults = [
-        f"{len(names)} {word} ({', '.join(names[:_N_NAMED])}{', …' if len(names) > _N_NAMED else ''})"
-        for word, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
+        f"{len(names)} {word} ({_named(names)}{', …' if len(names) > _N_NAMED else ''})"
+        for word, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", other),
+            ("of whole numbers", rounded),
+        )
         if names
     ]
     if faults:
@@ -128,10 +139,15 @@ def fit_weights(part: nn.Module, weights: Weights, where: str) -> None:
             f"{where}: expected the {len(wanted)} tensors of {type(part).__name__}, got {', '.join(faults)}; "
             "are these weights of this network, and for this part of it?"
         )
-    broken = [name for name, tensor in renamed.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    broken = [name for name in whole if not renamed[name].to(wanted[name].dtype).isfinite().all()]
     if broken:
-        raise DataError(f"{where}: expected finite numbers, got others in {', '.join(broken[:_N_NAMED])}")
-    part.load_state_dict({**wanted, **renamed})
+        raise DataError(f"{where}: expected finite numbers, got others in {_named(broken)}")
+    part.load_state_dict({name: renamed.get(name, own) for name, own in wanted.items()})
+
+
+def _named(names: list[str]) -> str:
+    """The first of them, whatever they are made of."""
+    return ", ".join(one_line(name, _LONGEST_NAME) for name in names[:_N_NAMED])
 
 
 def _absent(names: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> list[str]:
@@ -172,11 +188,19 @@ def _tensors(path: Path, content: Any) -> Weights:
             content = content[wrapper]
             break
     if not isinstance(content, Mapping) or not content:
-        raise DataError(f"{path}: expected tensors by name, got {type(content).__name__}")
-    others = [str(name) for name, tensor in content.items() if not isinstance(tensor, Tensor)]
+        got = "none" if isinstance(content, Mapping) else type(content).__name__
+        raise DataError(f"{path}: expected tensors by name, got {got}")
+    others = [str(name) for name, tensor in content.items() if not _is_plain(tensor)]
     if others:
-        raise DataError(f"{path}: expected tensors by name, got something else at {', '.join(others[:_N_NAMED])}")
+        raise DataError(f"{path}: expected plain tensors by name, got something else at {_named(others)}")
     return {str(name): tensor for name, tensor in content.items()}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor of real numbers that are all there: not sparse, quantised, complex, or a shape alone."""
+    if not isinstance(value, Tensor) or value.is_nested or value.is_quantized or value.is_complex():
+        return False
+    return value.layout == torch.strided and value.device.type == "cpu"
 
 
 def _digest(file: BinaryIO) -> str:

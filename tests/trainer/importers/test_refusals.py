@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,12 @@ import torch
 from support.networks import settle
 
 from trainer.cli import main
-from trainer.errors import DataError
+from trainer.errors import DataError, ExportError
 from trainer.importers.cp_mobile import import_cp_mobile
 from trainer.importers.files import arrays_of, read_file
 from trainer.importers.places365 import import_places365
 from trainer.models.cp_mobile import CpMobile, cp_mobile_baseline
+from trainer.models.pretrained import fit_weights
 
 
 class Marks:
@@ -65,7 +67,7 @@ def test_code_in_an_array_is_never_run(tmp_path: Path) -> None:
     holder = np.empty(1, object)
     holder[0] = Marks(mark)
     np.savez(path, arr_0=holder)
-    assert "arr_0: expected an array of numbers, got object; nothing that is pickled is read" in said(
+    assert "arr_0: expected an array of floating-point numbers, got object; nothing that is pickled is read" in said(
         import_places365, path
     )
     path.write_bytes(pickle.dumps([Marks(mark)]))
@@ -86,6 +88,97 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     message = said(import_cp_mobile, checkpoint)
     assert "expected a checkpoint as torch.save writes it, nothing in it compressed, got one of" in message
     assert "that unpacks to 41,9" in message
+
+
+def test_an_archive_that_lies_about_its_sizes_is_not_unpacked_further(tmp_path: Path) -> None:
+    path, said_size = tmp_path / "lie.npz", 1000
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("arr_0.npy", bytes(64 << 20))
+    path.write_bytes(path.read_bytes().replace((64 << 20).to_bytes(4, "little"), said_size.to_bytes(4, "little")))
+    assert path.stat().st_size < 100_000
+    tracemalloc.start()
+    message = said(import_places365, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "arr_0.npy: expected an array, got damaged bytes (Bad CRC-32 for file 'arr_0.npy')" in message
+    assert peak < 8 << 20
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:  # of which no part can be unpacked alone
+        archive.writestr("arr_0.npy", bytes(1 << 20))
+    assert "expected an array as numpy packs it, got one packed in another way" in said(import_places365, path)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    path, content = tmp_path / "twice.npz", io.BytesIO()
+    np.save(content, np.zeros(3, np.float32))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("arr_0.npy", content.getvalue())
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("arr_0.npy", content.getvalue())
+    assert "arr_0: expected one array of a name, got two" in said(import_places365, path)
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rotten.ckpt"
+    torch.save({"state_dict": CpMobile().state_dict()}, path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # in the midst of the weights
+    path.write_bytes(data)
+    assert "got damaged bytes (Bad CRC-32 for file" in said(import_cp_mobile, path)
+
+
+NO_NUMBERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sparse": torch.Tensor.to_sparse,
+    "complex": lambda tensor: tensor.to(torch.complex64),
+    "quantised": lambda tensor: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+    "a shape alone": lambda tensor: tensor.to("meta"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage is deprecated", "ignore:Sparse invariant checks")
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_tensors_that_are_no_plain_numbers_are_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.ckpt"
+    torch.save({**CpMobile().state_dict(), "classify.0.weight": NO_NUMBERS[kind](torch.ones(2, 2))}, path)
+    message = said(import_cp_mobile, path)
+    assert "expected plain tensors by name, got something else at classify.0.weight" in message
+
+
+def test_whole_numbers_and_those_that_float32_cannot_hold_are_refused(tmp_path: Path) -> None:
+    path, state = tmp_path / "odd.ckpt", settle(CpMobile()).state_dict()
+    weight = state["classify.0.weight"]
+    for odd, message in (
+        (weight.to(torch.int64), "got 1 of whole numbers (classify.0.weight)"),
+        (weight.double() * 1e300, "expected finite numbers, got others in classify.0.weight"),
+        (torch.full_like(weight, torch.nan).to(torch.float8_e4m3fn), "got others in classify.0.weight"),
+    ):
+        torch.save({**state, "classify.0.weight": odd}, path)
+        assert message in said(import_cp_mobile, path)
+
+
+def test_names_in_a_file_do_not_rule_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "odd.ckpt"
+    torch.save({"\x1b[2Jname\nof " + 1000 * "x": torch.zeros(1)}, path)
+    message = said(import_cp_mobile, path)
+    assert "1 unexpected (\N{REPLACEMENT CHARACTER}[2Jname\N{REPLACEMENT CHARACTER}of xxx" in message
+    assert len(message) < len(str(path)) + 400
+
+
+def test_a_counter_that_nobody_has_is_left_out(tmp_path: Path) -> None:
+    network = settle(CpMobile())
+    fit_weights(CpMobile(), {**network.state_dict(), "teacher.num_batches_tracked": torch.tensor(1)}, "net.ckpt")
+
+
+def test_weights_whose_answers_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    state = settle(CpMobile()).state_dict()
+    torch.save({name: -tensor if "running_var" in name else tensor for name, tensor in state.items()}, tmp_path / "net")
+    with pytest.raises(ExportError, match="scene: expected numbers for answers, got NaN or infinity in fused"):
+        import_cp_mobile(tmp_path / "net")
+
+
+def test_the_ending_of_a_file_may_be_in_capitals(tmp_path: Path) -> None:
+    np.savez(tmp_path / "net.npz", np.zeros((64, 3, 3, 3), np.float32))
+    upper = (tmp_path / "net.npz").rename(tmp_path / "NET.NPZ")
+    assert "arr_1: expected biases of conv1, [64], got nothing" in said(import_places365, upper)
 
 
 def test_many_entries_are_not_looked_through(tmp_path: Path) -> None:
@@ -144,6 +237,12 @@ def test_a_damaged_array_is_refused_by_its_name(tmp_path: Path) -> None:
         (b"\x93NUMPY\x01\x00\x76\x00"
          + b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117)
          + b"\n", "expected [1000000000000] numbers, got 0 bytes"),
+        (b"\x93NUMPY\x01\x00\x76\x00"
+         + b"{'descr': '<f4', 'fortran_order': False, 'shape': (True,), }".ljust(117) + b"\n" + bytes(4),
+         "expected an array, got something else"),
+        (b"\x93NUMPY\x01\x00\x76\x00"
+         + b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1), }".ljust(117) + b"\n" + bytes(4),
+         "expected an array, got something else"),
     ],
 )  # fmt: skip
 def test_headers_that_lie_are_refused(content: bytes, expected: str, tmp_path: Path) -> None:
@@ -203,4 +302,4 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(tmp_path: Path, caps
     assert printed.err.count("\n") == 1
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["code.ckpt"]
     assert main(["import", "yolo", "x", "--out", str(out)]) == 2
-    assert "is not one of 'cp-mobile', 'places365', 'onnx'" in capsys.readouterr().err
+    assert "'yolo' is not one of 'cp-mobile', 'places365'" in capsys.readouterr().err
