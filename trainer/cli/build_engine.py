@@ -111,8 +111,8 @@ def build_engine(
     machine = require_machine()  # before anything slow, and before anything of NVIDIA's is imported
     from ascstream.bundles import find_bundle
     from engines.bundle import open_bundle
+    from trainer.data.labelled import read_media
     from trainer.plans.make import Wanted
-    from trainer.plans.media import find_media
 
     opened = open_bundle(find_bundle(bundle))
     labels = opened.manifest.labels
@@ -124,8 +124,8 @@ def build_engine(
         workspace_bytes=None if workspace is None else workspace << 20,
         force=force,
         explain=explain,
-        calibrate=() if calibrate is None else find_media(calibrate, labels),
-        evaluate=() if evaluate is None else find_media(evaluate, labels),
+        calibrate=() if calibrate is None else read_media(calibrate, labels, "fit", "--calibrate").clips,
+        evaluate=() if evaluate is None else read_media(evaluate, labels, "judge", "--evaluate").clips,
     )
     if not any(flags.values()):
         click.echo("no precision named: float16, as with --fp16", err=True)

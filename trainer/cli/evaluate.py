@@ -64,6 +64,8 @@ def evaluate(
     A run on prepared clips gets report.json, figures.md with every table, confusion.png and reliability.png in its
     folder. With --on, the figures are those of another corpus, and files are written with --out only.
     """
+    if out is not None and out.exists() and not out.is_dir():
+        raise ConfigError(f"--out: expected a folder to write into, got a file at {out}; name another place")
     if data is not None:
         if any(option is not None for option in (bundle, prepared, submission)):
             raise ConfigError("--data: expected a bundle as RUN, without --on, --bundle and --submission")
@@ -113,7 +115,7 @@ def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Pat
     from ascstream.classifier import Classifier
     from trainer.evaluate.report import write_report_files
     from trainer.evaluate.streamed import evaluate_streamed, read_clips
-    from trainer.evaluate.tables import decided_table
+    from trainer.evaluate.tables import decided_table, silent_lines
 
     with Classifier.load(find_bundle(bundle), backend="onnxruntime", precision=precision) as classifier:
         clips = read_clips(data, classifier.manifest.labels)
@@ -122,6 +124,8 @@ def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Pat
         done = evaluate_streamed(classifier, clips, precision=precision, on_clip=_say_how_far)
     for failure in done.failures:
         click.echo(f"left out: {failure}", err=True)
+    for line in silent_lines(done.report):
+        click.echo(line, err=True)
     if out is not None:
         write_report_files(done.report, out)
         click.echo(f"written: {out / 'figures.md'}", err=True)

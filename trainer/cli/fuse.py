@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from trainer.fuse.bundle import Found
@@ -108,6 +108,7 @@ def fuse(
 
     if name is not None:
         check_name(name)
+    naming = Naming(name, version, description, "" if notes is None else _read_notes(notes))
     ear, eye = open_bundle(find_bundle(audio)), open_bundle(find_bundle(video))
     check_halves(ear, eye)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +129,6 @@ def fuse(
         for line in (*table_to_lines(table)[1:], table.note):
             _say(line)
         pool = with_weights(pool, found.fitted.audio_weight, found.fitted.video_weight)
-    naming = Naming(name, version, description, "" if notes is None else notes.read_text(encoding="utf-8"))
     done = fuse_bundles(ear, eye, out, pool, naming=naming, found=found, overwrite=overwrite)
     for precision, reason in done.left_out.items():
         _say(f"no {precision}: {reason}")
@@ -141,6 +141,20 @@ def fuse(
         f"pictures {pool.video.weight:.2f}; next: ascstream file CLIP --bundle {out}",
         err=True,
     )
+
+
+def _read_notes(path: Path) -> str:
+    """Markdown of a user's.
+
+    Raises:
+        DataError: There is none.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"--notes: expected Markdown at {path}, got: {error.strerror}; check the path") from None
+    except UnicodeDecodeError:
+        raise DataError(f"--notes: expected Markdown in UTF-8 at {path}, got something else; save it so") from None
 
 
 def _say(sentence: str) -> None:

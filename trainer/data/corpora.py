@@ -63,19 +63,33 @@ def recognise(path: Path) -> str:
         return "csv"
     if not path.is_dir():
         raise DataError(f"{path}: expected the folder of a corpus, or a CSV, got nothing there")
+    published = recognise_published(path)
+    if published is not None:
+        return published
+    if (path / LABELS).is_file():
+        return "csv"
+    if _folders(path):
+        return "folder"
+    known = "; ".join(f"{kind} ({sign})" for kind, sign in KINDS.items())
+    raise DataError(f"{path}: expected a corpus of a known layout, got none of them: {known}")
+
+
+def recognise_published(path: Path) -> str | None:
+    """Which published layout of `KINDS` a folder has; None: none of them."""
+    if not path.is_dir():
+        return None
     lists = [*path.glob("evaluation_setup/fold1_train.*"), *path.glob("*/evaluation_setup/fold1_train.*")]
     lists += path.glob(f"*/{FOLDER}*/evaluation_setup/fold1_train.*")
     if lists:
         return "tau-av-2021" if any(map(_names_pictures, lists)) else "tau-audio"
     if (path / LABELS).is_file():
-        return "csv"
-    folders = [entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."]
-    if any(re.fullmatch(r"\d{3} - .+", folder.name) for folder in folders):
-        return "esc10"
-    if folders:
-        return "folder"
-    known = "; ".join(f"{kind} ({sign})" for kind, sign in KINDS.items())
-    raise DataError(f"{path}: expected a corpus of a known layout, got none of them: {known}")
+        return None
+    return "esc10" if any(re.fullmatch(r"\d{3} - .+", folder.name) for folder in _folders(path)) else None
+
+
+def _folders(path: Path) -> list[Path]:
+    """Those in a folder that are not hidden."""
+    return [entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."]
 
 
 def _names_pictures(path: Path) -> bool:

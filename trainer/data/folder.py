@@ -40,22 +40,24 @@ def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 
     if not _is_divided(place, loaded.recordings, loaded.none):
         loaded = load_corpus(place.parent, replace(rules, min_recordings=min_recordings))
     rows = (*loaded.recordings, *loaded.none)
-    clips = tuple(
-        Clip(
-            row.path,
-            row.video,
-            NONE if row.label == none_label else row.label,
-            row.city or row.source,
-            row.location or row.group,
-            Path(row.file).stem,
-            row.split,
-        )
-        for row in rows
-    )
+    clips = tuple(clip_of(row, none_label) for row in rows)
     licences = sorted({row.licence for row in rows if row.licence})
     left_out = sorted({row.label for row in loaded.left_out})
     remarks = (f"too few recordings, left out: {', '.join(left_out)}",) if left_out else ()
     return Corpus(place.name, place, loaded.labels, clips, "; ".join(licences) or "not stated", remarks)
+
+
+def clip_of(row: Recording, none_label: str = NONE) -> Clip:
+    """A labelled file as a clip."""
+    return Clip(
+        row.path,
+        row.video,
+        NONE if row.label == none_label else row.label,
+        row.city or row.source,
+        row.location or row.group,
+        Path(row.file).stem,
+        row.split,
+    )
 
 
 def hold_out_evaluation(corpus: Corpus) -> Corpus:

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ascstream.sources.inputs import MEDIA_SUFFIXES
 from trainer.config import DataConfig
 from trainer.errors import DataError
 
 STILLS = {".jpg", ".jpeg", ".png", ".webp"}
 """How files end that hold one picture."""
-_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".mkv", ".mov", ".webm"} | STILLS
+_SUFFIXES = MEDIA_SUFFIXES | STILLS
 _FILE, _LABEL = "file", "scene_label"
 _OPTIONAL = ("confidence", "licence", "recording", "source", "split", "city", "location", "video")
 
@@ -79,7 +80,7 @@ def load_corpus(root: Path, config: DataConfig) -> Corpus:
         DataError: The list is missing or broken; a row has no file or no label; fewer than two scenes remain.
     """
     place = root / (config.labels or "")
-    rows = _read_folder(place) if place.is_dir() else _read_csv(place)
+    rows = _read_folder(place) if place.is_dir() else read_list(place)
     groups: dict[str, set[str]] = {}
     for row in rows:
         groups.setdefault(row.label, set()).add(row.group)
@@ -105,8 +106,12 @@ def load_corpus(root: Path, config: DataConfig) -> Corpus:
     )
 
 
-def _read_csv(path: Path) -> list[Recording]:
-    """Read `file,scene_label,…`; files lie below the list's folder."""
+def read_list(path: Path) -> list[Recording]:
+    """Read `file,scene_label,…`; files lie below the list's folder.
+
+    Raises:
+        DataError: It cannot be read, or a row is broken; the message names the line.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -167,11 +172,21 @@ def _checked(path: Path, rows: Iterable[tuple[int, dict[str, str | None]]]) -> l
     return recordings
 
 
+def is_media(path: Path, folder: Path) -> bool:
+    """Whether what lies below a folder looks like a recording or a picture; what is hidden there does not.
+
+    A link that leads nowhere does: whoever opens it says so.
+    """
+    if path.suffix.lower() not in _SUFFIXES or any(part[0] == "." for part in path.relative_to(folder).parts):
+        return False
+    return path.is_file() or path.is_symlink()
+
+
 def _read_folder(path: Path) -> list[Recording]:
     """Read `class/file`; every file is a recording of its own."""
     recordings: list[Recording] = []
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."):
-        files = sorted(entry for entry in folder.rglob("*") if entry.suffix.lower() in _SUFFIXES)
+        files = sorted(entry for entry in folder.rglob("*") if is_media(entry, folder))
         if not files:
             raise DataError(f"{folder}: expected recordings of the scene {folder.name!r}, got an empty folder")
         for file in files:

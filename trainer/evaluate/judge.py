@@ -69,10 +69,16 @@ def judge_of_bundle(manifest: Manifest) -> Judge:
     return Judge(manifest.labels, groups, manifest.window.seconds, manifest.smoothing, temperatures, thresholds)
 
 
-def judge_segments(judge: Judge, segments: Segments) -> dict[str, Any]:
-    """Every figure of some segments: see `trainer.evaluate.report.write_clip_report`."""
+def judge_segments(judge: Judge, segments: Segments, smoothed: Vector | None = None) -> dict[str, Any]:
+    """Every figure of some segments: see `trainer.evaluate.report.write_clip_report`.
+
+    Args:
+        judge: What makes answers of logits.
+        segments: What was said.
+        smoothed: [n_segments, n_labels] what the runtime's filter made of it; None: it is run over the segments.
+    """
     whole = softmax(segments.logits[WHOLE], judge.temperatures[OUTPUT_OF[WHOLE]])
-    smoothed = judge.smoothed(segments)
+    smoothed = judge.smoothed(segments) if smoothed is None else smoothed
     return {
         "labels": list(judge.labels),
         "segment_seconds": judge.window_seconds,

@@ -68,9 +68,18 @@ def recording_weights(recordings: Integers) -> Vector:
     return np.asarray(1 / (len(counts) * counts[positions]))
 
 
+def rights(probabilities: Vector, targets: Integers) -> Vector:
+    """[n]: 1 where the largest value is at the target, else 0; where k are largest, the target among them, 1/k.
+
+    An answer that knows nothing is a guess, and not an answer of the scene that is first in the alphabet.
+    """
+    largest = probabilities == probabilities.max(axis=1, keepdims=True)
+    return np.asarray(largest[np.arange(len(targets)), targets] / np.maximum(largest.sum(axis=1), 1))
+
+
 def accuracy(probabilities: Vector, targets: Integers, weights: Vector | None = None) -> float:
-    """Part of the rows whose largest value is at the target."""
-    return float(np.average(probabilities.argmax(axis=1) == targets, weights=weights))
+    """Part of the rows whose largest value is at the target; see `rights` of ties."""
+    return float(np.average(rights(probabilities, targets), weights=weights))
 
 
 def losses(probabilities: Vector, targets: Integers) -> Vector:
@@ -110,7 +119,7 @@ def reliability(
     Returns:
         [15] each: the share of the rows in a bin, and that share times their mean confidence, and times their accuracy.
     """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    confidence, right = probabilities.max(axis=1), rights(probabilities, targets)
     weights = np.full(len(targets), 1 / len(targets)) if weights is None else weights / weights.sum()
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     columns = (weights, weights * confidence, weights * right)
@@ -121,7 +130,7 @@ def reliability(
 def figures(probabilities: Vector, targets: Integers, recordings: Integers, labels: Sequence[str]) -> Figures:
     """All of it, with balanced weights; scenes without a window are left out of the per-scene ones."""
     weights = balanced_weights(targets, recordings)
-    right = probabilities.argmax(axis=1) == targets
+    right = rights(probabilities, targets)
     present = [(index, label) for index, label in enumerate(labels) if np.any(targets == index)]
     return Figures(
         accuracy(probabilities, targets, weights),
@@ -175,6 +184,7 @@ def confusion(probabilities: Vector, targets: Integers, weights: Vector, n_label
 
 
 def confusion_counts(probabilities: Vector, targets: Integers, n_labels: int) -> Integers:
-    """[n_labels, n_labels]: row = scene, column = answer, rows of `probabilities` counted."""
-    pairs = targets * n_labels + probabilities.argmax(axis=1)
+    """[n_labels, n_labels]: row = scene, column = answer; rows of `probabilities` that say nothing are in none."""
+    told = np.ptp(probabilities, axis=1) > 0
+    pairs = (targets * n_labels + probabilities.argmax(axis=1))[told]
     return np.bincount(pairs, minlength=n_labels**2).reshape(n_labels, n_labels)

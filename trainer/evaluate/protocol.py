@@ -29,6 +29,7 @@ from trainer.evaluate.metrics import (
     losses,
     means_of,
     recording_probabilities,
+    rights,
     softmax,
 )
 from trainer.evaluate.thresholds import best_groups
@@ -126,7 +127,7 @@ def fit_temperatures(segments: Segments) -> dict[str, float]:
 def score(probabilities: Vector, targets: Integers) -> dict[str, float]:
     """Every figure of a set of decisions: [n, n_labels] probabilities against [n] scenes."""
     n_labels = probabilities.shape[1]
-    right = probabilities.argmax(axis=1) == targets
+    right = rights(probabilities, targets)
     return {
         "accuracy": accuracy(probabilities, targets),
         "accuracy_macro": float(np.nanmean(means_of(right, targets, n_labels))),
@@ -166,7 +167,7 @@ def intervals(probabilities: Vector, targets: Integers, locations: Integers) -> 
     if n_locations < 2:
         return None
     cells = locations * n_labels + targets
-    columns = (np.ones(len(targets)), probabilities.argmax(axis=1) == targets, losses(probabilities, targets))
+    columns = (np.ones(len(targets)), rights(probabilities, targets), losses(probabilities, targets))
     sums = np.stack([np.bincount(cells, column, minlength=n_locations * n_labels) for column in columns])
     table = sums.reshape(3, n_locations, n_labels).swapaxes(0, 1).reshape(n_locations, -1)
     rng = np.random.default_rng(0)
@@ -212,7 +213,7 @@ def breakdown(
         names: What to list, in this order, with None where there is no segment; None: all there are.
     """
     members, present = segments.names(of)
-    right = probabilities.argmax(axis=1) == segments.targets
+    right = rights(probabilities, segments.targets)
     n = len(present)
     columns = (means_of(right, members, n), means_of(losses(probabilities, segments.targets), members, n))
     clips = np.unique(np.stack([members, segments.clips]), axis=1)[0]

@@ -21,7 +21,7 @@ from trainer.data.clips import VALIDATION
 from trainer.errors import RunError
 from trainer.evaluate.answers import WHOLE, Answers
 from trainer.evaluate.judge import Judge, judge_of_bundle, judge_of_run, judge_segments
-from trainer.evaluate.metrics import log_loss, softmax
+from trainer.evaluate.metrics import Vector, log_loss, softmax
 from trainer.evaluate.protocol import OUTPUT_OF, Segments, gather_segments, score
 from trainer.files import write_text, write_whole
 from trainer.run import REPORT
@@ -88,7 +88,12 @@ def run_report(run: ClipRun, segments: Segments, corpus: str | None = None) -> d
 
 
 def bundle_report(
-    manifest: Manifest, answers: Answers, entries: Sequence[ClipEntry], corpus: str, precision: str
+    manifest: Manifest,
+    answers: Answers,
+    entries: Sequence[ClipEntry],
+    corpus: str,
+    precision: str,
+    smoothed: Vector | None = None,
 ) -> dict[str, Any]:
     """Everything there is to say of a bundle's answers, at its own temperatures and thresholds.
 
@@ -98,6 +103,7 @@ def bundle_report(
         entries: The clips.
         corpus: What tables call them.
         precision: Of its graphs.
+        smoothed: [n_segments, n_labels] what the runtime made of them; None: its filter is run over the answers.
 
     Raises:
         RunError: The answers are not finite.
@@ -106,7 +112,7 @@ def bundle_report(
     segments = gather_segments(answers, entries, manifest.labels, f"bundle {manifest.name}")
     _check_conditions(judge, segments, f"bundle {manifest.name}")
     name = {"name": manifest.name, "model": f"{manifest.name} {manifest.version}, {precision}", "corpus": corpus}
-    return name | judge_segments(judge, segments)
+    return name | judge_segments(judge, segments, smoothed)
 
 
 def _check_conditions(judge: Judge, segments: Segments, where: str) -> None:

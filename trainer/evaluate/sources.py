@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from ascstream.records import AudioBlock, EndOfVideo, StreamEvent, StreamItem, VideoFrame
 from ascstream.sources.base import Source, SourceInfo, Wants
+from ascstream.sources.media import open_media
 from engines.manifest import Modality
+from trainer.data.clips import Clip
+
+
+@contextmanager
+def open_clip(clip: Clip) -> Iterator[Source]:
+    """A clip's sound and picture as one source.
+
+    Raises:
+        SourceError: A file of it cannot be read.
+    """
+    if clip.video is None or clip.video == clip.audio:
+        with open_media(clip.audio) as source:
+            yield source
+    else:
+        with open_media(clip.audio) as sound, open_media(clip.video) as picture, Paired(sound, picture) as both:
+            yield both
 
 
 class Paired:
@@ -18,9 +36,7 @@ class Paired:
     def __init__(self, sound: Source, picture: Source) -> None:
         """Join two open sources."""
         self._sound, self._picture = sound, picture
-        self.info = replace(
-            sound.info, has_audio=sound.info.has_audio, has_video=picture.info.has_video, offset_seconds=0.0
-        )
+        self.info = replace(sound.info, has_video=picture.info.has_video, offset_seconds=0.0)
         """Named after the sound."""
 
     def items(self, wants: Wants) -> Iterator[StreamItem]:

@@ -259,6 +259,18 @@ def decided_table(decided: Mapping[str, Mapping[str, float]]) -> Table:
     return Table("Decided", head, rows, "Smoothed, at the bundle's thresholds, as `ascstream file` says it.")
 
 
+def silent_lines(report: Mapping[str, Any]) -> list[str]:
+    """A sentence for each condition in which some windows had no answer."""
+    lines = []
+    for name, n in report["unanswered"].items():
+        row = _CONDITIONS.get(name, name)
+        if n and name in report["conditions"]:
+            lines.append(f"{row}: {n:,} of {report['n_segments']:,} windows had nothing to go by, and count as guesses")
+        elif n:
+            lines.append(f"{row}: no window has anything to go by; left out")
+    return lines
+
+
 def table_to_markdown(table: Table) -> str:
     """Heading, table, note."""
     lines = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]

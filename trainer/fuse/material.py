@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,9 +13,8 @@ import numpy as np
 from ascstream.classifier import Classifier
 from ascstream.errors import SourceError
 from engines.manifest import Modality
-from trainer.data.clips import Clip
-from trainer.data.corpora import LABELS
-from trainer.data.folder import read_folder
+from trainer.data.clips import NONE, Clip
+from trainer.data.labelled import read_labelled
 from trainer.errors import DataError
 from trainer.evaluate.metrics import Vector
 from trainer.fuse.pool import Pool
@@ -45,28 +44,19 @@ class Heard:
     """[n_windows, n_labels]."""
 
 
-def read_clips(data: Path, labels: Sequence[str], option: str) -> tuple[Clip, ...]:
-    """Labelled files of the bundle's scenes.
-
-    Args:
-        data: A folder a class, a CSV with `file,scene_label[,recording,city,location,video]`, or a folder that holds it
-            as `labels.csv`.
-        labels: The fused bundle's.
-        option: What messages call it.
+def read_clips(data: Path, labels: Sequence[str], option: str, say: Say) -> tuple[Clip, ...]:
+    """Labelled files of the bundle's scenes, of a divided list its validation split; see `read_labelled`.
 
     Raises:
         DataError: They cannot be read, or fewer than two of the labels are there.
     """
-    place = data.resolve()
-    if not place.exists():
-        raise DataError(f"{option}: expected a folder or a CSV of labelled files, got nothing at {data}")
-    listed = place / LABELS
-    corpus = read_folder(listed if listed.is_file() else place, min_recordings=1)
-    chosen = tuple(clip for clip in corpus.clips if clip.scene_label in labels)
-    if len({clip.scene_label for clip in chosen}) < 2:
-        raise DataError(
-            f"{option}: expected files of two or more of {', '.join(labels)} at {data}, got {', '.join(corpus.labels)}"
-        )
+    found = read_labelled(data, labels, "calibrate", option)
+    for remark in found.remarks:
+        say(remark)
+    chosen = tuple(clip for clip in found.clips if clip.scene_label != NONE)
+    scenes = sorted({clip.scene_label for clip in chosen})
+    if len(scenes) < 2:
+        raise DataError(f"{option}: {data}: expected clips of two or more of {', '.join(labels)}, got {scenes[0]} only")
     return chosen
 
 
@@ -82,12 +72,12 @@ def clip_evidence(classifier: Classifier, pool: Pool, data: Path, say: Say) -> E
     Raises:
         DataError: Too few clips have both, or they are of one place or one scene.
     """
-    clips = read_clips(data, pool.labels, "--fit")
+    clips = read_clips(data, pool.labels, "--fit", say)
     places = {place: number for number, place in enumerate(sorted({clip.place for clip in clips}))}
     parts: list[tuple[Vector, Vector, int, int]] = []
     for clip in clips:
         try:
-            audio, video = _both(classifier, pool, clip)
+            audio, video = _windows(classifier, pool, clip)
         except SourceError as error:
             say(f"left out: {error}")
             continue
@@ -147,20 +137,12 @@ def pair_up(
     return _joined(parts)
 
 
-def _both(classifier: Classifier, pool: Pool, clip: Clip) -> tuple[list[Vector | None], list[Vector | None]]:
-    """Evidence of sound and picture, window by window, of one file or of one for each."""
-    audio, video = _windows(classifier, pool, clip.audio)
-    if clip.video is not None and clip.video != clip.audio:
-        _, video = _windows(classifier, pool, clip.video)
-    return audio, video
-
-
-def _windows(classifier: Classifier, pool: Pool, path: Path) -> tuple[list[Vector | None], list[Vector | None]]:
-    """Evidence of each modality, None where it is absent, of a file's windows without overlap."""
+def _windows(classifier: Classifier, pool: Pool, clip: Clip) -> tuple[list[Vector | None], list[Vector | None]]:
+    """Evidence of each modality, None where it is absent, of a clip's windows without overlap."""
     classifier.reset()
     step = Fraction(str(classifier.manifest.window.seconds))
     sides: tuple[list[Vector | None], list[Vector | None]] = ([], [])
-    for window in windows_of(classifier, str(path), step):
+    for window in windows_of(classifier, clip, step):
         by_output = classifier.score(window).by_output
         for side, head in zip(sides, ("audio", "video"), strict=True):
             found = by_output.get(head)
@@ -175,10 +157,10 @@ def judged_files(classifier: Classifier, pool: Pool, data: Path, modality: Modal
     Raises:
         DataError: They cannot be read, or fewer than two of the labels are there.
     """
-    for clip in read_clips(data, pool.labels, "--pairs"):
+    for clip in read_clips(data, pool.labels, "--pairs", say):
         path = clip.video if modality == "video" and clip.video is not None else clip.audio
         try:
-            sides = _windows(classifier, pool, path)
+            sides = _windows(classifier, pool, replace(clip, audio=path, video=None))
         except SourceError as error:
             say(f"left out: {error}")
             continue

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ascstream.classifier import Classifier
 from ascstream.errors import SourceError
 from ascstream.pipeline import StreamSettings
+from trainer.data.clips import Clip
 from trainer.errors import DataError
-from trainer.plans.media import Labelled, windows_of
+from trainer.plans.media import windows_of
 
 Probabilities: TypeAlias = NDArray[np.float64]
 """[n_labels]."""
@@ -89,7 +90,7 @@ class _Tally:
 def compare(
     reference: Classifier,
     others: Mapping[str, Classifier],
-    media: Sequence[Labelled],
+    media: Sequence[Clip],
     on_file: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evaluation:
     """Judge every window of some recordings in several ways.
@@ -108,13 +109,13 @@ def compare(
     labels = reference.manifest.labels
     step = StreamSettings().step(reference.manifest)
     failures = []
-    for done, entry in enumerate(media):
+    for done, clip in enumerate(media):
         on_file(done, len(media))
-        target = None if entry.label is None else labels.index(entry.label)
+        target = labels.index(clip.scene_label) if clip.scene_label in labels else None
         for tally in tallies:
             tally.classifier.reset()
         try:
-            for window in windows_of(reference, entry.path, step):
+            for window in windows_of(reference, clip, step):
                 answers = [tally.classifier.score(window).probabilities for tally in tallies]
                 if answers[0] is not None:
                     for tally, own in zip(tallies, answers, strict=True):

@@ -17,8 +17,9 @@ from engines.trt.build import BUILD_COMMAND, build_plans, explain
 from engines.trt.builder import OnProgress
 from engines.trt.plans import PlanStore
 from engines.trt.records import Machine, PlanInfo
+from trainer.data.clips import Clip
 from trainer.plans.compare import Evaluation, compare
-from trainer.plans.media import Labelled, RangeFeeds
+from trainer.plans.media import RangeFeeds
 from trainer.plans.typed import Typed, typed_graphs
 
 LEAST_AGREEMENT: Mapping[Precision, float] = {"float32": 0.999, "float16": 0.999, "int8": 0.99}
@@ -44,9 +45,9 @@ class Wanted:
     """Whether plans that are there already are built anew."""
     explain: bool = False
     """Whether the layer that diverges first is looked for where parity fails."""
-    calibrate: tuple[Labelled, ...] = ()
+    calibrate: tuple[Clip, ...] = ()
     """Recordings that ranges of int8 are measured on; none: see `typed_graphs`."""
-    evaluate: tuple[Labelled, ...] = ()
+    evaluate: tuple[Clip, ...] = ()
     """Recordings to compare plans on; none: only the golden inputs count."""
 
 
@@ -209,7 +210,7 @@ def _typed(bundle: Bundle, precision: Precision, wanted: Wanted, say: Callable[[
 
 def _compare(
     bundle: Bundle,
-    media: Sequence[Labelled],
+    media: Sequence[Clip],
     outcome: Outcome,
     store: PlanStore,
     on_file: Callable[[int, int], None],

@@ -1,11 +1,10 @@
-"""Recordings as the runtime meets them: which files there are, their labels, their windows, what graphs are fed."""
+"""Recordings as the runtime meets them: their windows, and what graphs are fed with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
@@ -14,70 +13,31 @@ from ascstream.errors import SourceError
 from ascstream.pipeline import require_input
 from ascstream.records import StreamEvent, Window
 from ascstream.sources.base import Source
-from ascstream.sources.inputs import expand_inputs
-from ascstream.sources.media import open_media
 from ascstream.windows import Windower
 from engines.backends import Engines
 from engines.base import Array, Engine
 from engines.bundle import Bundle
 from engines.manifest import FRAME_GRAPH, GraphName
-from trainer.config import DataConfig
-from trainer.data.corpora import LABELS
-from trainer.data.recordings import load_corpus
+from trainer.data.clips import Clip
 from trainer.errors import DataError
+from trainer.evaluate.sources import open_clip
 
-_LISTS = (".csv",)
 N_RANGES = 256
 """Windows that ranges of int8 are measured on, at most: what `trainer export` takes of a small network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """One recording."""
-
-    path: str
-    """Where it lies."""
-    label: str | None
-    """Its scene, if that is known and one of the bundle's."""
-
-
-def find_media(data: Path, labels: Sequence[str]) -> tuple[Labelled, ...]:
-    """The recordings that a user points to.
-
-    Args:
-        data: A file; a CSV with `file,scene_label`, or a folder that holds it as `labels.csv`; or a folder, whose files
-            are labelled by the nearest folder above them that bears a label's name.
-        labels: The bundle's.
-
-    Raises:
-        DataError: A CSV cannot be read, or names files that are not there.
-        SourceNotFoundError: There is nothing at `data`, or no media in it.
-    """
-    known = set(labels)
-    listed = data / LABELS if data.is_dir() else data
-    if listed.suffix.lower() in _LISTS and listed.is_file():
-        corpus = load_corpus(listed.parent, DataConfig(labels=listed.name, min_recordings=1))
-        rows = [*corpus.recordings, *corpus.none, *corpus.left_out]
-        return tuple(Labelled(str(row.path), row.label if row.label in known else None) for row in rows)
-    found = []
-    for name in expand_inputs([data]):
-        above = Path(name).relative_to(data).parts[:-1] if data.is_dir() else ()
-        found.append(Labelled(name, next((part for part in reversed(above) if part in known), None)))
-    return tuple(found)
-
-
-def windows_of(classifier: Classifier, where: str, step: Fraction) -> Iterator[Window]:
+def windows_of(classifier: Classifier, clip: Clip, step: Fraction) -> Iterator[Window]:
     """The windows of a recording, as `ascstream file` cuts them.
 
     Args:
         classifier: Whose windows.
-        where: The recording.
+        clip: The recording.
         step: Between two windows, in seconds.
 
     Raises:
         SourceError: It gives nothing that the bundle perceives, or breaks off.
     """
-    with open_media(where) as source:
+    with open_clip(clip) as source:
         yield from windows_in(classifier, source, step)
 
 
@@ -99,7 +59,7 @@ class RangeFeeds:
     """
 
     def __init__(
-        self, bundle: Bundle, engines: Engines, media: Sequence[Labelled], say: Callable[[str], None], n: int = N_RANGES
+        self, bundle: Bundle, engines: Engines, media: Sequence[Clip], say: Callable[[str], None], n: int = N_RANGES
     ) -> None:
         """Prepare; nothing is decoded yet.
 
@@ -131,10 +91,10 @@ class RangeFeeds:
             tap = _Tap(engines.scene)
             classifier = Classifier(self._bundle, replace(engines, scene=tap))
         self.n_windows = 0
-        for entry in self._media:
+        for clip in self._media:
             classifier.reset()
             try:
-                for window in self._some_windows(classifier, entry.path):
+                for window in self._some_windows(classifier, clip):
                     classifier.score(window)
                     taken = tap.take()
                     self.n_windows += bool(taken)
@@ -146,14 +106,14 @@ class RangeFeeds:
                 "--calibrate: expected recordings with sound or pictures that the bundle perceives, got no window"
             )
 
-    def _some_windows(self, classifier: Classifier, where: str) -> Iterator[Window]:
+    def _some_windows(self, classifier: Classifier, clip: Clip) -> Iterator[Window]:
         """Windows of a recording without overlap, evenly spread as far as its length is known."""
         seconds = Fraction(str(classifier.manifest.window.seconds))
-        with open_media(where) as source:
+        with open_clip(clip) as source:
             n_windows = int((source.info.duration_seconds or 0) / seconds)
         every = max(1, n_windows // self._per_file)
         given = 0
-        for index, window in enumerate(windows_of(classifier, where, seconds)):
+        for index, window in enumerate(windows_of(classifier, clip, seconds)):
             if index % every == 0:
                 yield window
                 given += 1

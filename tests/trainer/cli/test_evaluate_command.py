@@ -69,6 +69,7 @@ def test_the_newest_run_is_taken_and_out_leaves_it_alone(tmp_path: Path) -> None
         (["r", "--precision", "int8"], 2, "trainer: --precision: expected --bundle or --data with it"),
         (["--bundle", "b", "--on", "p"], 4, "trainer: b: "),
         (["run", "--on", "nowhere"], 3, "trainer: nowhere"),
+        (["run", "--out", "run/config.json"], 2, "trainer: --out: expected a folder to write into, got a file at run/"),
         (["run", "--submission", "run"], 1, "trainer: "),
     ],
 )
@@ -103,5 +104,8 @@ def test_a_bundle_is_streamed_over_labelled_clips(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report/report.json").read_text(encoding="utf-8"))
     assert (report["n_clips"], report["decided"]["scenes"]["n_windows"]) == (2, 6)
     assert "## Decided" in (tmp_path / "report/figures.md").read_text(encoding="utf-8")
+    write_wav(tmp_path / "clips/park/b.wav", 0 * scene_samples("hiss", 3.0, 1))
+    told = evaluate("slim-audio", "--data", "clips/park", cwd=tmp_path)  # one scene, and half of it is silence
+    assert told.stderr == "everything there: 3 of 6 windows had nothing to go by, and count as guesses\n"
     refused = evaluate("slim-audio", "--data", "clips", "--bundle", "b", cwd=tmp_path)
     assert (refused.returncode, refused.stderr[:42]) == (2, "trainer: --data: expected a bundle as RUN,")

@@ -191,8 +191,10 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["--seed", "3"], 2, "--seed: expected --pairs or --runs with it, got neither"),
     (["--prior", "pub=2"], 2, "--prior: expected one of the labels airport, bus, "),
     (["--prior", "park"], 2, "--prior: expected LABEL=ODDS, as in park=2, got 'park'"),
-    (["--fit", "nowhere"], 3, "--fit: expected a folder or a CSV of labelled files, got nothing at nowhere"),
+    (["--fit", "nowhere"], 3, "--fit: expected recordings at nowhere, got nothing there; check the path"),
     (["--runs", "nowhere", "nowhere"], 3, "nowhere: "),
+    (["--notes", "nowhere"], 3, "--notes: expected Markdown at nowhere, got: No such file or directory"),
+    (["--notes", sys.executable], 3, "--notes: expected Markdown in UTF-8 at "),
     (["--name", "a/b"], 4, "name: expected letters, digits"),
 ]
 

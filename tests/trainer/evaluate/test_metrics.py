@@ -56,7 +56,7 @@ def calibration_error_as_written(probabilities: np.ndarray, targets: np.ndarray,
     total = 0.0
     for number in range(n_bins):
         rows = [
-            (row.max(), row.argmax() == target)
+            (row.max(), (row[target] == row.max()) / (row == row.max()).sum())  # of even ones a guess
             for row, target in zip(probabilities, targets, strict=True)
             if number / n_bins <= row.max() < (number + 1) / n_bins or (number == n_bins - 1 and row.max() == 1)
         ]

@@ -15,7 +15,7 @@ from support.answers import LABELS, clip_entries, invent_answers
 from trainer.clip_run import ClipEntry
 from trainer.errors import RunError
 from trainer.evaluate.answers import Answers
-from trainer.evaluate.metrics import softmax
+from trainer.evaluate.metrics import confusion_counts, softmax
 from trainer.evaluate.protocol import (
     Segments,
     breakdown,
@@ -36,7 +36,7 @@ def segments(entries: tuple[ClipEntry, ...] = ENTRIES, **options: object) -> Seg
 
 
 @settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 10_000), n=st.integers(20, 200), spread=st.floats(0.0, 60.0))
+@given(seed=st.integers(0, 10_000), n=st.integers(20, 200), spread=st.floats(0.01, 60.0))
 def test_every_figure_is_scikit_learns(seed: int, n: int, spread: float) -> None:
     rng = np.random.default_rng(seed)
     targets = np.concatenate([np.arange(4), rng.integers(0, 4, n)])
@@ -58,6 +58,20 @@ def test_every_figure_is_scikit_learns(seed: int, n: int, spread: float) -> None
     }
     for name, value in expected.items():
         assert figures[name] == pytest.approx(value, rel=1e-12, abs=1e-12), name
+
+
+def test_an_answer_that_knows_nothing_is_a_guess_and_not_the_first_scene() -> None:
+    targets = np.array([0, 0, 0, 3])
+    for figures in (score(np.full((4, 4), 0.25), targets), score(np.full((4, 4), 0.25), 3 - targets)):
+        assert figures["accuracy"] == figures["accuracy_macro"] == 0.25
+        assert figures["calibration_error"] == 0.0
+    even = np.full((1, 4), 0.25)
+    assert confusion_counts(np.concatenate([even, [[0.1, 0.2, 0.3, 0.4]]]), np.array([0, 0]), 4)[0].tolist() == [
+        0,
+        0,
+        0,
+        1,
+    ]
 
 
 def test_a_scene_without_a_segment_is_left_out_of_macro_means() -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from support.bundles import COLOURS, audio_visual, mono_logmel, tone_hz
+from support.bundles import COLOURS, audio_visual, late_fusion_bare, mono_logmel, tone_hz
+from support.media import write_wav
 
 from ascstream.classifier import Classifier
+from ascstream.pipeline import StreamSettings, stream
+from ascstream.sources.media import open_media
+from engines.manifest import OutputSpec
 from trainer.errors import DataError
 from trainer.evaluate.streamed import Streamed, evaluate_streamed, read_clips
 
@@ -98,7 +102,7 @@ def test_clips_of_none_of_the_scenes_count_apart_and_strangers_not_at_all(tmp_pa
     with Classifier.load(bundle, backend="onnxruntime") as classifier:
         clips = read_clips(tmp_path / "labels.csv", classifier.manifest.labels)
         done = evaluate_streamed(classifier, clips)
-    assert clips.remarks == ("1 clips of kitchen, which the bundle does not know, were left out",)
+    assert clips.remarks == ("1 clip of kitchen, which the bundle does not know, was left out",)
     assert (done.report["n_segments"], done.report["decided"]["none"]["n_windows"]) == (6, 3)
     assert list(done.report["conditions"]) == ["whole"]
     assert recall(done, "whole") == 1.0
@@ -113,6 +117,55 @@ def test_a_divided_list_is_judged_by_its_evaluation_split(tmp_path: Path) -> Non
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     done = streamed(mono_logmel(tmp_path), tmp_path / "labels.csv")
     assert (done.report["n_clips"], recall(done, "whole")) == (2, 1.0)
+
+
+def test_where_a_sense_never_speaks_its_row_is_left_out_and_elsewhere_silence_is_a_guess(tmp_path: Path) -> None:
+    write(tmp_path / "mute/bus/a.mkv", None, "bus")
+    write(tmp_path / "mute/park/b.mkv", None, "park")
+    bundle = audio_visual(tmp_path)
+    done = streamed(bundle, tmp_path / "mute")
+    assert list(done.report["conditions"]) == ["whole", "video"]
+    assert done.report["unanswered"] == {"whole": 0, "audio": 6, "video": 0}
+    write(tmp_path / "mute/airport/c.mkv", "airport", "bus", 6.0)
+    write(tmp_path / "mute/airport/d.mkv", None, "bus", 6.0)
+    done = streamed(bundle, tmp_path / "mute")
+    assert done.report["unanswered"]["audio"] == 12
+    assert recall(done, "audio") == pytest.approx(
+        (6 + 12 / 10) / 18
+    )  # by argmax it would be all of the airport, 12 / 18
+
+
+def test_a_bundle_that_cannot_lack_a_sense_is_judged_whole_alone(tmp_path: Path) -> None:
+    for label in ("bus", "park"):
+        write(tmp_path / f"clips/{label}/a.mkv", label, label)
+    assert list(streamed(late_fusion_bare(tmp_path), tmp_path / "clips").report["conditions"]) == ["whole"]
+
+
+def test_flags_without_heads_answer_at_the_temperature_of_both(tmp_path: Path) -> None:
+    """What is reported is what `ascstream file` says, divided by no temperature twice."""
+    write(tmp_path / "clips/bus/a.mkv", "bus", "park")
+    write(tmp_path / "clips/park/a.mkv", "bus", "park")
+    bundle = audio_visual(tmp_path, outputs=(OutputSpec("fused", 3.0),))
+    done = streamed(bundle, tmp_path / "clips")
+    sound = write(tmp_path / "sound.wav", "bus", None)
+    with Classifier.load(bundle, backend="onnxruntime") as classifier, open_media(sound) as source:
+        scores = [one.raw_scores for one in stream(classifier, source, StreamSettings(step_seconds=1.0))]
+    expected = -np.mean([np.log(one[label]) for one in scores for label in ("bus", "park")])
+    assert done.report["conditions"]["audio"]["calibrated"]["log_loss"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_smoothed_figures_are_of_what_the_runtime_said(tmp_path: Path) -> None:
+    """A window without an answer lets the filter go on by itself, which even scores do not."""
+    (tmp_path / "clips/bus").mkdir(parents=True)
+    silence = np.zeros((1, RATE), np.int16)
+    samples = np.concatenate([tone("bus", 2.0), silence, tone("park", 1.0)], axis=1)
+    clip = write_wav(tmp_path / "clips/bus/a.wav", samples.T, RATE)
+    bundle = mono_logmel(tmp_path)
+    done = streamed(bundle, tmp_path / "clips")
+    with Classifier.load(bundle, backend="onnxruntime") as classifier, open_media(clip) as source:
+        scores = [one.scores["bus"] for one in stream(classifier, source, StreamSettings(step_seconds=1.0))]
+    assert done.report["unanswered"] == {"whole": 1}
+    assert done.report["smoothed"]["log_loss"] == pytest.approx(-np.mean(np.log(scores)), rel=1e-12)
 
 
 def test_clips_of_other_scenes_are_refused(tmp_path: Path) -> None:

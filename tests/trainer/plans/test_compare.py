@@ -14,9 +14,10 @@ from ascstream.classifier import Classifier
 from engines.backends import Engines, load_engines
 from engines.base import Array, Engine
 from engines.bundle import Bundle, open_bundle
+from trainer.data.clips import Clip
+from trainer.data.labelled import lone_clip
 from trainer.errors import DataError
 from trainer.plans.compare import compare
-from trainer.plans.media import Labelled
 
 
 class Biased(Engine):
@@ -37,16 +38,16 @@ def biased(bundle: Bundle, label: str, by: float) -> Classifier:
     return Classifier(bundle, Engines(Biased(scene, label, by), None, "float16"))
 
 
-def tone(path: Path, label: str, seconds: float = 3.0) -> Labelled:
+def tone(path: Path, label: str, seconds: float = 3.0) -> Clip:
     time = np.arange(round(24_000 * seconds)) / 24_000
     samples = (9000 * np.sin(2 * np.pi * bundles.tone_hz(label) * time)).astype(np.int16)
-    return Labelled(str(write_wav(path, samples[:, None], 24_000)), label)
+    return lone_clip(write_wav(path, samples[:, None], 24_000), label)
 
 
 def test_equal_engines_agree_and_accuracy_is_of_what_is_known(tmp_path: Path) -> None:
     bundle = open_bundle(bundles.mono_logmel(tmp_path))
     park, bus = tone(tmp_path / "a.wav", "park"), tone(tmp_path / "b.wav", "bus")
-    media = [park, Labelled(bus.path, "tram"), Labelled(park.path, None)]
+    media = [park, lone_clip(bus.audio, "tram"), lone_clip(park.audio)]
     done: list[tuple[int, int]] = []
     with Classifier.load(bundle.path) as reference, Classifier.load(bundle.path) as other:
         result = compare(reference, {"float16": other}, media, lambda *files: done.append(files))
@@ -82,7 +83,7 @@ def test_what_answers_otherwise_is_counted(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_left_out_and_said(tmp_path: Path) -> None:
     bundle = open_bundle(bundles.mono_logmel(tmp_path))
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    broken = Labelled(str(tmp_path / "broken.wav"), "park")
+    broken = lone_clip(tmp_path / "broken.wav", "park")
     with Classifier.load(bundle.path) as reference:
         result = compare(reference, {}, [broken, tone(tmp_path / "a.wav", "park")])
         assert (result.n_files, len(result.failures)) == (1, 1)
@@ -93,4 +94,4 @@ def test_a_file_that_cannot_be_read_is_left_out_and_said(tmp_path: Path) -> None
             compare(reference, {}, [broken])
         silence = write_wav(tmp_path / "silence.wav", np.zeros((48_000, 1), np.int16), 24_000)
         with pytest.raises(DataError, match="got none: only silence, or nothing that the bundle perceives"):
-            compare(reference, {}, [Labelled(str(silence), None)])
+            compare(reference, {}, [lone_clip(silence)])

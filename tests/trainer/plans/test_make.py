@@ -25,8 +25,8 @@ from engines.manifest import Precision
 from engines.ort import OrtEngine
 from engines.precision import to_float16, to_int8
 from engines.trt.plans import PlanStore
+from trainer.data.labelled import lone_clip
 from trainer.plans.make import Outcome, Wanted, make_plans
-from trainer.plans.media import Labelled
 from trainer.plans.tables import plan_tables
 
 ALL: tuple[Precision, ...] = ("float32", "float16", "int8")
@@ -102,7 +102,7 @@ def test_int8_without_recordings_says_how_few_it_was_measured_on(alone: Bundle, 
 
 
 def test_int8_is_calibrated_and_compared_on_recordings(alone: Bundle, tmp_path: Path) -> None:
-    media = (Labelled(str(noise(tmp_path / "a.wav", 4.0)), "park"),)
+    media = (lone_clip(noise(tmp_path / "a.wav", 4.0), "park"),)
     said: list[str] = []
     store = PlanStore(tmp_path / "plans")
     outcome = made(store, said, alone, precisions=("int8",), calibrate=media, evaluate=media)
@@ -122,7 +122,7 @@ def test_a_bundle_that_holds_int8_takes_ranges_of_recordings_all_the_same(alone:
     bundle = audio_with(tmp_path / "bundle", {"int8": own})
     said: list[str] = []
     store = PlanStore(tmp_path / "plans")
-    media = (Labelled(str(noise(tmp_path / "a.wav", 2.0)), None),)
+    media = (lone_clip(noise(tmp_path / "a.wav", 2.0)),)
     calibrated = made(store, said, bundle, precisions=("int8",), calibrate=media)
     assert said == ["int8: ranges of 2 windows of the recordings named"]
     assert store.find(bundle, MACHINE).plans == {"scene": calibrated.plans["int8"][0]}
@@ -155,7 +155,7 @@ def test_best_deletes_what_changes_labels_of_recordings(alone: Bundle, tmp_path:
         return Engines(_Reversed(graph), None, precision)
 
     store = PlanStore(tmp_path / "plans")
-    media = (Labelled(str(noise(tmp_path / "a.wav", 2.0)), None),)
+    media = (lone_clip(noise(tmp_path / "a.wav", 2.0)),)
     outcome = make_plans(
         alone,
         Wanted(precisions=ALL, best=True, evaluate=media),
@@ -199,12 +199,12 @@ def test_recordings_without_a_window_end_it_before_anything_is_built(alone: Bund
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     store = PlanStore(tmp_path / "plans")
     with pytest.raises(Exception, match="--calibrate: expected recordings"):
-        made(store, [], alone, precisions=("int8",), calibrate=(Labelled(str(tmp_path / "a.wav"), None),))
+        made(store, [], alone, precisions=("int8",), calibrate=(lone_clip(tmp_path / "a.wav"),))
     assert store.entries() == ()
 
 
 def test_the_tables_fit_a_terminal_of_80_columns(alone: Bundle, tmp_path: Path) -> None:
-    media = (Labelled(str(noise(tmp_path / "a.wav", 3.0)), "park"),)
+    media = (lone_clip(noise(tmp_path / "a.wav", 3.0), "park"),)
     outcome = made(PlanStore(tmp_path / "plans"), [], alone, precisions=ALL, best=True, evaluate=media)
     from trainer.evaluate.tables import table_to_lines
 

@@ -1,4 +1,4 @@
-"""Recordings that a user points to: their labels, their windows, and what the graphs are fed with by them."""
+"""Recordings that a user points to: their windows, and what the graphs are fed with by them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from support import bundles
 from support.media import write_wav
 
 from ascstream.classifier import Classifier
-from ascstream.errors import SourceNotFoundError
 from engines.backends import load_engines
 from engines.bundle import open_bundle
+from trainer.data.labelled import lone_clip
 from trainer.errors import DataError
-from trainer.plans.media import Labelled, RangeFeeds, find_media, windows_of
+from trainer.plans.media import RangeFeeds, windows_of
 
 CLIP = Path(__file__).parents[3] / "examples/clip.mp4"
 
@@ -26,50 +26,22 @@ def noise(path: Path, seconds: float, seed: int = 0) -> Path:
     return write_wav(path, samples, 24_000)
 
 
-def test_a_folder_above_a_file_is_its_label_where_the_bundle_has_it(tmp_path: Path) -> None:
-    names = ["park/monday/a.wav", "bus/b.wav", "elsewhere/c.wav", "d.wav"]
-    for name in names:
-        noise(tmp_path / name, 0.1)
-    found = {
-        Path(entry.path).relative_to(tmp_path).as_posix(): entry.label
-        for entry in find_media(tmp_path, ["bus", "park"])
-    }
-    assert found == {"park/monday/a.wav": "park", "bus/b.wav": "bus", "elsewhere/c.wav": None, "d.wav": None}
-    assert find_media(tmp_path / "d.wav", ["bus", "park"]) == (Labelled(str(tmp_path / "d.wav"), None),)
-
-
-@pytest.mark.parametrize("named", ["labels.csv", ""])
-def test_a_list_says_the_labels(tmp_path: Path, named: str) -> None:
-    for name in ("a.wav", "b.wav", "c.wav"):
-        noise(tmp_path / name, 0.1)
-    (tmp_path / "labels.csv").write_text("file,scene_label\na.wav,park\nb.wav,bus\nc.wav,none\n")
-    found = [(Path(entry.path).name, entry.label) for entry in find_media(tmp_path / named, ["bus", "park"])]
-    assert found == [("a.wav", "park"), ("b.wav", "bus"), ("c.wav", None)]
-
-
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SourceNotFoundError, match="no media files in the folder"):
-        find_media(tmp_path, ["park"])
-    (tmp_path / "labels.csv").write_text("file,scene_label\na.wav,park\n")
-    with pytest.raises(DataError, match=r"line 2: expected a file at .*a\.wav, got none"):
-        find_media(tmp_path, ["park"])
-
-
 def test_windows_are_those_of_the_runtime(tmp_path: Path) -> None:
     with Classifier.load(bundles.mono_logmel(tmp_path)) as classifier:
-        ends = [window.end for window in windows_of(classifier, str(noise(tmp_path / "a.wav", 2.2)), Fraction(1, 2))]
+        clip = lone_clip(noise(tmp_path / "a.wav", 2.2))
+        ends = [window.end for window in windows_of(classifier, clip, Fraction(1, 2))]
     assert ends == [1.0, 1.5, 2.0]
 
 
 def test_ranges_are_measured_on_what_the_graph_is_fed_with(tmp_path: Path) -> None:
     bundle = open_bundle(bundles.mono_logmel(tmp_path))
     files = [noise(tmp_path / "a.wav", 9.0), noise(tmp_path / "b.wav", 3.0, seed=1)]
-    media = [Labelled(str(path), None) for path in files]
+    media = [lone_clip(path) for path in files]
     with load_engines(bundle) as engines:
         feeds = RangeFeeds(bundle, engines, media, print, n=6)
         taken = list(feeds.of("scene"))
         classifier = Classifier(bundle, engines)
-        windows = [window for path in files for window in windows_of(classifier, str(path), Fraction(1))]
+        windows = [window for path in files for window in windows_of(classifier, lone_clip(path), Fraction(1))]
         expected = [classifier._feeds(windows[index], ("audio",)) for index in (0, 3, 6, 9, 10, 11)]
     assert feeds.n_windows == len(taken) == 6
     for own, other in zip(taken, expected, strict=True):
@@ -80,7 +52,7 @@ def test_ranges_are_measured_on_what_the_graph_is_fed_with(tmp_path: Path) -> No
 def test_both_graphs_of_a_bundle_with_pictures_are_fed(tmp_path: Path) -> None:
     bundle = open_bundle(bundles.audio_visual(tmp_path))
     with load_engines(bundle) as engines:
-        feeds = RangeFeeds(bundle, engines, [Labelled(str(CLIP), None)], print, n=4)
+        feeds = RangeFeeds(bundle, engines, [lone_clip(CLIP)], print, n=4)
         frames = list(feeds.of("frame"))
         assert feeds.n_windows == 4
         scenes = list(feeds.of("scene"))
@@ -94,7 +66,7 @@ def test_both_graphs_of_a_bundle_with_pictures_are_fed(tmp_path: Path) -> None:
 def test_a_broken_file_is_said_and_left_out(tmp_path: Path) -> None:
     bundle = open_bundle(bundles.mono_logmel(tmp_path))
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    media = [Labelled(str(tmp_path / "broken.wav"), None), Labelled(str(noise(tmp_path / "a.wav", 2.0)), None)]
+    media = [lone_clip(tmp_path / "broken.wav"), lone_clip(noise(tmp_path / "a.wav", 2.0))]
     said: list[str] = []
     with load_engines(bundle) as engines:
         assert len(list(RangeFeeds(bundle, engines, media, said.append).of("scene"))) == 2
