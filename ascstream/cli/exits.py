@@ -99,7 +99,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code, message = explain(error)
         if message:
             with contextlib.suppress(OSError):  # a terminal that is gone
-                click.echo(_printable(_without_secrets(message)), err=True)
+                click.echo(without_controls(_without_secrets(message)), err=True)
         if isinstance(error, OSError):
             forget_broken_stdout()  # if it was stdout that failed, that is said already
         return _flushed(code)
@@ -156,7 +156,7 @@ def _without_secrets(message: str) -> str:
     return redact(message)
 
 
-def _printable(message: str) -> str:
+def without_controls(message: str) -> str:
     """A message without what a terminal would obey: a file's name can hold anything."""
     return "".join(char if char == "\n" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in message)
 

@@ -25,8 +25,8 @@ From recordings to a bundle:
 
 \b
 Exit codes: 0 done · 1 run-time · 2 a configuration or argument · 3 recordings or a run · 4 a bundle, an engine, or a
-package that is not installed · 130 stopped with Ctrl-C (go on with fit's --resume; fetch and prepare go on by
-themselves)."""
+package that is not installed · 130 stopped with Ctrl-C, 143 with SIGTERM, 129 with SIGHUP (go on with fit's --resume;
+fetch and prepare go on by themselves)."""
 
 
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
 import click
 
@@ -20,7 +23,15 @@ _STOPPED = {
     "import": "stopped; nothing was written",
     "synth": "stopped; nothing was written",
 }
-"""What Ctrl-C leaves behind, by subcommand."""
+"""What Ctrl-C, SIGTERM and SIGHUP leave behind, by subcommand."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the command to end: what it opened is closed, what it had half written is removed."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fill_standard_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with app.make_context("trainer", words.copy()) as context:
+        with _signals(), app.make_context("trainer", words.copy()) as context:
             app.invoke(context)
             sys.stdout.flush()
     except click.exceptions.Exit as finished:
@@ -51,13 +62,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             traceback.print_exception(error)
         code, message = _explain(error, next((word for word in words if not word.startswith("-")), ""))
-        click.echo(message, err=True)
+        from ascstream.cli.exits import without_controls
+
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            click.echo(without_controls(message), err=True)
         if isinstance(error, OSError):
             from ascstream.cli.exits import forget_broken_stdout
 
             forget_broken_stdout()  # if it was stdout that failed, that is said already
         return code
     return 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second one of the kind ends the process at once.
+
+    A signal that is ignored already (`nohup`) stays ignored; a child that was forked dies of it as any process does.
+    """
+    own = os.getpid()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != own:
+            signal.raise_signal(number)
+        raise Stopped(number)
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not the main thread: signals are somebody else's
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _explain(error: BaseException, command: str) -> tuple[int, str]:
@@ -75,7 +116,7 @@ def _explain(error: BaseException, command: str) -> tuple[int, str]:
     if isinstance(error, EngineError):
         return 4, f"trainer: {error}"
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return 130, f"trainer: {_STOPPED.get(command, 'stopped')}"
+        return error.exit_code if isinstance(error, Stopped) else 130, f"trainer: {_STOPPED.get(command, 'stopped')}"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate" in str(error):
         return 1, "trainer: expected more memory than there is; try a smaller train.batch_size, or fewer train.workers"
     if isinstance(error, OSError):

@@ -245,7 +245,8 @@ def test_results_go_to_stdout_and_everything_else_to_stderr(tmp_path: Path, word
     assert [entry["cuda_graph"] for entry in report["plans"][0]["latency"]] == [False, False, True, True]
 
 
-def test_ctrl_c_ends_with_130_and_nothing_half_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_and_nothing_is_half_written(sent: signal.Signals, tmp_path: Path) -> None:
     code = _RUN.partition("folder, *words")[0] + (
         "import click\n"
         "from ascstream.bundles import find_bundle\n"
@@ -270,9 +271,9 @@ def test_ctrl_c_ends_with_130_and_nothing_half_written(tmp_path: Path) -> None:
     )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("building scene in float32: ")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     printed, message = process.communicate(timeout=60)
-    assert (process.returncode, printed) == (130, "")
+    assert (process.returncode, printed) == (128 + sent, "")
     assert message.splitlines()[-1] == (
         "trainer: stopped; plans that were finished are kept, of the others there is nothing"
     )
