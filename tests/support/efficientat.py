@@ -48,15 +48,15 @@ class _Filler:
         self.state[f"{name}.bias"] = 0.1 * torch.randn(n_out, generator=self.random)
 
     def layer(self, name: str, n_in: int, n_out: int, kernel: int, groups: int = 1) -> None:
-        """A convolution and its normalisation."""
+        """A convolution and its normalisation, whose statistics `authors` fills in."""
         self.matrix(f"{name}.0", n_out, n_in // groups, kernel, kernel)
-        for part, least in (("weight", 0.5), ("bias", -0.5), ("running_mean", -0.5), ("running_var", 1.0)):
-            self.state[f"{name}.1.{part}"] = least + torch.rand(n_out, generator=self.random)
+        self.state[f"{name}.1.weight"] = 0.5 + torch.rand(n_out, generator=self.random)
+        self.state[f"{name}.1.bias"] = torch.rand(n_out, generator=self.random) - 0.5
         self.state[f"{name}.1.num_batches_tracked"] = torch.tensor(0)
 
 
 def published_efficientat(width: float, seed: int = 0, n_tags: int = 527) -> dict[str, Tensor]:
-    """A checkpoint of that width, as its authors' code writes one."""
+    """A checkpoint of that width, as its authors' code writes one; statistics as if trained on hums and hisses."""
     filler, n_in = _Filler(seed), wide(16 * width)
     filler.layer("features.0", 1, n_in, 3)
     table = ROWS.split()
@@ -77,7 +77,16 @@ def published_efficientat(width: float, seed: int = 0, n_tags: int = 527) -> dic
     filler.layer("features.16", n_in, 6 * n_in, 1)
     filler.linear("classifier.2", 6 * n_in, wide(1280 * width))
     filler.linear("classifier.5", wide(1280 * width), n_tags)
+    authors(filler.state, augment_mel(sounds(filler.random)))
     return filler.state
+
+
+def sounds(random: torch.Generator) -> Tensor:
+    """[12, 32000]: tones of any pitch in any noise."""
+    pitch, tone, noise = (10 ** (low + span * torch.rand(12, 1, generator=random))
+                          for low, span in ((2, 2), (-3, 2), (-4, 3)))  # fmt: skip
+    time = torch.arange(RATE) / RATE
+    return tone * torch.sin(2 * torch.pi * pitch * time) + noise * torch.randn(12, RATE, generator=random)
 
 
 def augment_mel(samples: Tensor) -> Tensor:
@@ -92,7 +101,10 @@ def augment_mel(samples: Tensor) -> Tensor:
 
 @torch.no_grad()
 def authors(state: dict[str, Tensor], features: Tensor) -> tuple[Tensor, Tensor]:
-    """[n, 128, n_hops] features to [n, 527] logits of tags and [n, 960 · width] pooled maps, from the file's names."""
+    """[n, 128, n_hops] features to [n, 527] logits of tags and [n, 960 · width] pooled maps, from the file's names.
+
+    Statistics of a normalisation that are not there become those of its maps.
+    """
     maps = _hardswish(_convolve(state, "features.0", features[:, None], 2))
     for index in range(1, 16):
         maps = _block(state, f"features.{index}", maps, smooth=index >= FIRST_SMOOTH)
@@ -130,6 +142,9 @@ def _convolve(state: dict[str, Tensor], name: str, maps: Tensor, stride: int = 1
     weight = state[f"{name}.0.weight"]
     groups = maps.shape[1] // weight.shape[1]
     maps = functional.conv2d(maps, weight, stride=stride, padding=weight.shape[2] // 2, groups=groups)
+    if f"{name}.1.running_var" not in state:
+        state[f"{name}.1.running_mean"] = maps.mean((0, 2, 3))
+        state[f"{name}.1.running_var"] = maps.var((0, 2, 3)).clamp(min=0.1)
     mean, var, scale, shift = (
         state[f"{name}.1.{part}"][:, None, None] for part in ("running_mean", "running_var", "weight", "bias")
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.efficientat import authors, published_efficientat
+from support.efficientat import augment_mel, authors, published_efficientat, sounds
 
 from trainer.errors import DataError
-from trainer.models.efficientat import N_HOPS, N_MELS, EfficientAt
+from trainer.models.efficientat import N_MELS, EfficientAt
 from trainer.models.macs import count_macs
 from trainer.models.pretrained import fit_weights
 
@@ -30,13 +30,14 @@ def test_it_answers_as_its_authors_arithmetic_from_a_published_file(width: float
     state = published_efficientat(width, seed=3)
     network = EfficientAt(width).eval()
     fit_weights(network, state, "mn.pt")
-    features = torch.randn(2, N_MELS, N_HOPS, generator=torch.Generator().manual_seed(1))
+    features = augment_mel(sounds(torch.Generator().manual_seed(1)))
     tags, pooled = authors(state, features)
     with torch.no_grad():
-        torch.testing.assert_close(network(features[:, None]), tags, rtol=0, atol=1e-5)
-        torch.testing.assert_close(network.embed(features[:, None]), pooled, rtol=0, atol=1e-5)
+        answered, embedded = network(features[:, None]), network.embed(features[:, None])
+    torch.testing.assert_close(answered, tags, rtol=0, atol=2e-5 * float(tags.abs().max()))
+    torch.testing.assert_close(embedded, pooled, rtol=0, atol=2e-5 * float(pooled.abs().max()))
     assert float(tags.abs().max()) > 1
-    assert float(pooled.std(dim=0).mean()) > 0.002  # windows are told apart
+    assert float(pooled.std(dim=0).mean()) > 0.1  # windows are told apart
 
 
 @pytest.mark.parametrize(("width", "billions"), [(0.4, 0.11), (1.0, 0.54), (4.0, 8.03)])
