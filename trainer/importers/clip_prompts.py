@@ -6,6 +6,7 @@ of the user's replaces all of them.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,8 +92,10 @@ def read_prompts(path: Path) -> Prompts:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: expected a TOML file of sentences, got: {one_line(str(error))}") from None
     for label, sentences in content.items():
+        if label != label.strip() or label in ("", "unknown"):
+            raise ConfigError(f'{path}: expected labels, and not "unknown", got {json.dumps(label)}; name it otherwise')
         said = isinstance(sentences, list) and all(isinstance(text, str) and text.strip() for text in sentences)
-        if not said or not sentences or not label.strip():
+        if not said or not sentences:
             raise ConfigError(
                 f'{path}: {one_line(label)}: expected a label and sentences, as park = ["a photo of a park."], got '
                 f"{one_line(repr(sentences))[:80]}"

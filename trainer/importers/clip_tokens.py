@@ -2,8 +2,8 @@
 
 Radford et al. 2021, after Sennrich et al. 2016. The list is OpenAI's `bpe_simple_vocab_16e6.txt.gz` or transformers'
 `merges.txt`, a pair a line under a headline; numbers follow from its order: 256 bytes, the same at a word's end, the
-merges, and the marks of a sentence's beginning and end. OpenAI also repairs text that was decoded wrongly; here
-sentences are taken as they are, their characters composed (NFC).
+merges, and the marks of a sentence's beginning and end. OpenAI also repairs text that was decoded wrongly (ftfy); here
+only quotation marks are made straight and characters composed (NFC).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _GZIP = b"\x1f\x8b"
 _N_OTHERS = 2 * 256 + 2
 """Numbers that are no merges."""
 _WORD_END = "</w>"
+_STRAIGHT = str.maketrans("‘’“”", "''\"\"")
 _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 
 
@@ -50,7 +51,7 @@ class Vocabulary:
         Raises:
             ConfigError: The sentence has more.
         """
-        text = " ".join(unicodedata.normalize("NFC", sentence).split()).lower()
+        text = " ".join(unicodedata.normalize("NFC", sentence.translate(_STRAIGHT)).split()).lower()
         pieces = [piece for word in _words(text) for piece in self._pieces(word)]
         if len(pieces) + 2 > n_tokens:
             raise ConfigError(
