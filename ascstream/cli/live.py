@@ -212,7 +212,7 @@ def _resolve(
     """What to open: of what was named, that which the bundle perceives."""
     from ascstream.cli.listen import Devices
     from ascstream.errors import UsageError
-    from ascstream.live.addresses import resolve_camera, resolve_microphone, resolve_source
+    from ascstream.live.addresses import resolve_source
     from ascstream.sources.inputs import redact
 
     manifest = classifier.manifest
@@ -220,46 +220,43 @@ def _resolve(
     if source is not None:
         return Devices(None, None, resolve_source(source))
     if mic is None and camera is None:
-        return _first(hears, sees, channels, request)
-    microphone: MicrophoneRequest | MediaRequest | None = None
-    pictures: MediaRequest | None = None
+        mic, camera = ("0" if hears else None), ("0" if sees else None)
     unused = []
-    if hears:
-        microphone = resolve_microphone(mic or "none", channels, wait=request.wait)
-    elif mic not in (None, "0", "none"):
-        unused.append(f"the microphone {redact(mic or '')} is not opened: bundle {manifest.name} only sees")
-    if sees:
-        pictures = resolve_camera(camera or "none", wait=request.wait)
-    elif camera not in (None, "none"):
-        unused.append(f"the camera {redact(camera or '')} is not opened: bundle {manifest.name} only hears")
+    if not hears and mic not in (None, "0", "none"):
+        unused.append(f"the microphone {redact(mic)} is not opened: bundle {manifest.name} only sees")
+    if not sees and camera not in (None, "none"):
+        unused.append(f"the camera {redact(camera)} is not opened: bundle {manifest.name} only hears")
     for sentence in unused if request.level != "error" else ():
         click.echo(f"ascstream: {sentence}", err=True)
-    if microphone is None and pictures is None:
+    devices = _both((mic or "none") if hears else "none", (camera or "none") if sees else "none", channels, request)
+    if devices.microphone is None and devices.camera is None:
         wanted = " or ".join(word for word, has in (("--mic 0", hears), ("--camera 0", sees)) if has)
         raise UsageError(f"expected something that bundle {manifest.name} perceives, got nothing; type: {wanted}")
-    return Devices(microphone, pictures, None)
+    return devices
 
 
-def _first(hears: bool, sees: bool, channels: tuple[int, ...], request: Request) -> Devices:
-    """The first microphone and camera, as far as the bundle perceives them; all that is missing in one message."""
+def _both(mic: str, camera: str, channels: tuple[int, ...], request: Request) -> Devices:
+    """A microphone and a camera; all that is missing in one message."""
+    from shlex import quote
+
     from ascstream.cli.listen import Devices
     from ascstream.errors import SourceError
     from ascstream.live.addresses import resolve_camera, resolve_microphone
+    from ascstream.sources.inputs import redact
 
     microphone: MicrophoneRequest | MediaRequest | None = None
-    camera: MediaRequest | None = None
+    pictures: MediaRequest | None = None
     missing: list[str] = []
-    if hears:
-        try:
-            microphone = resolve_microphone("0", channels, wait=request.wait)
-        except SourceError as error:
-            missing.append(str(error))
-    if sees:
-        try:
-            camera = resolve_camera("0", wait=request.wait)
-        except SourceError as error:
-            missing.append(str(error))
+    try:
+        microphone = resolve_microphone(mic, channels, wait=request.wait)
+    except SourceError as error:
+        missing.append(str(error))
+    try:
+        pictures = resolve_camera(camera, wait=request.wait)
+    except SourceError as error:
+        missing.append(str(error))
     if missing:
-        alone = "--mic 0" if microphone is not None else "--camera 0" if camera is not None else ""
+        alone = f"--mic {quote(redact(mic))}" if microphone is not None else ""
+        alone = f"--camera {quote(redact(camera))}" if pictures is not None else alone
         raise SourceError("\n".join(missing) + (f"; to go on without, type: ascstream live {alone}" if alone else ""))
-    return Devices(microphone, camera, None)
+    return Devices(microphone, pictures, None)

@@ -20,13 +20,16 @@ from ascstream.stats import StreamStats, StreamSummary
 
 _GROUP_WIDTH = 14
 """Columns a label gets at least: "transportation", so that groups do not break the column."""
+_LACKS = {"audio": "no picture", "video": "no sound", "": "nothing heard or seen"}
+"""What a window lacked, by what was there."""
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
 class LinesSink(Sink):
-    """Writes `   12.0 s  street_traffic   87 %  degraded (no picture)`; events go to standard error.
+    """Writes `   12.0 s  street_traffic   87 %  degraded (0.25 s lost)`; events go to standard error.
 
     Of a live stream the line begins with the time of day: `15:04:05.2  park   87 %  degraded (camera lost 12 s)`.
+    That there is no sound or no picture is said where it begins, and `whole again` where it ends.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class LinesSink(Sink):
         self._n_inputs = 0
         self._source = ""
         self._live = False
+        self._lacking = ""
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:  # noqa: ARG002 - a line needs no running totals
         """A new input starts."""
-        self._source, self._live = printable(info.name), info.live
+        self._source, self._live, self._lacking = printable(info.name), info.live, ""
         self._destination.begin(info.name)
         if self._headings:
             gap = "\n" if self._n_inputs else ""
@@ -78,10 +82,21 @@ class LinesSink(Sink):
         """Write a prediction."""
         self._decimals = max(self._decimals, _decimals(prediction.end))
         others = {} if self._selection is None else self._selection.scores(prediction)
-        lines = to_line(prediction, self._decimals, others)
+        lines = to_line(prediction, self._decimals, others, self._remark(prediction))
         if self._explained:
             lines += "".join(f"{'':14}{printable(line)}\n" for line in explain(prediction))
         self._destination.write(lines)
+
+    def _remark(self, prediction: Prediction) -> str:
+        """What a line says of what was missing: what lasts and never changes, once."""
+        missing, before = describe_degraded(prediction), self._lacking
+        if missing in _LACKS.values():
+            self._lacking = missing
+            return "" if missing == before else f"degraded ({missing})"
+        if missing:
+            return f"degraded ({missing})"
+        self._lacking = ""
+        return "whole again" if before else ""
 
     def event(self, event: StreamEvent) -> None:
         """Tell of an event."""
@@ -105,13 +120,16 @@ class LinesSink(Sink):
         self._destination.close()
 
 
-def to_line(prediction: Prediction, decimals: int = 1, others: Mapping[str, float] = _NONE) -> str:
+def to_line(
+    prediction: Prediction, decimals: int = 1, others: Mapping[str, float] = _NONE, remark: str | None = None
+) -> str:
     """A prediction as a line for people, newline included.
 
     Args:
         prediction: The answer.
         decimals: Of the time, where it is none of day.
         others: Scenes to tell besides the answer.
+        remark: What to say of what was missing; None: all of it.
     """
     widest = max((len(label) for label in prediction.scores), default=0)
     width = max(widest, _GROUP_WIDTH, len(prediction.label))
@@ -124,9 +142,11 @@ def to_line(prediction: Prediction, decimals: int = 1, others: Mapping[str, floa
     ranked = sorted((label for label in others if label != prediction.label), key=lambda label: -others[label])
     if ranked:
         parts.append(", ".join(f"{printable(label)} {100 * others[label]:.0f} %" for label in ranked))
-    missing = describe_degraded(prediction)
-    if missing:
-        parts.append(f"degraded ({missing})")
+    if remark is None:
+        missing = describe_degraded(prediction)
+        remark = f"degraded ({missing})" if missing else ""
+    if remark:
+        parts.append(remark)
     if prediction.fallback is not None:
         parts.append("fallback (ONNX Runtime)")
     return "  ".join(parts).rstrip() + "\n"
@@ -162,8 +182,7 @@ def describe_degraded(prediction: Prediction) -> str:
     if prediction.padded_seconds > 0:
         parts.append(f"{prediction.padded_seconds:.2f} s padded")
     if not parts:
-        lacks = {"audio": "no picture", "video": "no sound"}
-        parts.append(lacks.get("+".join(prediction.modalities), "nothing heard or seen"))
+        parts.append(_LACKS["+".join(prediction.modalities) if len(prediction.modalities) == 1 else ""])
     return ", ".join(parts)
 
 

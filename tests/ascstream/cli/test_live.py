@@ -62,21 +62,29 @@ def test_without_devices_one_message_says_what_to_do(bundle: Bundle) -> None:
     if found.microphones:
         pytest.skip("this machine has a microphone")
     either = (["live"], ["live", "--strict", "--format", "jsonl"])
-    named = ["live", "--mic", "0", "--camera", "0"]  # the first that is not there is told
-    for words in (named, *([*words, "--bundle", "slim-audio"] for words in (*either, named))):
+    named = ["live", "--mic", "0", "--camera", "0"]
+    for words in ([*words, "--bundle", "slim-audio"] for words in (*either, named)):
         done = ascstream(*words)
         assert (done.returncode, done.stdout) == (3, "")
         message = done.stderr.splitlines()[-1]
         assert message.startswith('ascstream: expected a microphone for "0", found none; ')
         assert message.endswith("type: ascstream doctor")
     if not found.cameras:
-        for words in (*either, ["live", "--bundle", bundle("audio_visual")]):
+        for words in (*either, named, ["live", "--bundle", bundle("audio_visual")]):
             done = ascstream(*words)
             assert (done.returncode, done.stdout) == (3, "")
             first, second = done.stderr.splitlines()
             assert first.startswith('ascstream: expected a microphone for "0", found none; ')
             assert second.startswith('expected a camera for "0", found none; ')
             assert second.endswith("type: ascstream doctor")
+
+
+def test_what_is_there_of_two_that_were_named_is_what_to_go_on_with(microphone: Path, bundle: Bundle) -> None:
+    done = ascstream("live", "--mic", microphone, "--camera", "/dev/video77", "--bundle", bundle("audio_visual"))
+    assert (done.returncode, done.stdout) == (3, "")
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("ascstream: expected a camera")
+    assert message.endswith(f"; to go on without, type: ascstream live --mic {microphone}")
 
 
 def test_answers_come_in_real_time_with_the_time_of_day(microphone: Path, bundle: Bundle) -> None:

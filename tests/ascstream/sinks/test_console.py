@@ -61,3 +61,34 @@ def test_lines_are_ascii_and_may_go_to_a_file(tmp_path):
     sink.close()
     assert path.read_bytes().isascii()
     assert len(path.read_text().splitlines()) == 2
+
+
+def test_what_lasts_is_said_where_it_begins_and_where_it_ends(capsys):
+    deaf, blind = {"degraded": True, "modalities": ("video",)}, {"degraded": True, "modalities": ("audio",)}
+    sink = LinesSink()
+    feed(
+        sink,
+        [
+            make_prediction(1.0, **blind),
+            make_prediction(2.0, **blind),
+            make_prediction(3.0, **blind, lost_seconds=0.25),
+            make_prediction(4.0, **blind, lost_seconds=0.25),
+            make_prediction(5.0, **blind),
+            make_prediction(6.0, **deaf),
+            make_prediction(7.0, modalities=("audio", "video")),
+            make_prediction(8.0, modalities=("audio", "video")),
+        ],
+    )
+    feed(sink, [make_prediction(1.0, **blind)], make_info("next.mp4"))
+    remarks = [line.partition(" %")[2].strip() for line in capsys.readouterr().out.splitlines()]
+    assert remarks == [
+        "degraded (no picture)",
+        "",
+        "degraded (0.25 s lost)",
+        "degraded (0.25 s lost)",
+        "",
+        "degraded (no sound)",
+        "whole again",
+        "",
+        "degraded (no picture)",
+    ]
