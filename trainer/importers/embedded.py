@@ -32,7 +32,7 @@ from engines.manifest import (
 from trainer.data.clips import Clip
 from trainer.errors import DataError
 from trainer.evaluate.metrics import Integers
-from trainer.evaluate.streamed import open_clip
+from trainer.evaluate.sources import open_clip
 from trainer.inputs import FEATURES, FRAMES, WAVEFORM, Inputs
 from trainer.plans.media import windows_in
 
@@ -88,10 +88,12 @@ def embed_clips(embed: Embed, inputs: Inputs, window: WindowSpec, where: Path, c
             kept.append(clip)
     if not kept:
         reason = why or "no window of them has what the network perceives"
-        raise DataError(f"{where}: expected clips that can be read, got none: {reason}")
+        raise DataError(f"--data: {where}: expected clips that can be read, got none: {reason}")
     features = np.concatenate(parts)
     if not np.isfinite(features).all():
-        raise DataError(f"{where}: expected finite features of every window, got others; are the weights whole?")
+        raise DataError(
+            f"--data: {where}: expected finite features of every window, got others; are the weights whole?"
+        )
     owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     return Rows(features, owners, tuple(kept), len(clips) - len(kept))
 

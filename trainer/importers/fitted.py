@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from engines.manifest import WindowSpec
-from trainer.data.clips import EVALUATE, NONE, Clip, Corpus
-from trainer.data.corpora import open_whole
+from trainer.data.clips import NONE, Clip
+from trainer.data.labelled import Clips, read_labelled
 from trainer.errors import DataError
 from trainer.evaluate.metrics import balanced_weights
 from trainer.importers.embedded import Embed, Floats, Rows, embed_clips
@@ -67,19 +66,22 @@ def fit_head(
         embed: The encoder.
         inputs: What it takes of a window.
         window: How long that is.
-        clips: Labelled clips, in any layout that `trainer prepare` takes; their evaluation split is left alone.
+        clips: Labelled clips, as `trainer evaluate --data` reads them; the evaluation split of a divided list is not
+            fitted on.
         allowed: Labels that count.
 
     Raises:
         DataError: They cannot be read, or there are too few places of too few labels to hold any out.
     """
-    corpus, chosen, strangers = _labelled(clips, allowed)
+    found = read_labelled(clips, allowed, "fit")
+    chosen = [clip for clip in found.clips if clip.scene_label != NONE]
     labels = tuple(sorted({clip.scene_label for clip in chosen}))
     _deal(clips, chosen)  # before anything takes time
     rows = embed_clips(embed, inputs, window, clips, chosen)
     fold_of = _deal(clips, rows.kept)
-    if {clip.scene_label for clip in rows.kept} != set(labels):
-        raise DataError(f"{clips}: expected clips of {', '.join(labels)} that can be read, got none of one of them")
+    missing = sorted(set(labels) - {clip.scene_label for clip in rows.kept})
+    if missing:
+        raise DataError(f"--data: {clips}: expected clips that can be read of every label, got none of {missing[0]!r}")
     targets = np.array([labels.index(clip.scene_label) for clip in rows.kept], np.int64)[rows.clips]
     folds = np.array([fold_of[clip.place] for clip in rows.kept], np.int64)[rows.clips]
     held_out = hold_out(rows.features, targets, rows.clips, folds, len(labels))
@@ -97,7 +99,7 @@ def fit_head(
         n_clips=len(rows.kept),
         n_places=len({clip.place for clip in rows.kept}),
         n_windows=len(rows.clips),
-        corpus=_describe(clips.resolve().name, corpus, rows, strangers, held_out),
+        corpus=_describe(found, rows, held_out),
     )
 
 
@@ -105,18 +107,6 @@ def groups_of(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """DCASE's three groups, without the scenes that are not among the labels."""
     members = {group: tuple(label for label in whole if label in labels) for group, whole in TEN_GROUPS.items()}
     return {group: kept for group, kept in members.items() if kept}
-
-
-def _labelled(clips: Path, allowed: Sequence[str]) -> tuple[Corpus, tuple[Clip, ...], Counter[str]]:
-    """The corpus, its clips of the labels that count, and how many there are of others."""
-    corpus = open_whole(clips)
-    trained = [clip for clip in corpus.clips if clip.split != EVALUATE and clip.scene_label != NONE]
-    chosen = tuple(clip for clip in trained if clip.scene_label in allowed)
-    strangers = Counter(clip.scene_label for clip in trained if clip.scene_label not in allowed)
-    if len({clip.scene_label for clip in chosen}) < 2:
-        got = ", ".join(sorted({clip.scene_label for clip in trained})) or "no clips"
-        raise DataError(f"{clips}: expected clips of two or more of {', '.join(allowed)}, got {got}")
-    return corpus, chosen, strangers
 
 
 def _deal(where: Path, clips: Sequence[Clip]) -> dict[str, int]:
@@ -150,26 +140,24 @@ def _too_few(where: Path, clips: Sequence[Clip]) -> DataError:
     """The refusal of clips that leave nothing to hold out."""
     got = ", ".join(f"{len(places)} of {label}" for label, places in sorted(_places(clips).items()))
     return DataError(
-        f"{where}: expected clips of two places or more of two labels or more, of which some are held out, got places: "
-        f"{got}; add recordings of other places"
+        f"--data: {where}: expected clips of two places or more of two labels or more, so that some can be held out, "
+        f"got places: {got}; add recordings of other places"
     )
 
 
-def _describe(name: str, corpus: Corpus, rows: Rows, strangers: Counter[str], held_out: HeldOut) -> str:
+def _describe(found: Clips, rows: Rows, held_out: HeldOut) -> str:
     """The clips and how they were divided, in a sentence or two."""
-    root = corpus.root if corpus.root.is_dir() else corpus.root.parent
+    root = found.where if found.where.is_dir() else found.where.parent
     lines = sorted(
         "\t".join((clip.scene_label, clip.place, *(Path(os.path.relpath(path, root)).as_posix() for path in paths)))
         for clip in rows.kept
         for paths in [[clip.audio] if clip.video is None else [clip.audio, clip.video]]
     )
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    left_out = [f"{count} of {label}" for label, count in sorted(strangers.items())]
-    left_out += [f"{rows.n_unreadable} that gave no window"] if rows.n_unreadable else []
+    left_out = [*found.remarks, *([f"{rows.n_unreadable} without a window left out"] if rows.n_unreadable else [])]
     n_folds, n_judged = len(np.unique(held_out.folds)), len(held_out.folds)
     return (
-        f"`{name}` (SHA-256 of the list of its {len(lines)} files: `{digest}`; terms: {corpus.licence})"
-        f"{'; left out: ' + ', '.join(left_out) if left_out else ''}. Divided by whole places into {n_folds} folds: "
-        f"{n_judged} windows were judged by heads that know nothing of their places. Strength of the penalty: "
-        f"{held_out.strength:g}"
+        f"`{found.name}`{''.join(f'; {remark}' for remark in left_out)} (SHA-256 of the list of these files: "
+        f"`{digest}`). Whole places were dealt to {n_folds} folds, and {n_judged:,} windows judged by heads fitted on "
+        f"the other folds; the penalty of least log loss there was {held_out.strength:g}"
     )

@@ -16,7 +16,7 @@ from ascstream.features.logmel import analysis_window, mel_filter_bank
 from engines.manifest import AudioInput, LogMelFeature, WindowSpec
 from trainer.errors import DataError
 from trainer.evaluate.metrics import Vector
-from trainer.importers.files import read_file, tensors_of
+from trainer.importers.files import SourceFile, read_file, tensors_of
 from trainer.importers.imported import Imported, Origin
 from trainer.importers.tagger import fit_scenes, imported_tagger
 from trainer.models.counts import count_parameters
@@ -60,12 +60,7 @@ def import_panns(path: Path, data: Path) -> Imported:
         ExportError: Its graph does not answer as the network.
     """
     source = read_file(path, MAX_BYTES)
-    weights = {name.removeprefix("module."): tensor for name, tensor in tensors_of(source).items()}
-    audio = _take_audio(path, weights)
-    _take_tags(path, weights)
-    name, network = _network(weights, _n_mels(audio))
-    fit_weights(network, weights, str(path))
-    network.eval()
+    name, network, audio = read_panns(source)
     return imported_tagger(
         f"panns-{name.lower()}",
         f"PANNs' {name}",
@@ -83,6 +78,22 @@ def import_panns(path: Path, data: Path) -> Imported:
             "is taken for one that tags the whole.",
         ),
     )
+
+
+def read_panns(source: SourceFile) -> tuple[str, Panns, AudioInput]:
+    """The network of a checkpoint, its name, and what it hears.
+
+    Raises:
+        DataError: It is no such checkpoint, or of another network.
+    """
+    path = source.path
+    weights = {name.removeprefix("module."): tensor for name, tensor in tensors_of(source).items()}
+    audio = _take_audio(path, weights)
+    _take_tags(path, weights)
+    name, network = _network(weights, _n_mels(audio))
+    fit_weights(network, weights, str(path))
+    network.eval()
+    return name, network, audio
 
 
 def _take_audio(path: Path, weights: Weights) -> AudioInput:
