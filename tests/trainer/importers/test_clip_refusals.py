@@ -1,0 +1,172 @@
+"""Files that are no CLIP, a part of one, or would run something: refused in a sentence; a head instead of sentences."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.published_clip import open_clip_state, openai_archive, rendered_image, write_merges
+
+from ascstream.frontend import image_tensor
+from engines.backends import load_engines
+from engines.bundle import open_bundle
+from trainer.cli import main
+from trainer.errors import ConfigError, DataError
+from trainer.importers.bundle import write_import
+from trainer.importers.clip import import_clip
+from trainer.importers.clip_weights import read_towers
+from trainer.models.cp_mobile import CpMobile
+
+
+class Marks:
+    """A pickle of this makes a folder when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
+def said(path: Path, *, with_text: bool = True) -> str:
+    """The refusal, one line that begins with the file."""
+    with pytest.raises(DataError) as raised:
+        read_towers(path, with_text=with_text, activation="gelu")
+    assert str(raised.value).startswith(str(path))
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def with_entry(archive: bytes, name: str, data: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
+    """An archive with one entry replaced."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(buffer, "w") as target:
+        for entry in source.infolist():
+            changed = entry.filename.partition("/")[2] == name
+            content = data if changed else source.read(entry)
+            target.writestr(entry.filename, content, compression if changed else zipfile.ZIP_STORED)
+    return buffer.getvalue()
+
+
+def test_an_archives_code_is_never_run(tmp_path: Path) -> None:
+    mark, path = tmp_path / "ran", tmp_path / "ViT-B-32.pt"
+    archive = openai_archive(open_clip_state(half=True))
+    path.write_bytes(with_entry(archive, "data.pkl", pickle.dumps(Marks(mark), protocol=2)))
+    assert "expected a TorchScript archive of a network's tensors, got one that is damaged or holds something" in said(
+        path
+    )
+    # code that cannot even be parsed is not looked at
+    path.write_bytes(with_entry(archive, "constants.pkl", pickle.dumps(Marks(mark), protocol=2)))
+    assert read_towers(path, with_text=True).from_openai
+    assert not mark.exists()
+
+
+def test_damaged_and_packed_archives_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ViT-B-32.pt"
+    archive = openai_archive(open_clip_state(half=True))
+    path.write_bytes(with_entry(archive, "data/0", bytes(1 << 20), zipfile.ZIP_DEFLATED))
+    assert "expected numbers as torch.jit.save writes them, not compressed" in said(path)
+    path.write_bytes(with_entry(archive, "data/0", b""))
+    assert "expected a TorchScript archive" in said(path)
+    damaged = bytearray(archive)
+    damaged[len(damaged) // 2] ^= 0xFF
+    path.write_bytes(damaged)
+    assert "expected whole numbers, got damaged bytes" in said(path)
+    path.write_bytes(archive[:-200])
+    assert "expected a" in said(path)
+
+
+def test_other_networks_and_parts_are_refused_by_name(tmp_path: Path) -> None:
+    path, state = tmp_path / "clip.pt", open_clip_state(half=False)
+
+    def saved(changed: dict[str, torch.Tensor]) -> Path:
+        torch.save(changed, path)
+        return path
+
+    visual = {name: tensor for name, tensor in state.items() if name.startswith("visual.")}
+    message = said(saved(visual))
+    assert "expected both halves of CLIP, got no token_embedding.weight" in message
+    assert "with --data CLIPS" in message
+    assert read_towers(saved(visual), with_text=False, activation="gelu").text is None
+    assert "vision transformer (ViT-B/32, B/16 or L/14)" in said(saved(CpMobile().state_dict()))
+    assert "expected CLIP" in said(saved({**state, "visual.layer1.0.conv1.weight": torch.zeros(1)}))
+    wide = {**state, "visual.conv1.weight": torch.zeros(1280, 3, 14, 14)}
+    assert "a width of heads of 64 numbers, up to 1024 as in ViT-L, got 1280" in said(saved(wide))
+    odd = {**state, "visual.positional_embedding": torch.zeros(19, 128)}
+    assert "expected a class token and a square of patches, got 19 positions" in said(saved(odd))
+    flat = {name: tensor for name, tensor in visual.items() if name != "visual.proj"}
+    assert "visual.proj: expected 2 axes, got nothing" in said(saved(flat), with_text=False)
+    less = {name: tensor for name, tensor in state.items() if "resblocks.1.mlp.c_fc" not in name}
+    assert "tensors of ClipVisual, got 2 missing (transformer.resblocks.1.mlp.c_fc.weight" in said(saved(less))
+    short = {name: tensor for name, tensor in state.items() if name != "ln_final.bias"}
+    assert "tensors of ClipText, got 1 missing (ln_final.bias)" in said(saved(short))
+    broken = {**state, "ln_final.bias": torch.full((64,), torch.nan)}
+    assert "expected finite numbers, got others in ln_final.bias" in said(saved(broken))
+    assert "logit_scale: expected a number, got nan" in said(saved({**state, "logit_scale": torch.tensor(torch.nan)}))
+
+
+def test_what_nothing_says_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "clip.pt"
+    torch.save(open_clip_state(half=False), path)
+    write_merges(tmp_path / "merges.txt")
+    for config in (None, "[]", '{"model_cfg": 3}', "no JSON"):
+        if config is not None:
+            (tmp_path / "open_clip_config.json").write_text(config)
+        with pytest.raises(ConfigError, match="expected --activation, as nothing in the file says"):
+            import_clip(path)
+    out = ["--out", str(tmp_path / "bundle")]
+    assert main(["import", "clip", str(path), *out]) == 2
+    assert "quick_gelu for OpenAI's" in capsys.readouterr().err
+    assert main(["import", "clip", str(path), "--data", str(tmp_path), "--prompts", "x", *out]) == 2
+    assert "expected no --prompts and no --vocabulary beside it" in capsys.readouterr().err
+    assert main(["import", "places365", str(path), "--prompts", "x", *out]) == 2
+    assert "--prompts: expected with clip, got it with places365; leave it out" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
+
+
+def draw_pictures(folder: Path, n_places: int) -> Path:
+    """A folder of labelled pictures that differ in colour: parks are green, malls red, each place in its own shade."""
+    rng = np.random.default_rng(0)
+    for label, colour in (("park", (40, 160, 40)), ("shopping_mall", (170, 50, 50))):
+        (folder / label).mkdir(parents=True)
+        for place in range(n_places):
+            pixels = np.clip(np.array(colour) + rng.integers(-30, 30, 3) + rng.integers(-20, 20, (64, 80, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{place}.png")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_head_is_fitted_on_pictures_of_a_users_own(tmp_path: Path) -> None:
+    state = open_clip_state(half=False)
+    path = tmp_path / "clip.pt"
+    torch.save({name: tensor for name, tensor in state.items() if name.startswith("visual.")}, path)
+    imported = import_clip(path, data=draw_pictures(tmp_path / "pictures", 6), activation="gelu")
+    assert imported.labels == ("park", "shopping_mall")
+    assert imported.groups == {"indoor": ("shopping_mall",), "outdoor": ("park",)}
+    write_import(imported, tmp_path / "bundle")
+    bundle = open_bundle(tmp_path / "bundle")
+    assert bundle.manifest.video_input is not None
+    picture = np.full((64, 64, 3), (45, 165, 35), np.uint8)
+    prepared = image_tensor(picture, bundle.manifest.video_input[1])[None]
+    with load_engines(bundle, backend="onnxruntime") as engines:
+        assert engines.frame is not None
+        embedding = engines.frame.infer({"image": prepared})["embedding"]
+        logits = engines.scene.infer({"embeddings": embedding[:, None]})["fused"]
+        longer = engines.scene.infer({"embeddings": 3 * embedding[:, None]})["fused"]
+    expected = rendered_image(
+        {name: tensor.double() for name, tensor in state.items()}, torch.from_numpy(prepared).double(), quick=False
+    )
+    np.testing.assert_allclose(embedding, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(longer, logits, rtol=0, atol=1e-4)  # its length says nothing
+    assert logits[0].argmax() == 0
+    card = (tmp_path / "bundle/CARD.md").read_text()
+    assert "A frame's embedding is made of length 1" in card
+    assert "12 places" in card
