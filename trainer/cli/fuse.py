@@ -54,7 +54,8 @@ _OF_PAIRS = ("n_pairs", "mismatched", "seed")
     "--prior",
     multiple=True,
     metavar="LABEL=ODDS",
-    help="What both bundles were calibrated under, where not all scenes were alike; 1 for each other; may be repeated.",
+    help="What both bundles were calibrated under, where not all scenes were alike; 1 for each other; may be repeated. "
+    "It is taken out.",
 )
 @click.option("--name", help="The bundle's name.  [default: both names]")
 @click.option("--description", metavar="SENTENCE", help="What it is, in a line.")
@@ -83,7 +84,7 @@ def fuse(
 ) -> None:
     """Make an audio-visual bundle of one that hears and one that sees.
 
-    Their calibrated answers are multiplied and the prior is counted once; where one is absent the other answers alone.
+    Their calibrated answers are multiplied, the prior taken out of both; where one is absent the other answers alone.
     Each counts as much as it says unless --fit or --pairs gives labelled data: a folder a class, or a CSV with
     file,scene_label[,recording,city,location,video]; or --runs what was held out from training. Needs no torch.
     """
@@ -103,7 +104,7 @@ def fuse(
     from trainer.fuse.card import figures_table
     from trainer.fuse.fitting import SURE, Pairs, fit_on_clips, fit_on_pairs, fit_on_runs
     from trainer.fuse.labels import check_halves, parse_odds
-    from trainer.fuse.runs import calibrated
+    from trainer.fuse.runs import calibrated, open_both
     from trainer.fuse.weights import with_weights
 
     if name is not None:
@@ -122,8 +123,9 @@ def fuse(
     elif pairs is not None:
         found = fit_on_pairs(ear, eye, pool, make(*pairs), _say, sure=wanted)
     elif runs is not None:
-        pool = calibrated(pool, *runs)
-        found = fit_on_runs(ear, eye, pool, make(*runs), sure=wanted)
+        opened = open_both(pool, *runs)
+        pool = calibrated(pool, *opened)
+        found = fit_on_runs(ear, eye, pool, make(*runs), sure=wanted, runs=opened)
     if found is not None:
         table = figures_table(found)
         for line in (*table_to_lines(table)[1:], table.note):

@@ -93,22 +93,24 @@ def _how(pool: Pool) -> str:
     """The formula, and what follows of it."""
     even = len(set(pool.prior)) == 1
     prior = "even" if even else ", ".join(f"{name} {p:.3f}" for name, p in zip(pool.labels, pool.prior, strict=True))
-    lines = [f"The prior π is {prior}. Temperatures: {pool.audio.temperature:.3g} for sound, "
+    lines = [f"The prior π that both were calibrated under is {prior}. "
+             f"Temperatures: {pool.audio.temperature:.3g} for sound, "
              f"{pool.video.temperature:.3g} for pictures; they are inside the graph."]  # fmt: skip
     for modality, sense in (("audio", "sound"), ("video", "pictures")):
         unknown = [label for label, known in zip(pool.labels, pool.known(modality), strict=True) if not known]  # type: ignore[arg-type]
         if unknown:
             lines.append(
-                f"Of {', '.join(unknown)} the bundle for {sense} knows nothing: by {sense} alone such a scene scores "
-                "its prior and no more, and beside the other it is neither helped nor hindered."
+                f"Of {', '.join(unknown)} the bundle for {sense} knows nothing: by {sense} alone such a scene is "
+                "neither likely nor unlikely, and beside the other it is neither helped nor hindered."
             )
     return f"""## How it answers
 
-A log-linear pool of the two calibrated answers (Genest & Zidek 1986; Hinton 2002), the prior counted once:
+A log-linear pool of the two calibrated answers (Genest & Zidek 1986; Hinton 2002), their prior taken out:
 
-    log p(y) = w_a·log p_a(y) + w_v·log p_v(y) − (w_a + w_v − 1)·log π(y) + const
+    log p(y) = w_a·log p_a(y)/π(y) + w_v·log p_v(y)/π(y) + const
 
-Where one modality is absent the other's calibrated answer stands as it is, and nothing of the absent one enters.
+Where one modality is absent the other's calibrated answer stands, and nothing of the absent one enters. All answers are
+under even odds: how likely sound and picture are in each scene, not how common the scene is.
 
 {chr(10).join(lines)}"""
 

@@ -17,7 +17,7 @@ from trainer.fuse.bundle import Found, fuse_bundles
 from trainer.fuse.labels import merge_groups
 from trainer.fuse.material import Heard, Say, clip_evidence, judged_files, pair_up
 from trainer.fuse.pool import Pool
-from trainer.fuse.runs import judged_run
+from trainer.fuse.runs import OpenRun, judged_run, open_both
 from trainer.fuse.weights import NOT_SURE, Evidence, judge_weights
 
 SURE = EvaluateConfig().precision
@@ -81,7 +81,15 @@ def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Sa
     return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--pairs", "recordings and pictures", sure)
 
 
-def fit_on_runs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, *, sure: float = SURE) -> Found:
+def fit_on_runs(
+    audio: Bundle,
+    video: Bundle,
+    pool: Pool,
+    pairs: Pairs,
+    *,
+    sure: float = SURE,
+    runs: tuple[OpenRun, OpenRun] | None = None,
+) -> Found:
     """The same from what two runs said of recordings and pictures that they had not seen; nothing is decoded.
 
     Args:
@@ -90,14 +98,15 @@ def fit_on_runs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, *, sure:
         pool: With any weights, and the temperatures of `calibrated`.
         pairs: The runs, and how their recordings and pictures are paired.
         sure: Part of the named answers that shall be right.
+        runs: The runs, where they are open already.
 
     Raises:
         RunError: A run is not finished.
         ConfigError: It is of other scenes than its bundle.
         DataError: There are too few recordings or pictures.
     """
-    sounds = list(judged_run(pairs.sounds, pool, "audio"))
-    pictures = list(judged_run(pairs.pictures, pool, "video"))
+    heard, seen = open_both(pool, pairs.sounds, pairs.pictures) if runs is None else runs
+    sounds, pictures = list(judged_run(heard, pool, "audio")), list(judged_run(seen, pool, "video"))
     what = "recordings and pictures that the networks which answered had not seen"
     return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--runs", what, sure)
 
@@ -117,7 +126,7 @@ def _found_on_pairs(
     share = 100 * float((evidence.targets == NOT_SURE).mean())
     source = (
         f"random pairs (seed {pairs.seed}) of {what}, each of one scene, and {share:.0f} % of windows in pairs of two "
-        "scenes, whose target is the prior. Sound and picture of a pair are independent given the scene "
+        "scenes, whose target is even odds. Sound and picture of a pair are independent given the scene "
         "by construction, which those of one moment are not: weights and figures are optimistic"
     )
     return _found(audio, video, pool, evidence, source, "pairs", sure)

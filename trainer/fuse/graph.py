@@ -144,21 +144,20 @@ class _Nodes:
 
 def _add_pool(nodes: _Nodes, pool: Pool) -> None:
     """The heads, from what the sources answer."""
-    prior = nodes.row("log_prior", np.log(pool.prior))
+    even = nodes.row("log_even", np.full(len(pool.labels), -np.log(len(pool.labels))))
     middle = nodes.row("half", [PRESENT])
-    weighted, there = [prior], {}
+    weighted, there = [], {}
     for index, modality in enumerate(_ORDER):
         evidence = _add_evidence(nodes, pool, modality)
-        nodes.add("Add", [evidence, prior], modality)
+        nodes.add("LogSoftmax", [evidence], modality, axis=1)
         weight = nodes.row(f"{modality}_weight", [pool.expert(modality).weight])
         weighted.append(nodes.add("Mul", [evidence, weight], f"{modality}_weighted"))
         column = nodes.constant(f"{modality}_column", np.array([index], np.int64))
         flag = nodes.add("Gather", [PRESENCE, column], f"{modality}_flag", axis=1)
         there[modality] = nodes.add("Greater", [flag, middle], f"{modality}_there")
     audio, video = _ORDER
-    sums = nodes.add("Add", weighted[:2], "with_audio")
-    both = nodes.add("LogSoftmax", [nodes.add("Add", [sums, weighted[2]], "with_both")], "both", axis=1)
-    by_eye = nodes.add("Where", [there[video], video, prior], "by_eye_or_none")
+    both = nodes.add("LogSoftmax", [nodes.add("Add", weighted, "weighed")], "both", axis=1)
+    by_eye = nodes.add("Where", [there[video], video, even], "by_eye_or_none")
     with_eye = nodes.add("Where", [there[video], both, audio], "by_both_or_ear")
     nodes.add("Where", [there[audio], with_eye, by_eye], "fused")
 

@@ -65,7 +65,7 @@ def clip_evidence(classifier: Classifier, pool: Pool, data: Path, say: Say) -> E
 
     Args:
         classifier: A fused bundle of that pool, with any weights.
-        pool: Its labels and prior.
+        pool: Its labels.
         data: See `read_clips`.
         say: Told of what is left out.
 
@@ -77,7 +77,7 @@ def clip_evidence(classifier: Classifier, pool: Pool, data: Path, say: Say) -> E
     parts: list[tuple[Vector, Vector, int, int]] = []
     for clip in clips:
         try:
-            audio, video = _windows(classifier, pool, clip)
+            audio, video = _windows(classifier, clip)
         except SourceError as error:
             say(f"left out: {error}")
             continue
@@ -102,7 +102,7 @@ def pair_up(
     Args:
         sounds: Labelled recordings.
         pictures: Labelled pictures, or recordings with a picture.
-        pool: Labels and prior.
+        pool: Labels.
         option: What messages call them.
         n: Pairs.
         share: Part of them that do not match.
@@ -137,7 +137,7 @@ def pair_up(
     return _joined(parts)
 
 
-def _windows(classifier: Classifier, pool: Pool, clip: Clip) -> tuple[list[Vector | None], list[Vector | None]]:
+def _windows(classifier: Classifier, clip: Clip) -> tuple[list[Vector | None], list[Vector | None]]:
     """Evidence of each modality, None where it is absent, of a clip's windows without overlap."""
     classifier.reset()
     step = Fraction(str(classifier.manifest.window.seconds))
@@ -147,7 +147,7 @@ def _windows(classifier: Classifier, pool: Pool, clip: Clip) -> tuple[list[Vecto
         for side, head in zip(sides, ("audio", "video"), strict=True):
             found = by_output.get(head)
             tiny = np.finfo(np.float64).tiny
-            side.append(None if found is None else np.log(np.maximum(found, tiny)) - np.log(pool.prior))
+            side.append(None if found is None else np.log(np.maximum(found, tiny)) + np.log(len(found)))
     return sides
 
 
@@ -160,7 +160,7 @@ def judged_files(classifier: Classifier, pool: Pool, data: Path, modality: Modal
     for clip in read_clips(data, pool.labels, "--pairs", say):
         path = clip.video if modality == "video" and clip.video is not None else clip.audio
         try:
-            sides = _windows(classifier, pool, replace(clip, audio=path, video=None))
+            sides = _windows(classifier, replace(clip, audio=path, video=None))
         except SourceError as error:
             say(f"left out: {error}")
             continue

@@ -1,20 +1,20 @@
 """How two calibrated answers become one, in numpy: the arithmetic that the fused graph repeats in `graph.py`.
 
 The log-linear pool of experts that were calibrated under the same prior π (Genest & Zidek 1986; a product of experts,
-Hinton 2002), the prior counted once:
+Hinton 2002), the prior taken out:
 
-    log p(y) = w_a·log p_a(y) + w_v·log p_v(y) − (w_a + w_v − 1)·log π(y) + const
-             = log π(y) + w_a·r_a(y) + w_v·r_v(y) + const,    r_m(y) = log p_m(y)/π(y)
+    log p(y) = w_a·r_a(y) + w_v·r_v(y) + const,    r_m(y) = log p_m(y)/π(y)
 
 With weights of 1 it is Bayes' rule for sound and picture that are independent given the scene. A temperature of the sum
-of evidence would be a factor of both weights, so there is none.
+of evidence would be a factor of both weights, so there is none. Answers are under even odds, by both and by either:
+the runtime's filter takes each window's for its likelihood, and would count any other prior again with every window.
 
 A label that a modality does not know is neutral for it: p_m(y) = π(y), so that r_m(y) = 0, and the labels it knows
-share the rest in their proportions, p_m(y) = π(K_m)·q_m(y) with q_m the softmax over the labels K_m it knows. By that
-modality alone such a label never scores more than its prior. Together with the other it may win: where the other
-favours it, and this one does not favour another label as much.
+share the rest in their proportions, p_m(y) = π(K_m)·q_m(y) with q_m the softmax over the labels K_m it knows. Under an
+even prior such a label never scores more than that by that modality alone. Together with the other it may win: where
+the other favours it, and this one does not favour another label as much.
 
-Where a modality is absent the answer is the other's own, whatever its weight; where both are, the prior.
+Where a modality is absent the answer is the other's own, whatever its weight; where both are, even odds.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ class Pool:
 
     def alone(self, evidence: Vector) -> Vector:
         """[n, n_labels]: log-probabilities by one modality."""
-        return np.asarray(np.log(self.prior) + evidence)
+        return _log_softmax(evidence)
 
     def together(self, audio: Vector, video: Vector) -> Vector:
         """[n, n_labels]: log-probabilities by both, of their evidence."""
-        return _log_softmax(np.log(self.prior) + self.audio.weight * audio + self.video.weight * video)
+        return _log_softmax(self.audio.weight * audio + self.video.weight * video)
 
     def answers(
         self, audio: NDArray[np.floating[Any]], video: NDArray[np.floating[Any]], presence: NDArray[np.floating[Any]]
@@ -105,7 +105,7 @@ class Pool:
         heard, seen = self.evidence("audio", audio), self.evidence("video", video)
         by_ear, by_eye = self.alone(heard), self.alone(seen)
         hears, sees = (presence[:, index : index + 1] > PRESENT for index in range(2))
-        alone = np.where(hears, by_ear, np.where(sees, by_eye, np.log(self.prior)))
+        alone = np.where(hears, by_ear, np.where(sees, by_eye, -np.log(len(self.labels))))
         return {"fused": np.where(hears & sees, self.together(heard, seen), alone), "audio": by_ear, "video": by_eye}
 
 

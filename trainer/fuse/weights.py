@@ -24,7 +24,7 @@ from trainer.evaluate.metrics import (
 from trainer.fuse.pool import Pool
 
 NOT_SURE = -1
-"""Target of a pair that does not match: the prior."""
+"""Target of a pair that does not match: even odds."""
 _LARGEST = 4.0
 """A few clips told apart without a fault are no ground for certainty."""
 _STEPS = 50
@@ -92,22 +92,22 @@ def fit_weights(evidence: Evidence, pool: Pool) -> tuple[float, float]:
 
     Args:
         evidence: Of labelled windows.
-        pool: Its prior is what the target of a mismatched pair is.
+        pool: Its labels.
     """
     ratios = np.stack([evidence.audio, evidence.video])
-    targets = np.where(evidence.targets[:, None] == NOT_SURE, pool.prior, np.eye(len(pool.labels))[evidence.targets])
+    n_labels = len(pool.labels)
+    targets = np.where(evidence.targets[:, None] == NOT_SURE, 1 / n_labels, np.eye(n_labels)[evidence.targets])
     counts = _counts(evidence)
-    prior = np.log(pool.prior)
 
     def loss(weights: Vector) -> float:
-        logits = prior + np.tensordot(weights, ratios, 1)
+        logits = np.tensordot(weights, ratios, 1)
         top = logits.max(axis=1)
         sums = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
         return float(counts @ (sums - (targets * logits).sum(axis=1)))
 
     weights = np.ones(2)
     for _ in range(_STEPS):
-        probabilities = softmax(prior + np.tensordot(weights, ratios, 1))
+        probabilities = softmax(np.tensordot(weights, ratios, 1))
         expected = (ratios * probabilities).sum(axis=2)
         slope = (expected - (ratios * targets).sum(axis=2)) @ counts
         centred = (ratios - expected[:, :, None]) * np.sqrt(probabilities * counts[:, None])
@@ -125,7 +125,7 @@ def judge_weights(evidence: Evidence, pool: Pool) -> Fitted:
 
     Args:
         evidence: Of labelled windows, two folds or more.
-        pool: Labels and prior.
+        pool: Labels.
     """
     audio_weight, video_weight = fit_weights(evidence, pool)
     held_out = np.empty_like(evidence.audio)

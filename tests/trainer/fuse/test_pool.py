@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ascstream.smoothing import SceneFilter
+from engines.manifest import SmoothingSpec
 from trainer.errors import ConfigError
 from trainer.evaluate.metrics import softmax
 from trainer.fuse.pool import Expert, Pool, make_pool
@@ -31,7 +34,7 @@ def drawn(seed: int) -> tuple[Pool, np.ndarray, np.ndarray]:
 
 
 def by_hand(pool: Pool, audio: np.ndarray, video: np.ndarray) -> list[list[float]]:
-    """The formula of the documentation, number by number in plain Python: p_a^w_a · p_v^w_v / π^(w_a + w_v − 1)."""
+    """The formula of the documentation, number by number in plain Python: (p_a/π)^w_a · (p_v/π)^w_v."""
     rows = []
     for heard, seen in zip(audio.tolist(), video.tolist(), strict=True):
         extended = []
@@ -44,7 +47,7 @@ def by_hand(pool: Pool, audio: np.ndarray, video: np.ndarray) -> list[list[float
                 [q[label] * share if label in q else p for label, p in zip(pool.labels, pool.prior, strict=True)]
             )
         w_a, w_v = pool.audio.weight, pool.video.weight
-        products = [a**w_a * v**w_v / p ** (w_a + w_v - 1) for a, v, p in zip(*extended, pool.prior, strict=True)]
+        products = [(a / p) ** w_a * (v / p) ** w_v for a, v, p in zip(*extended, pool.prior, strict=True)]
         rows.append([product / sum(products) for product in products])
     return rows
 
@@ -73,23 +76,24 @@ def test_an_absent_modality_enters_nothing_not_even_as_nan(seed: int) -> None:
     whole = pool.answers(audio, video, BOTH)
     np.testing.assert_array_equal(by_ear["fused"], whole["audio"])
     np.testing.assert_array_equal(by_eye["fused"], whole["video"])
-    assert np.exp(neither["fused"]) == pytest.approx(np.tile(pool.prior, (5, 1)))
+    assert np.exp(neither["fused"]) == pytest.approx(np.full((5, len(pool.labels)), 1 / len(pool.labels)))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_unknown_label_scores_its_prior_alone_and_stays_out_of_the_product(seed: int) -> None:
     pool, audio, video = drawn(seed)
+    level = replace(pool, prior=(1 / len(pool.labels),) * len(pool.labels))
+    even = {head: np.exp(values) for head, values in level.answers(audio, video, BOTH).items()}
     answers = {head: np.exp(values) for head, values in pool.answers(audio, video, BOTH).items()}
     for modality, other in (("audio", "video"), ("video", "audio")):
         unknown = ~pool.known(modality)  # type: ignore[arg-type]
-        assert answers[modality][:, unknown] == pytest.approx(np.tile(np.array(pool.prior)[unknown], (5, 1)))
+        assert even[modality][:, unknown] == pytest.approx(1 / len(pool.labels))
         # between two labels that this one does not know, only the other decides
         weight = pool.expert(other).weight  # type: ignore[arg-type]
-        prior = np.array(pool.prior)
         for first, second in itertools.pairwise(np.flatnonzero(unknown)):
             fused = answers["fused"][:, first] / answers["fused"][:, second]
-            alone = (answers[other] / prior)[:, first] / (answers[other] / prior)[:, second]
-            assert fused == pytest.approx(prior[first] / prior[second] * alone**weight)
+            alone = answers[other][:, first] / answers[other][:, second]
+            assert fused == pytest.approx(alone**weight)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -97,7 +101,8 @@ def test_known_labels_keep_their_proportions(seed: int) -> None:
     pool, audio, video = drawn(seed)
     answers = pool.answers(audio, video, BOTH)
     for modality, logits in (("audio", audio), ("video", video)):
-        known = np.exp(answers[modality][:, pool.known(modality)])  # type: ignore[arg-type]
+        posterior = np.exp(answers[modality]) * pool.prior  # under the prior that it was calibrated under
+        known = posterior[:, pool.known(modality)]  # type: ignore[arg-type]
         own = softmax(logits, pool.expert(modality).temperature)  # type: ignore[arg-type]
         assert known / known.sum(axis=1, keepdims=True) == pytest.approx(own)
 
@@ -121,12 +126,18 @@ def test_two_experts_that_say_the_same_are_surer_by_the_square() -> None:
     assert np.exp(halves.answers(logits, logits, BOTH)["fused"]) == pytest.approx(softmax(logits))
 
 
-def test_the_prior_is_counted_once() -> None:
-    """Two experts that know no more than the prior leave it as it is, whatever their weights."""
+def test_the_prior_is_taken_out_of_every_answer() -> None:
+    """Two experts that know no more than the prior say nothing: the runtime's filter would count it in every window."""
     labels = ("bus", "park")
     pool = make_pool(Expert(labels, 1.0, 1.7), Expert(labels, 1.0, 0.4), {"bus": 3.0})
     logits = np.log([[0.75, 0.25]])
-    assert np.exp(pool.answers(logits, logits, BOTH)["fused"]) == pytest.approx(np.array([[0.75, 0.25]]))
+    answers = pool.answers(logits, logits, BOTH)
+    for head in ("fused", "audio", "video"):
+        assert np.exp(answers[head]) == pytest.approx(np.array([[0.5, 0.5]])), head
+    scene_filter = SceneFilter(2, SmoothingSpec(2.0), 1.0)
+    for _ in range(60):
+        smoothed = scene_filter.update(np.exp(answers["fused"][0]), 1.0)
+    assert smoothed == pytest.approx([0.5, 0.5])
 
 
 def test_a_temperature_divides_the_logits() -> None:

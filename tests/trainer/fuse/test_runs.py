@@ -13,7 +13,7 @@ from trainer.data.recordings import Corpus, Recording
 from trainer.data.splits import Split
 from trainer.errors import RunError
 from trainer.fuse.pool import Expert, make_pool
-from trainer.fuse.runs import judged_run
+from trainer.fuse.runs import calibrated, judged_run, open_both
 from trainer.run import PREDICTIONS, Predictions, save_predictions, start_run
 
 LABELS = ("bus", "park")
@@ -42,6 +42,12 @@ def test_a_run_on_recordings_gives_each_by_the_network_that_never_heard_it(tmp_p
     assert [(entry.label, entry.place) for entry in heard] == [(LABELS.index(row.label), row.group) for row in rows]
     for index, entry in enumerate(heard):
         np.testing.assert_allclose(entry.evidence, POOL.evidence("audio", logits[index][::2]), atol=1e-12)
+    opened = open_both(POOL, tmp_path / "run", tmp_path / "run")
+    expected = calibrated(POOL, tmp_path / "run", tmp_path / "run")
+    for split in splits[:2]:
+        (run.folder / split.name / PREDICTIONS).unlink()  # they were read, and are not read again
+    assert calibrated(POOL, *opened) == expected
+    assert len(list(judged_run(opened[0], POOL, "audio"))) == len(heard)
 
 
 def test_a_run_on_clips_gives_its_evaluation_split(tmp_path: Path) -> None:
