@@ -12,8 +12,10 @@ _SENSES = {"audio": "sound", "video": "picture", "fused": "both"}
 """Head to what people call it."""
 _SHOWN = 3
 """Scenes of a head that are told."""
-_FLOOR = 1e-12
-"""Of a probability before its logarithm: beyond it float32 is rounding."""
+_FLOOR = 1e-30
+"""Scenes below this in any answer are left out: beyond it logarithms are rounding."""
+_LEAST = 4
+"""Scenes that a gate is read from: two weights and a constant always explain three."""
 _FITS = 0.05
 """Largest error, in nats, of the pool that a gate describes; beyond it the fusion is of another kind."""
 
@@ -30,16 +32,16 @@ def gate(by_output: Mapping[str, Mapping[str, float]]) -> tuple[float, float] | 
     Returns:
         Weights of sound and picture; None where one of the three is missing, or no such pool explains the answer.
     """
-    if not _SENSES.keys() <= by_output.keys() or len(by_output["fused"]) < 3:
+    if not _SENSES.keys() <= by_output.keys():
         return None
-    rows = {name: np.log(np.maximum(list(by_output[name].values()), _FLOOR)) for name in _SENSES}
-    columns = np.stack([rows["audio"], rows["video"], np.ones(len(rows["fused"]))], axis=1)
-    if np.linalg.matrix_rank(columns) < 3:
+    scores = np.array([list(by_output[name].values()) for name in _SENSES])
+    told = np.log(scores[:, (scores > _FLOOR).all(axis=0)])
+    audio, video, fused = told
+    columns = np.stack([audio, video, np.ones(len(fused))], axis=1)
+    if len(fused) < _LEAST or np.linalg.matrix_rank(columns) < 3:
         return None
-    weights, *_ = np.linalg.lstsq(columns, rows["fused"], rcond=None)
-    error = np.abs(columns @ weights - rows["fused"])
-    plain = rows["fused"] > np.log(1e-6)  # what is all but impossible is rounding
-    if error[plain].max(initial=0.0) > _FITS:
+    weights, *_ = np.linalg.lstsq(columns, fused, rcond=None)
+    if np.abs(columns @ weights - fused).max() > _FITS:
         return None
     return float(weights[0]), float(weights[1])
 

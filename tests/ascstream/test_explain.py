@@ -39,6 +39,15 @@ def test_what_is_no_pool_has_no_gate() -> None:
     assert gate({}) is None
 
 
+def test_a_gate_is_found_however_sure_both_are_and_told_of_four_scenes_or_more() -> None:
+    heard, seen = np.array([0.0, -40.0, -45.0, -50.0, -33.0]), np.array([0.0, -5.0, -50.0, -20.0, -38.0])
+    told = {"audio": scores(heard), "video": scores(seen), "fused": scores(0.8 * heard + 0.6 * seen)}
+    assert gate(told) == pytest.approx((0.8, 0.6), abs=1e-6)
+    rng = np.random.default_rng(2)
+    three = {name: dict(list(scores(rng.normal(0, 2, 5)).items())[:3]) for name in ("audio", "video", "fused")}
+    assert gate(three) is None  # no pool, though three numbers explain any three
+
+
 def test_lines_say_who_said_what_and_how_much_it_weighed() -> None:
     heard, seen = np.array([2.0, 1.0, 0.0, -1.0, -3.0]), np.array([-1.0, 2.0, 1.0, 0.5, 0.0])
     told = {"audio": scores(heard), "video": scores(seen), "fused": scores(heard + 0.5 * seen)}
