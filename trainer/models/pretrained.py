@@ -27,6 +27,25 @@ _N_NAMED, _LONGEST_NAME = 3, 80
 """How many names a message holds, and characters of each: they come from the file."""
 
 
+class _Ignored:
+    """Stands for whatever numpy would make of an array beside the tensors: holds nothing, does nothing.
+
+    Checkpoints of PANNs have the order in which clips were drawn in such arrays.
+    """
+
+    def __init__(self, *_: object) -> None:
+        """Drop what it would be made of."""
+
+    def __setstate__(self, _: object) -> None:
+        """Drop what it would hold."""
+
+
+_ARRAYS = (
+    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    "numpy.ndarray",
+    "numpy.dtype",
+)
+"""What pickles of arrays and of their numbers refer to."""
 
 
 def load_weights(network: nn.Module, part: str, weights: WeightsConfig, root: Path) -> None:
@@ -171,7 +190,8 @@ def _read_checkpoint(path: Path, file: BinaryIO) -> Any:
         with warnings.catch_warnings():
             # of files that are refused right away
             warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
-            return torch.load(file, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([(_Ignored, name) for name in _ARRAYS]):
+                return torch.load(file, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception:  # noqa: BLE001  (hostile bytes make torch raise almost anything: AssertionError, struct.error …)
