@@ -228,6 +228,12 @@ def test_a_graph_may_differ_by_what_rounding_makes_of_the_network_itself(done: E
         with pytest.raises(ExportError, match="in a batch of 1"):
             check_answers(engine, rounded, lambda: {"fused": fused + 0.9 * off})  # the graph is at fault
         check_answers(engine, rounded, lambda: {"fused": fused + 0.6 * off})  # the network is as far from the truth
+        aside = np.zeros_like(fused)
+        aside[:, 0] = 1e-3
+        moved = replace(golden, answers={"fused": (fused + aside).astype(np.float32)})
+        with pytest.raises(ExportError, match="in a batch of 1"):
+            check_answers(engine, moved, lambda: {"fused": fused + 0.9 * aside})
+        check_answers(engine, moved, lambda: {"fused": fused + 0.6 * aside})  # chances move with it, by at most half
 
 
 def test_what_is_in_the_way_is_said_before_anything_is_done(root: Path, run: ClipRun, done: Exported) -> None:
