@@ -187,14 +187,12 @@ def check_target(target: Path, overwrite: bool) -> None:
         raise BundleError(f"{target}: expected an existing folder around it; type: mkdir -p '{target.parent}'")
     if not os.path.lexists(target):
         return
-    if not overwrite:
-        raise _in_the_way(target)
     strange = _strange_entry(target)
     if strange is not None:
-        raise BundleError(
-            f"{target}: expected a bundle to replace, got {strange}, which no bundle has: "
-            f"move it away or choose another place"
-        )
+        wanted = "a bundle to replace" if overwrite else "a free place"
+        raise BundleError(f"{target}: expected {wanted}, got {strange}: move it away or choose another place")
+    if not overwrite:
+        raise _in_the_way(target)
 
 
 def _strange_entry(target: Path) -> str | None:
@@ -208,9 +206,9 @@ def _strange_entry(target: Path) -> str | None:
         return f"a folder without a bundle's {MANIFEST_NAME}"
     for entry in sorted(target.iterdir()):
         if entry.name != MANIFEST_NAME and not (entry.name in listed and is_plain_name(entry.name)):
-            return repr(entry.name)
+            return f"{entry.name!r}, which no bundle has"
         if entry.is_dir() and not entry.is_symlink():
-            return f"the folder {entry.name!r}"
+            return f"the folder {entry.name!r}, which no bundle has"
     return None
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from engines.errors import ManifestError
+from engines.errors import ManifestError, one_line
 from engines.inputs import (
     SHORTEST_STEP_SECONDS,
     AudioInput,
@@ -86,6 +86,8 @@ FRAME_INPUT: Final = "image"
 FRAME_OUTPUT: Final = "embedding"
 """The frame graph's only output: [n, embedding_size] float32."""
 
+_LONGEST_NAME = 128
+"""Characters of a bundle's name, a label, a group: more would be no name, and fill a terminal."""
 _MAX_NUMBERS = 1 << 26
 """The inputs of one window are not larger together: 256 MiB, 40 times the largest that makes sense."""
 _MAX_SPECTRUM = 1 << 24
@@ -215,8 +217,8 @@ class Manifest:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        _check_labels(self.labels, self.groups)
-        _check_inputs(self.inputs, self.window)
+        check_labels(self.labels, self.groups)
+        check_inputs(self.inputs, self.window)
         _check_graphs(self)
         _check_files(self)
 
@@ -323,16 +325,28 @@ def check_name(name: str) -> None:
     """
     if not name or name[0] == "." or not all(char.isascii() and (char.isalnum() or char in "-_.") for char in name):
         raise ManifestError(f"name: expected letters, digits, '-', '_' and '.', got {json.dumps(name)}")
+    if len(name) > _LONGEST_NAME:
+        raise ManifestError(f"name: expected at most {_LONGEST_NAME} characters, got {len(name)}")
 
 
-def _check_labels(labels: tuple[str, ...], groups: Mapping[str, tuple[str, ...]]) -> None:
-    """Labels are distinct and alphabetical; groups are disjoint and made of labels."""
+def check_labels(labels: tuple[str, ...], groups: Mapping[str, tuple[str, ...]]) -> None:
+    """See that labels are distinct and alphabetical, groups disjoint and made of labels.
+
+    Raises:
+        ManifestError: They are not.
+    """
     if len(labels) < 2 or list(labels) != sorted(set(labels)):
         raise ManifestError(f"labels: expected at least two distinct labels in alphabetical order, got {list(labels)}")
     for index, label in enumerate(labels):
         if label != label.strip() or label in ("", "unknown"):
             raise ManifestError(
                 f'labels[{index}]: expected a scene\'s name, and not "unknown", got {json.dumps(label)}'
+            )
+    for name in (*labels, *groups):
+        if len(name) > _LONGEST_NAME:
+            raise ManifestError(
+                f"labels and groups: expected names of at most {_LONGEST_NAME} characters, got {len(name)} in "
+                f"{one_line(name, 40)}"
             )
     seen: dict[str, str] = {}
     for group, members in groups.items():
@@ -351,8 +365,12 @@ def _check_labels(labels: tuple[str, ...], groups: Mapping[str, tuple[str, ...]]
             seen[label] = group
 
 
-def _check_inputs(inputs: tuple[InputSpec, ...], window: WindowSpec) -> None:
-    """Names are distinct, each kind is there as often as it may, rates are equal; then each input by itself."""
+def check_inputs(inputs: tuple[InputSpec, ...], window: WindowSpec) -> None:
+    """See that names are distinct, each kind is there as often as it may, rates are equal; then each input by itself.
+
+    Raises:
+        ManifestError: It is not so.
+    """
     if len({entry.name for entry in inputs}) != len(inputs):
         raise ManifestError(f"inputs: expected distinct names, got {json.dumps([entry.name for entry in inputs])}")
     if all(entry.presence is not None for entry in inputs):

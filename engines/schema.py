@@ -205,4 +205,6 @@ def _show(data: object) -> str:
         text = text if text.isprintable() else json.dumps(data)
     except RecursionError:
         return "something nested too deeply"
+    except TypeError:  # a date of a TOML file
+        text = json.dumps(str(data))
     return text if len(text) <= 60 else text[:57] + "…"

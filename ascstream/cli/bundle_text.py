@@ -90,12 +90,27 @@ def describe(bundle: Bundle) -> Iterator[str]:
 
 def print_card(text: str) -> None:
     """Draw a model card on stdout."""
-    from rich.console import Console
-    from rich.markdown import Markdown
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.markdown import Markdown, TableElement
+    from rich.table import Table
+
+    class Whole(TableElement):
+        """A table that loses nothing where it is narrow: a hash goes on beneath."""
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            for part in super().__rich_console__(console, options):
+                for column in part.columns if isinstance(part, Table) else ():
+                    column.overflow = "fold"
+                yield part
+
+    class Card(Markdown):
+        """A card as it is drawn."""
+
+        elements = Markdown.elements | {"table_open": Whole}
 
     console = Console(highlight=False)
     with console.capture() as captured:
-        console.print(Markdown("\n".join(printable(line) for line in text.splitlines())))
+        console.print(Card("\n".join(printable(line) for line in text.splitlines())))
     click.echo()
     for line in captured.get().splitlines():
         click.echo(line.rstrip())

@@ -276,7 +276,7 @@ def test_what_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
             write_bundle(target, fields(), {"scene.onnx": b""}, overwrite=True)
         return str(caught.value).removeprefix(f"{target}: expected a bundle to replace, got ")
 
-    end = ", which no bundle has: move it away or choose another place"
+    end = ": move it away or choose another place"
     target = tmp_path / "target"
     target.mkdir()
     assert refused(target) == f"a folder without a bundle's manifest.json{end}"
@@ -285,17 +285,20 @@ def test_what_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
     shutil.rmtree(target)
     write_bundle(target, fields(), {"scene.onnx": b""})
     (target / "thesis.txt").write_text("years of work")
-    assert refused(target) == f"'thesis.txt'{end}"
+    assert refused(target) == f"'thesis.txt', which no bundle has{end}"
     (target / "thesis.txt").unlink()
     (target / "scene.onnx").unlink()
     (target / "scene.onnx").mkdir()
-    assert refused(target) == f"the folder 'scene.onnx'{end}"
+    assert refused(target) == f"the folder 'scene.onnx', which no bundle has{end}"
     link = tmp_path / "link"
     link.symlink_to(target)
     assert refused(link) == f"something that is no folder{end}"
     file = tmp_path / "file"
     file.write_text("")
     assert refused(file) == f"something that is no folder{end}"
+    with pytest.raises(BundleError) as caught:  # --overwrite would not help, and is not offered
+        write_bundle(file, fields(), {"scene.onnx": b""})
+    assert str(caught.value) == f"{file}: expected a free place, got something that is no folder{end}"
 
 
 def test_a_bundle_that_is_not_accepted_leaves_no_trace(tmp_path: Path) -> None:

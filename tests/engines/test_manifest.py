@@ -175,6 +175,12 @@ RULES: list[tuple[str, object, str]] = [
     ("name", "a/b", "name: expected letters, digits, '-', '_' and '.', got \"a/b\""),
     ("name", ".hidden", "name: expected letters, digits, '-', '_' and '.', got \".hidden\""),
     ("name", "", "name: expected letters, digits, '-', '_' and '.', got \"\""),
+    ("name", 129 * "n", "name: expected at most 128 characters, got 129"),
+    (
+        "groups",
+        {129 * "g": ["bus"]},
+        f"labels and groups: expected names of at most 128 characters, got 129 in {39 * 'g'}…",
+    ),
     # window
     ("window.seconds", 0, "window.seconds: expected a duration in seconds, at least 0.001, got 0.0"),
     ("window.seconds", 61, "window.seconds: expected a duration in seconds, at most 60, got 61.0"),

@@ -9,6 +9,7 @@ from typing import Any
 from engines.backends import REFERENCE_BACKEND, load_engines
 from engines.bundle import Bundle, write_bundle
 from engines.check import check_parity, require_parity, write_golden
+from engines.errors import BundleError
 from engines.manifest import GraphName, GraphSpec, Precision
 from trainer.export.graphs import NetworkGraphs
 
@@ -57,7 +58,10 @@ def write_network(
     if card is not None:
         files[CARD] = card.encode()
         fields = {**fields, "card": CARD}
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"{path}: expected to make the folder around it, got: {error.strerror}") from None
     return write_bundle(path, fields, files, overwrite=overwrite, accept=_accept if check else None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.bundle import Bundle, check_target
-from engines.errors import BackendError
+from engines.errors import BackendError, BundleError
 from engines.manifest import Precision
 from trainer.errors import ExportError
 from trainer.export.contents import Made, write_network
@@ -34,13 +35,16 @@ class Written:
 
 
 def check_place(path: Path, *, overwrite: bool) -> None:
-    """See that a bundle can be written there, before anything takes time; its parent is made.
+    """See that a bundle can be written there, before anything takes time; folders around it are made when it is.
 
     Raises:
         BundleError: There is something in the way.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    check_target(path.absolute(), overwrite)
+    around = next((folder for folder in path.absolute().parents if os.path.lexists(folder)), path)  # itself: the root
+    if not around.is_dir():
+        raise BundleError(f"{path}: expected a folder around it, got a file, {around}: choose another place")
+    if around == path.absolute().parent:
+        check_target(path.absolute(), overwrite)
 
 
 def write_import(imported: Imported, path: Path, *, overwrite: bool = False) -> Written:

@@ -29,6 +29,8 @@ from engines.manifest import (
     OutputSpec,
     VideoInput,
     WindowSpec,
+    check_inputs,
+    check_labels,
     check_name,
     input_shape,
     is_plain_name,
@@ -94,8 +96,19 @@ class GraphConfig:
             raise ManifestError(f"graph: expected a file name beside this file, got {self.graph!r}")
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
             raise ManifestError(f"labels: expected at least two, no label twice, got {list(self.labels)}")
+        check_labels(tuple(sorted(self.labels)), self.groups)
         if self.video is not None and self.video.embedding_size is not None:
             raise ManifestError(f"video.embedding_size: expected nothing, got {self.video.embedding_size}")
+        try:
+            check_inputs((self.input_spec(),), self.window)
+        except ManifestError as error:
+            raise ManifestError(str(error).replace("inputs[0].", "")) from None
+
+    def input_spec(self) -> InputSpec:
+        """The scene graph's input."""
+        if self.video is None:
+            return InputSpec(FEATURES, audio=self.audio)
+        return InputSpec(EMBEDDINGS, video=replace(self.video, embedding_size=len(self.labels)))
 
 
 def import_onnx(path: Path) -> Imported:
@@ -143,8 +156,12 @@ def import_onnx(path: Path) -> Imported:
 def _config(path: Path, data: bytes) -> GraphConfig:
     """The file as a record."""
     try:
-        return decode(GraphConfig, tomllib.loads(data.decode()))
-    except (ManifestError, ValueError) as error:  # a TOML error is a ValueError, as is what is no UTF-8
+        content = tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, brackets without end
+        raise ConfigError(f"{path}: expected TOML, got something else: {one_line(str(error))}") from None
+    try:
+        return decode(GraphConfig, content)
+    except ManifestError as error:
         raise ConfigError(f"{path}: {one_line(str(error))}") from None
 
 
@@ -153,7 +170,7 @@ def _graphs(config: GraphConfig, source: SourceFile) -> tuple[NetworkGraphs, int
     order = [config.labels.index(label) for label in sorted(config.labels)]
     scores = config.answers == "probabilities"
     if config.audio is not None:
-        spec = InputSpec(FEATURES, audio=config.audio)
+        spec = config.input_spec()
         lengths = (config.window.seconds, config.audio.context_seconds)
         n_samples = sum(seconds_to_samples(length, config.audio.sample_rate) for length in lengths)
         wanted = Wanted(FEATURES, input_shape(spec, config.window), "fused", order, scores)
@@ -173,14 +190,13 @@ def _graphs(config: GraphConfig, source: SourceFile) -> tuple[NetworkGraphs, int
         SCENE_GRAPH: GoldenGraph({EMBEDDINGS: several}, {"fused": _log_softmax(answers)}),
     }
     graphs: dict[GraphName, bytes] = {FRAME_GRAPH: rewritten, SCENE_GRAPH: scenes_of_frames(n_frames, n_labels)}
-    spec = InputSpec(EMBEDDINGS, video=replace(config.video, embedding_size=n_labels))
-    return _compared(graphs, golden, spec), n_parameters
+    return _compared(graphs, golden, config.input_spec()), n_parameters
 
 
 def _one_by_one(source: SourceFile, cases: Floats, wanted: Wanted) -> Floats:
     """What the graph as it came says of each case, in the wanted order: [N_CASES, n_labels] logits."""
     n_labels = len(wanted.order)
-    with OrtEngine(source.data, name=source.path.name) as engine:
+    with OrtEngine(source.data, name="graph") as engine:
         name, output = next(iter(engine.inputs)), next(iter(engine.outputs))
         answers = np.concatenate([engine.infer({name: case[None]})[output] for case in cases])
     if answers.shape != (N_CASES, n_labels):
@@ -209,5 +225,11 @@ def _compared(
     """The graphs, once they answer in batches as the graph that came did alone."""
     for name, graph in graphs.items():
         with OrtEngine(graph, name=name) as engine:
-            check_answers(engine, golden[name])
+            try:
+                check_answers(engine, golden[name])
+            except BackendError as error:
+                raise BackendError(
+                    f"expected a graph that takes any batch, got: {one_line(str(error), 200)}; export it with a free "
+                    "first axis, and no fixed one inside"
+                ) from None
     return NetworkGraphs(graphs, golden, (spec,), ("fused",))

@@ -63,7 +63,7 @@ def rewrite(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise BackendError(f"expected finite weights, got NaN or infinity in {one_line(tensor.name)!r}")
+            raise BackendError(f"expected finite weights, got NaN or infinity in {one_line(tensor.name, 80)!r}")
         n_numbers += math.prod(values.shape) if values.dtype.kind == "f" else 0
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
@@ -130,11 +130,17 @@ def _check_shape(value: Any, wanted: Wanted) -> None:
     )
     if kind.elem_type != onnx.TensorProto.FLOAT or not fits:
         what = "a picture" if wanted.source == FRAME_INPUT else "the feature"
-        asked = ["n", *wanted.shape]
-        type_name = onnx.TensorProto.DataType.Name(kind.elem_type)
+        types = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()} | {1: "float32"}
+        type_name = types.get(kind.elem_type, "another type")
         raise BackendError(
-            f"{one_line(value.name)}: expected float32 {asked}, as {what} is described, got {type_name.lower()} {shown}"
+            f"{one_line(value.name, 80)}: expected float32 {_sizes('n', *wanted.shape)}, as {what} is described, got "
+            f"{type_name} {_sizes(*shown)}"
         )
+
+
+def _sizes(*sizes: object) -> str:
+    """A shape in brackets."""
+    return f"[{', '.join(map(str, sizes))}]"
 
 
 def _renamed(node: Any, names: dict[str, str]) -> Any:

@@ -258,3 +258,11 @@ def test_what_cannot_be_is_said(words: list[str], code: int, message: str) -> No
     done = ascstream("bundle", *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(message)
+
+
+def test_a_hash_in_a_card_is_whole_however_narrow_the_terminal_is(tmp_path: Path) -> None:
+    digest = "0123456789abcdef" * 4
+    path = with_card(tmp_path, f"# One\n\n| read from | SHA-256 |\n|---|---|\n| net.ckpt | `{digest}` |\n")
+    printed = ascstream("bundle", "info", path, env={"COLUMNS": "40"}).stdout
+    assert digest in "".join(printed.partition("read from")[2].replace("net.ckpt", "").split())
+    assert "…" not in printed.partition("read from")[2]

@@ -151,9 +151,13 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     path = write_toml(tmp_path)
     assert "net.onnx: expected a file to import, got: No such file or directory" in refusal(path)
     write_graph(tmp_path / "net.onnx", (1, 40, 90))
-    assert "x: expected float32 ['n', 1, 40, 97], as the feature is described, got float ['n', 1, 40, 90]" in refusal(
+    assert "x: expected float32 [n, 1, 40, 97], as the feature is described, got float32 [n, 1, 40, 90]" in refusal(
         path
     )
+    model = onnx.load(tmp_path / "net.onnx")
+    model.graph.input[0].type.tensor_type.elem_type = 99
+    onnx.save(model, tmp_path / "net.onnx")
+    assert "got another type [n, 1, 40, 90]" in refusal(path)
     (tmp_path / "net.onnx").write_bytes(b"weights")
     assert "net.onnx: graph: expected an ONNX graph, got bytes that are none" in refusal(path)
     write_graph(tmp_path / "net.onnx", (1, 40, 97))
@@ -181,6 +185,19 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
         ),
         ('["tram", "bus", "park"]\nlic', '["tram", "tram"]\nlic', "labels: expected at least two, no label twice"),
         ("[audio]", "[audio", "Expected ']'"),
+        ("16000", "1979-05-27", 'audio.sample_rate: expected an integer in Hz, got "1979-05-27"'),
+        ("[audio]", "a = " + 5000 * "[" + "\n[audio]", "expected TOML, got something else: "),
+        ("seconds = 1.0", "seconds = 1.00001", "window.seconds: expected a whole number of samples, got 1.00001 s"),
+        ("20\nf_max", "20\nn_fft = 3\nf_max", "expected TOML, got something else: "),
+        ('"tram", "bus", "park"', '"tram", " bus", "park"', 'expected a scene\'s name, and not "unknown", got " bus"'),
+        (
+            '"tram", "bus", "park"',
+            f'"tram", "bus", "{1000 * "p"}"',
+            "expected names of at most 128 characters, got 1000",
+        ),
+        ('["tram", "bus"]', '["plane"]', 'groups.vehicles[0]: expected one of the labels, got "plane"'),
+        ("any-net", 300 * "n", "name: expected at most 128 characters, got 300"),
+        (AUDIO, VIDEO.replace("0.8", "1.8"), "video.frame_times_seconds: expected times within the window of 1 s"),
         (AUDIO, "", "expected one of audio and video, got none"),
         (AUDIO, AUDIO + VIDEO, "expected one of audio and video, got both"),
     ],
@@ -193,6 +210,25 @@ def test_a_file_that_describes_nothing_is_refused(old: str, new: str, expected: 
     message = refusal(path, ConfigError)
     assert message.startswith(str(path))
     assert expected in message
+
+
+def test_a_batch_that_is_fixed_inside_is_said(tmp_path: Path) -> None:
+    weight, make_node = np.zeros((3880, 3), np.float32), onnx.helper.make_node
+    graph = onnx.helper.make_graph(
+        [
+            make_node("Reshape", ["x", "shape"], ["flat"]),
+            make_node("MatMul", ["flat", "w"], ["y"]),
+        ],
+        "net",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 1, 40, 97])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3])],
+        [numpy_helper.from_array(np.array([1, 3880]), "shape"), numpy_helper.from_array(weight, "w")],
+    )
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "net.onnx")
+    message = refusal(write_toml(tmp_path))
+    assert "expected a graph that takes any batch, got: scene: ONNX Runtime failed: " in message
+    assert message.endswith("export it with a free first axis, and no fixed one inside")
 
 
 def test_the_command_makes_a_bundle_that_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

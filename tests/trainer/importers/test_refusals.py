@@ -303,3 +303,19 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(tmp_path: Path, caps
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["code.ckpt"]
     assert main(["import", "yolo", "x", "--out", str(out)]) == 2
     assert "'yolo' is not one of 'cp-mobile', 'places365'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["file/bundle", "file/deep/bundle", "new/deep/bundle"])
+def test_what_is_refused_leaves_no_folder_around_the_bundle(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "net.ckpt").write_text("weights")
+    code = main(["import", "cp-mobile", str(tmp_path / "net.ckpt"), "--out", str(tmp_path / name)])
+    message = capsys.readouterr().err
+    if name.startswith("file"):
+        assert (code, message.count("\n")) == (4, 1)
+        assert f"{name}: expected a folder around it, got a file, {tmp_path / 'file'}: choose another place" in message
+    else:
+        assert code == 3
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "net.ckpt"]
