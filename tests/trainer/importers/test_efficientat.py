@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -158,6 +160,28 @@ def refusal(path: Path, clips: Path) -> str:
     assert str(raised.value).startswith(f"{path}: expected")
     assert "\n" not in str(raised.value)
     return str(raised.value)
+
+
+class Marks:
+    """A pickle of this makes a folder when it is loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_code_is_not_run_and_parts_of_files_are_refused(checkpoint: Path, clips: Path, tmp_path: Path) -> None:
+    path, mark = tmp_path / "mn04_as.pt", tmp_path / "ran"
+    torch.save({"features.0.0.weight": Marks(mark)}, path)
+    assert "checkpoint of tensors and plain values alone" in refusal(path, clips)
+    assert not mark.exists()
+    torch.load(path, weights_only=False)  # and it would have left its mark
+    assert mark.is_dir()
+    path.write_bytes(checkpoint.read_bytes()[:-1000])
+    assert "expected a whole file, got a damaged or shortened one" in refusal(path, clips)
+    assert "No such file" in refusal(tmp_path / "absent.pt", clips)
 
 
 def test_other_networks_are_refused_by_name(state: dict[str, torch.Tensor], clips: Path, tmp_path: Path) -> None:
