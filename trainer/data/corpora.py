@@ -101,19 +101,6 @@ def _names_pictures(path: Path) -> bool:
         return False
 
 
-def open_whole(path: Path) -> Corpus:
-    """As `open_corpus`, but what is not divided stays so, scenes of a single recording count, and clips may lack.
-
-    Raises:
-        DataError: As `open_corpus`.
-    """
-    kind = recognise(path)
-    if kind not in ("csv", "folder"):
-        return open_corpus(path, kind, allow_partial=True)
-    place = path.resolve()
-    return read_folder(place / LABELS if kind == "csv" and place.is_dir() else place, min_recordings=1)
-
-
 def _read_own(place: Path) -> Corpus:
     """A user's own recordings, divided."""
     corpus = read_folder(place)
