@@ -23,6 +23,8 @@ else:
     import tomli as tomllib
 
 
+SPLIT = "{split}"
+"""What stands for the name of a network's folder in the file of weights that it begins with."""
 MACHINE_KEYS = ("train.threads", "train.workers", "train.device")
 """What says how a machine is used, and nothing of what comes out: a run that was stopped goes on with others."""
 
@@ -129,7 +131,8 @@ class WeightsConfig:
     """Trained weights that a part of the network begins with."""
 
     file: str = rule("a file inside the data folder")
-    """A .safetensors file, or a checkpoint of tensors and plain values alone."""
+    """A .safetensors file, or a checkpoint of tensors and plain values alone. "{split}" in its name stands for the folder
+    of the network, "fold-0" … "final" where a run trains several: weights that have not met what a fold holds out."""
     sha256: str | None = rule("64 hexadecimal digits, or null", default=None)
     """Hash that file must have."""
 

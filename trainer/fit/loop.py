@@ -7,7 +7,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.schema import decode, encode
-from trainer.config import Config
+from trainer.config import SPLIT, Config
 from trainer.data.augment import Floats
 from trainer.data.batch import TrainingData
 from trainer.errors import RunError, TrainerError
@@ -144,7 +144,8 @@ class _Fit:
         self._history = list(from_plain(state.get("history", [])))
         self._inputs = self._measure(data, state)
         torch.manual_seed(_torch_seed(*self._seed, 0))
-        network = build_network(self._config, self._n_labels, None if state else root or Path()).to(group.device)
+        config = _begun_with(self._config, self._folder.name)
+        network = build_network(config, self._n_labels, None if state else root or Path()).to(group.device)
         if group.device.type == "cpu" or self._config.train.mixed_precision:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if group.process.count > 1 and group.device.type == "cuda":
@@ -263,6 +264,14 @@ class _Fit:
             "inputs": encode(self._inputs),
             "history": to_plain(self._history),
         }
+
+
+def _begun_with(config: Config, split: str) -> Config:
+    """The configuration with the files of weights of one split."""
+    weights = {
+        part: replace(given, file=given.file.replace(SPLIT, split)) for part, given in config.model.weights.items()
+    }
+    return replace(config, model=replace(config.model, weights=weights))
 
 
 def _read(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from trainer.config import Config
 from trainer.data.audio import Mono, decode_all, load_responses
 from trainer.data.augment import Floats
 from trainer.data.memory import MemoryStore
-from trainer.data.recordings import load_corpus
+from trainer.data.recordings import Corpus, load_corpus
 from trainer.data.segments import Answer, SegmentReader
 from trainer.data.splits import Split, deal_folds, hold_out_sources
 from trainer.data.windows import WindowSampler
@@ -89,11 +89,7 @@ def fit_run(
     samples = decode_all([recording.path for recording in recordings], rate, config.n_window_samples)
     responses = config.data.impulse_responses
     filters = load_responses(None if responses is None else root / responses, rate)
-    splits = deal_folds(corpus.recordings, config.evaluate.folds, config.seed)
-    if config.evaluate.hold_out_sources:
-        splits += hold_out_sources(corpus.recordings)
-    n_trained = len(corpus.recordings)
-    splits.append(Split(FINAL, tuple(range(n_trained)), tuple(range(n_trained, len(recordings)))))
+    splits = plan_splits(corpus, config)
     run = start_run(folder, config, corpus, [audio.size / rate for audio in samples], splits)
     heard = _Heard(run, system, config.audio, MemoryStore(samples, rate), filters)
     for number, split in enumerate(run.splits, start=1):
@@ -102,6 +98,23 @@ def fit_run(
     _fit_baseline(heard)
     write_report(run)
     return run
+
+
+def plan_splits(corpus: Corpus, config: Config) -> list[Split]:
+    """Every network that is trained: a fold's, without its recordings; without a source's; and the last with all.
+
+    Returns:
+        Splits of `corpus.recordings` followed by `corpus.none`; these are only ever tested on.
+
+    Raises:
+        DataError: A scene has a single recording.
+    """
+    splits = deal_folds(corpus.recordings, config.evaluate.folds, config.seed)
+    if config.evaluate.hold_out_sources:
+        splits += hold_out_sources(corpus.recordings)
+    n_trained = len(corpus.recordings)
+    none = tuple(range(n_trained, n_trained + len(corpus.none)))
+    return [*splits, Split(FINAL, tuple(range(n_trained)), none)]
 
 
 def _fit_split(heard: _Heard, split: Split, root: Path, on_epoch: EpochHook) -> None:
