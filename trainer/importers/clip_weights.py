@@ -149,7 +149,7 @@ def _layout_of(weights: Weights, path: Path) -> _Layout:
     """Whose names these are."""
     layout = next((layout for layout in _LAYOUTS if layout.conv in weights), None)
     if layout is None or any(name.startswith("visual.layer1.") for name in weights):
-        some = ", ".join(one_line(name) for name in list(weights)[:3])
+        some = ", ".join(one_line(name, 80) for name in list(weights)[:3])
         raise DataError(
             f"{path}: expected CLIP with a vision transformer (ViT-B/32, B/16 or L/14) as OpenAI, open_clip or "
             f"transformers name it, got {some}, …; is this a file of another network?"

@@ -19,6 +19,7 @@ from engines.errors import one_line
 from trainer.errors import DataError
 from trainer.importers.files import SourceFile, open_archive
 from trainer.models.naming import Weights
+from trainer.models.pretrained import is_plain
 
 _OWN = "__torch__."
 """The names of an archive's own classes begin so."""
@@ -56,8 +57,10 @@ def scripted_tensors(source: SourceFile) -> Weights:
             "safetensors.torch.save_file(torch.jit.load(FILE).state_dict(), OUT)"
         ) from None
     tensors = _named_tensors(root)
-    if not tensors:
-        raise DataError(f"{source.path}: expected tensors in a TorchScript archive, got none")
+    others = [name for name, tensor in tensors.items() if not is_plain(tensor)]
+    if others or not tensors:
+        got = f"something else at {one_line(others[0], 80)}" if others else "none"
+        raise DataError(f"{source.path}: expected plain tensors in a TorchScript archive, got {got}")
     return tensors
 
 
@@ -65,23 +68,31 @@ def _without_code(source: SourceFile) -> bytes:
     """The archive with nothing in it but what its network consists of."""
     buffer = io.BytesIO()
     with open_archive(source) as archive, zipfile.ZipFile(buffer, "w") as target:
-        for entry in archive.infolist():
-            _, _, name = entry.filename.partition("/")
-            if name not in ("data.pkl", "version", "byteorder") and not name.startswith("data/"):
-                continue
+        kept = [entry for entry in archive.infolist() if _is_content(entry.filename.partition("/")[2])]
+        if sum(entry.file_size for entry in kept) > len(source.data):
+            raise DataError(
+                f"{source.path}: expected an archive as torch.jit.save writes it, got one that unpacks to more than it "
+                "has; get a fresh copy"
+            )
+        for entry in kept:
             if entry.compress_type != zipfile.ZIP_STORED:
                 raise DataError(
-                    f"{source.path}: {one_line(entry.filename)}: expected numbers as torch.jit.save writes them, not "
-                    "compressed; get a fresh copy"
+                    f"{source.path}: {one_line(entry.filename, 80)}: expected numbers as torch.jit.save writes them, "
+                    "not compressed; get a fresh copy"
                 )
             try:
-                target.writestr(f"archive/{name}", archive.read(entry))
+                target.writestr(f"archive/{entry.filename.partition('/')[2]}", archive.read(entry))
             except Exception as error:  # noqa: BLE001  (as above)
                 raise DataError(
-                    f"{source.path}: {one_line(entry.filename)}: expected whole numbers, got damaged bytes "
+                    f"{source.path}: {one_line(entry.filename, 80)}: expected whole numbers, got damaged bytes "
                     f"({one_line(str(error))}); get a fresh copy"
                 ) from None
     return buffer.getvalue()
+
+
+def _is_content(name: str) -> bool:
+    """Whether an entry says of what the network consists."""
+    return name in ("data.pkl", "version", "byteorder") or name.startswith("data/")
 
 
 def _named_tensors(root: object) -> Weights:

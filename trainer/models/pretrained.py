@@ -210,13 +210,13 @@ def _tensors(path: Path, content: Any) -> Weights:
     if not isinstance(content, Mapping) or not content:
         got = "none" if isinstance(content, Mapping) else type(content).__name__
         raise DataError(f"{path}: expected tensors by name, got {got}")
-    others = [str(name) for name, tensor in content.items() if not _is_plain(tensor)]
+    others = [str(name) for name, tensor in content.items() if not is_plain(tensor)]
     if others:
         raise DataError(f"{path}: expected plain tensors by name, got something else at {_named(others)}")
     return {str(name): tensor for name, tensor in content.items()}
 
 
-def _is_plain(value: object) -> bool:
+def is_plain(value: object) -> bool:
     """Whether it is a tensor of real numbers that are all there: not sparse, quantised, complex, or a shape alone."""
     if not isinstance(value, Tensor) or value.is_nested or value.is_quantized or value.is_complex():
         return False

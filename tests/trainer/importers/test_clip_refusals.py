@@ -72,8 +72,10 @@ def test_an_archives_code_is_never_run(tmp_path: Path) -> None:
 def test_damaged_and_packed_archives_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "ViT-B-32.pt"
     archive = openai_archive(open_clip_state(half=True))
-    path.write_bytes(with_entry(archive, "data/0", bytes(1 << 20), zipfile.ZIP_DEFLATED))
+    path.write_bytes(with_entry(archive, "data/0", bytes(1 << 10), zipfile.ZIP_DEFLATED))
     assert "expected numbers as torch.jit.save writes them, not compressed" in said(path)
+    path.write_bytes(with_entry(archive, "data/0", bytes(8 << 20), zipfile.ZIP_DEFLATED))
+    assert "got one that unpacks to more than it has; get a fresh copy" in said(path)
     path.write_bytes(with_entry(archive, "data/0", b""))
     assert "expected a TorchScript archive" in said(path)
     damaged = bytearray(archive)
