@@ -1,14 +1,17 @@
 """Makes the bundle that ships from the open recordings and pictures: one command, about two hours on two cores.
 
+    pip install ai-edge-litert        # it runs the ear's teacher
     python benchmarks/slim_av.py DATA WORK
 
-DATA holds `scenes_audio/`, `mic_irs/` and `scenes_images/`. Everything lands below WORK, step by step; a step that is
-done is not done again. The figures of the card: `python benchmarks/slim_av_figures.py WORK`.
+DATA holds `scenes_audio/`, `esc10/`, `mic_irs/`, `weights/yamnet/` and `scenes_images/`. Everything lands below WORK,
+step by step; a step that is done is not done again. The figures of the card: `python benchmarks/slim_av_figures.py
+WORK`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -18,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from open_scenes import lay_out
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+EAR = ["stem", "blocks", "head"]
+"""What slim_audio makes an embedding with."""
 DESCRIPTION = (
     "Urban scenes by ear and by eye, a second at a time, with either missing; from open recordings and pictures."
 )
@@ -30,6 +35,7 @@ def main() -> int:
     parser.add_argument("work", type=Path)
     options = parser.parse_args()
     data, work = options.data.resolve(), options.work.resolve()
+    here = Path(__file__).parent
     corpora, prepared, runs, bundles = (work / name for name in ("corpora", "data", "runs", "bundles"))
     visual, audio = CONFIGS / "slim_visual.toml", CONFIGS / "slim_audio.toml"
     if not (corpora / "pictures/labels.csv").exists():
@@ -43,18 +49,24 @@ def main() -> int:
         shutil.copy(runs / "slim-places/network/checkpoint.pt", prepared / "places.pt")
     begun = ("model.weights.encoder.file=places.pt", "train.epochs=20", "train.learning_rate=1.5e-3")
     fit(visual, prepared, runs / "slim-visual", *begun)
-    fit(audio, data, runs / "slim-audio")
+    # YAMNet's embedding first, without what a fold holds out; then scenes, by the last layer alone
+    for name in ("scenes_audio", "mic_irs"):
+        if not (prepared / name).exists():
+            (prepared / name).symlink_to(data / name, target_is_directory=True)
+    run(here / "ear.py", data, prepared / "ear")
+    heard = [f"model.weights.{part}.file=ear/{{split}}.pt" for part in EAR]
+    kept = f"model.freeze={json.dumps(EAR)}"
+    fit(audio, prepared, runs / "slim-audio", *heard, kept, "train.epochs=7", "train.learning_rate=3e-3")
     bundles.mkdir(exist_ok=True)
-    for name, root in (("slim-visual", prepared), ("slim-audio", data)):
+    for name in ("slim-visual", "slim-audio"):
         if not (bundles / name).exists():
-            trainer("export", runs / name, "--data", root, "--out", bundles / name)
+            trainer("export", runs / name, "--data", prepared, "--out", bundles / name)
     named = ("--name", "slim-av", "--version", "1.0.0", "--description", DESCRIPTION)
     parts = (bundles / "slim-audio", bundles / "slim-visual")
     held_out = ("--runs", runs / "slim-audio", runs / "slim-visual", "--mismatched", "0.05", "--sure", "0.92")
     fuse = ("fuse", *parts, "--out", bundles / "slim-av", *held_out, *named)
     if not (work / "notes.md").exists():  # the card ends with what was measured of the bundle
         trainer(*fuse, "--overwrite")
-        here = Path(__file__).parent
         run(here / "slim_av_figures.py", work)
         run(here / "slim_av_robustness.py", work, data)
         (work / "notes.md").write_bytes(run(here / "slim_av_notes.py", work, data))

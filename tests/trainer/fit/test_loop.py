@@ -16,6 +16,7 @@ from trainer.errors import ConfigError, DataError, RunError
 from trainer.fit.checkpoint import load_checkpoint
 from trainer.fit.loop import Answer, Trained, fit_network, load_trained
 from trainer.inputs import Inputs
+from trainer.models.slim_audio import SlimAudio
 
 
 class StoppedError(Exception):
@@ -314,3 +315,22 @@ def test_what_cannot_be_trained_is_one_error(tmp_path: Path) -> None:
 def test_a_gpu_that_is_not_there_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='expected a GPU that PyTorch can use for "cuda", got none'):
         fit(tiny_config(tmp_path, "train.device=cuda"), tmp_path / "network")
+
+
+def test_weights_may_be_those_of_the_network_s_folder(tmp_path: Path) -> None:
+    settings = ("train.epochs=1", "train.learning_rate=1e-9", "train.weight_decay=0")
+    parts = [f"model.weights.{part}.file=begun/{{split}}.pt" for part in ("stem", "blocks", "head")]
+    begun = {}
+    for seed, name in enumerate(("fold-0", "fold-1")):
+        torch.manual_seed(seed)
+        begun[name] = SlimAudio(2).state_dict()  # of other labels: their layer is not asked for
+        (tmp_path / "begun").mkdir(exist_ok=True)
+        torch.save(begun[name], tmp_path / "begun" / f"{name}.pt")
+    config = tiny_config(tmp_path, *settings, *parts)
+    for name, weights in begun.items():
+        trained = fit(config, tmp_path / name, root=tmp_path)
+        for part in ("stem.0.weight", "blocks.2.path.0.weight", "head.0.weight"):
+            torch.testing.assert_close(trained.network.state_dict()[part], weights[part], rtol=0, atol=1e-6)
+        load_trained(tmp_path / name, N_LABELS, config)  # the same configuration, as the run's
+    with pytest.raises(DataError, match=r"fold-2\.pt: expected a file of weights, got: No such file"):
+        fit(config, tmp_path / "fold-2", root=tmp_path)
