@@ -23,6 +23,11 @@ from open_scenes import lay_out
 CONFIGS = Path(__file__).parents[1] / "configs"
 EAR = ["stem", "blocks", "head"]
 """What slim_audio makes an embedding with."""
+CREDIT = (
+    "all three learnt the embedding of YAMNet, of Google, Apache-2.0, trained on AudioSet, of these recordings alone, "
+    "mixed, and mixed with the sounds of ESC-10, K. J. Piczak 2015, CC BY 3.0, by the contributors to freesound.org "
+    "that its list names; none of YAMNet's weights is in it"
+)
 DESCRIPTION = (
     "Urban scenes by ear and by eye, a second at a time, with either missing; from open recordings and pictures."
 )
@@ -55,6 +60,7 @@ def main() -> int:
             (prepared / name).symlink_to(data / name, target_is_directory=True)
     run(here / "ear.py", data, prepared / "ear")
     heard = [f"model.weights.{part}.file=ear/{{split}}.pt" for part in EAR]
+    heard.append(f"model.weights.head.credit={CREDIT}")
     kept = f"model.freeze={json.dumps(EAR)}"
     fit(audio, prepared, runs / "slim-audio", *heard, kept, "train.epochs=7", "train.learning_rate=3e-3")
     bundles.mkdir(exist_ok=True)

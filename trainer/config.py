@@ -131,10 +131,12 @@ class WeightsConfig:
     """Trained weights that a part of the network begins with."""
 
     file: str = rule("a file inside the data folder")
-    """A .safetensors file, or a checkpoint of tensors and plain values alone. "{split}" in its name stands for the folder
-    of the network, "fold-0" … "final" where a run trains several: weights that have not met what a fold holds out."""
+    """A .safetensors file, or a checkpoint of tensors and plain values alone. "{split}" in its name stands for the
+    network's folder, "fold-0" … "final" where a run trains several: weights that have not met what a fold holds out."""
     sha256: str | None = rule("64 hexadecimal digits, or null", default=None)
     """Hash that file must have."""
+    credit: str = rule("a sentence", default="")
+    """What the card says of them: what they were trained on, whose work that is, under which terms."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from engines.manifest import GammatoneFeature, Precision
 from trainer.evaluate.tables import table_to_markdown
 from trainer.export.precision_table import precision_table
 from trainer.export.precisions import Cost
+from trainer.export.recipe import describe_beginning
 from trainer.fit.trained import Trained
 from trainer.run import FINAL, Run
 
@@ -235,13 +236,14 @@ def _made(run: Run) -> str:
         f"masks of up to {augment.band_mask} bands and {augment.hop_mask} hops",
     ]
     final = next(split for split in run.splits if split.name == FINAL)
+    begun = "".join(f"{line[0].upper()}{line[1:]}. " for line in describe_beginning(run.config.model))
     return f"""## How it was made
 
 {train.epochs} epochs of {train.windows_per_epoch} windows from {len(final.train)} recordings, scenes alike, \
 recordings alike; AdamW, peak rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, label smoothing \
 {train.label_smoothing:g}, averaged weights; seed {run.config.seed}. In training, each window by chance: \
-{"; ".join(steps)}. The recipe was chosen by folds of the same recordings: the figures above are a little kind to \
-it. The command, where nothing was set beside the file (`--set`):
+{"; ".join(steps)}. {begun}The recipe was chosen by folds of the same recordings: the figures above are a little kind \
+to it. The command, where nothing was set beside the file (`--set`):
 
     trainer fit configs/{run.config.name.replace("-", "_")}.toml --data FOLDER && trainer export --data FOLDER"""
 

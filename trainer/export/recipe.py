@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.config import Config, StepConfig, TrainConfig
+from trainer.config import Config, ModelConfig, StepConfig, TrainConfig
 from trainer.evaluate.tables import percent
 from trainer.inputs import FEATURES, PRESENCE
 from trainer.models.systems import System
@@ -10,20 +10,28 @@ from trainer.models.systems import System
 
 def describe_recipe(config: Config, system: System) -> list[str]:
     """Optimiser, weights that were kept, stages, teacher, weights to begin with, augmentation: a line each."""
-    train, model = config.train, config.model
-    files = [
-        f"`{weights.file}`{f' (SHA-256 {weights.sha256})' if weights.sha256 else ''} for {part or 'all of it'}"
-        for part, weights in model.weights.items()
-    ]
+    train = config.train
     return [
         f"{train.optimizer}, {train.schedule} schedule, peak rate {train.learning_rate:g}, weight decay "
         f"{train.weight_decay:g}, label smoothing {train.label_smoothing:g}",
         _kept(train),
         *(_stage(number, step) for number, step in enumerate(train.steps, start=1)),
         *([_taught(train)] if train.distil is not None else []),
+        *describe_beginning(config.model),
+        f"in training, by chance: {'; '.join(_augmented(config, system)) or 'nothing'}",
+    ]
+
+
+def describe_beginning(model: ModelConfig) -> list[str]:
+    """Weights that a network began with, and what of it kept them: a line each."""
+    files = [
+        f"`{weights.file}`{f' (SHA-256 {weights.sha256})' if weights.sha256 else ''} for {part or 'all of it'}"
+        f"{f' ({weights.credit})' if weights.credit else ''}"
+        for part, weights in model.weights.items()
+    ]
+    return [
         *([f"weights to begin with: {', '.join(files)}"] if files else []),
         *([f"frozen: {', '.join(model.freeze)}"] if model.freeze else []),
-        f"in training, by chance: {'; '.join(_augmented(config, system)) or 'nothing'}",
     ]
 
 

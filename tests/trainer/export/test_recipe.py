@@ -57,6 +57,6 @@ def test_what_a_network_does_not_take_is_not_changed() -> None:
 def test_a_teacher_and_a_hash_are_named() -> None:
     digest = "ab" * 32
     text = said("cp_mobile", 'train.distil.teacher="runs/teacher"', 'model.weights.stem.file="stem.pt"',
-                f'model.weights.stem.sha256="{digest}"')  # fmt: skip
+                f'model.weights.stem.sha256="{digest}"', "model.weights.stem.credit=by A, CC BY 4.0")  # fmt: skip
     assert "taught by `runs/teacher` (weight 0.5, temperature 2)" in text
-    assert f"weights to begin with: `stem.pt` (SHA-256 {digest}) for stem" in text
+    assert f"weights to begin with: `stem.pt` (SHA-256 {digest}) for stem (by A, CC BY 4.0)" in text
