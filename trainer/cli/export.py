@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,5 @@ def export(run: Path | None, out: Path | None, precisions: tuple[Precision, ...]
         click.echo(line, err=True)
     size = sum(entry.size for entry in done.bundle.manifest.files.values())
     click.echo(str(out))
-    click.echo(
-        f"{done.n_parameters:,} parameters, {size / 1024:,.0f} KiB; next: ascstream file CLIP --bundle {out}", err=True
-    )
+    try_it = f"next: ascstream file CLIP --bundle {shlex.quote(str(out))}"
+    click.echo(f"{done.n_parameters:,} parameters, {size / 1024:,.0f} KiB; {try_it}", err=True)

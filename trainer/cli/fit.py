@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ def fit(config: Path, settings: tuple[str, ...], out: Path | None, resume: bool,
         run = _fit(loaded, folder, root, progress)
     if run is not None:
         print_report(run)
-        click.echo(f"next: trainer export {run.folder}", err=True)
+        click.echo(f"next: trainer export {shlex.quote(str(run.folder))}", err=True)
 
 
 def _fit(config: Config, folder: Path, root: Path, progress: Progress) -> Run | ClipRun | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,6 +132,8 @@ def fuse(
         for line in (*table_to_lines(table)[1:], table.note):
             _say(line)
         pool = with_weights(pool, found.fitted.audio_weight, found.fitted.video_weight)
+        if pool.audio.weight == pool.video.weight == 0:
+            _say("these clips bear out neither modality: with both there, every scene will be as likely")
     done = fuse_bundles(ear, eye, out, pool, naming=naming, found=found, overwrite=overwrite)
     for precision, reason in done.left_out.items():
         _say(f"no {precision}: {reason}")
@@ -140,7 +143,7 @@ def fuse(
     click.echo(str(out))
     click.echo(
         f"{len(manifest.labels)} scenes, {precisions}, {size / 1024:,.0f} KiB; sound counts {pool.audio.weight:.2f}, "
-        f"pictures {pool.video.weight:.2f}; next: ascstream file CLIP --bundle {out}",
+        f"pictures {pool.video.weight:.2f}; next: ascstream file CLIP --bundle {shlex.quote(str(out))}",
         err=True,
     )
 

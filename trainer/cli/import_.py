@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -79,7 +80,7 @@ def import_(kind: str, path: Path, out: Path, overwrite: bool, **options: object
     for line in (*table_to_lines(table), table.note, f"Terms: {imported.origin.terms}"):
         click.echo(line, err=True)
     click.echo(str(out))
-    click.echo(f"next: ascstream file CLIP --bundle {out}", err=True)
+    click.echo(f"next: ascstream file CLIP --bundle {shlex.quote(str(out))}", err=True)
 
 
 def _read(kind: str, path: Path, options: Mapping[str, object]) -> Imported:
