@@ -5,7 +5,8 @@
 
 DATA holds `scenes_audio/`, `esc10/`, `mic_irs/` and `weights/yamnet/` (Google, Apache-2.0; its embedding of 1,024
 values is a target here, no weight of it is copied). WORK gets `windows.npz` and a checkpoint a network that `trainer
-fit configs/slim_audio.toml` will train: that of a fold has not heard the fold's recordings, alone or mixed.
+fit configs/slim_audio.toml` will train: that of a fold has not heard the fold's recordings, alone or mixed; the last
+has not heard those of none of the scenes.
 """
 
 from __future__ import annotations
@@ -202,8 +203,7 @@ def _pretrain(work: Path, split: Split, n_scenes: int) -> str:
     torch.set_num_threads(1)
     with np.load(work / "windows.npz") as file:
         windows = Windows(*(file[name] for name in Windows.__slots__))
-    tested = [number for number in split.test if number < n_scenes]  # recordings of none are never held out
-    heard = ~np.isin(windows.first, tested) & ~np.isin(windows.second, tested)
+    heard = ~np.isin(windows.first, split.test) & ~np.isin(windows.second, split.test)
     targets = _components(windows.embeddings, np.flatnonzero(heard))
     torch.manual_seed(0)
     network = SlimAudio(2, relative=True).to(memory_format=torch.channels_last)
