@@ -52,14 +52,11 @@ def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Vector:
 
 def balanced_weights(targets: Integers, recordings: Integers) -> Vector:
     """[n] and [n] to [n], sums to 1: scenes alike, within them recordings alike, within them windows alike."""
-    weights = np.zeros(len(targets))
-    labels = np.unique(targets)
-    for label in labels:
-        members = np.unique(recordings[targets == label])
-        for recording in members:
-            chosen = (targets == label) & (recordings == recording)
-            weights[chosen] = 1 / (len(labels) * len(members) * chosen.sum())
-    return weights
+    labels, label_of = np.unique(targets, return_inverse=True)
+    numbers, number_of = np.unique(recordings, return_inverse=True)
+    pairs, pair_of, n_windows = np.unique(label_of * len(numbers) + number_of, return_inverse=True, return_counts=True)
+    n_recordings = np.bincount(pairs // max(1, len(numbers)), minlength=len(labels))
+    return np.asarray(1 / (len(labels) * n_recordings[label_of] * n_windows[pair_of]))
 
 
 def recording_weights(recordings: Integers) -> Vector:

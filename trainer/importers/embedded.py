@@ -42,6 +42,8 @@ Embed = Callable[[Mapping[str, Floats]], Floats]
 
 _WINDOWS_A_CLIP = 60
 """At most, evenly spread: more of one recording say little more."""
+N_WINDOWS = 20_000
+"""Of all clips together, about."""
 _BATCH = 16
 """Windows that are embedded at once."""
 
@@ -60,7 +62,9 @@ class Rows:
     """Clips that gave none."""
 
 
-def embed_clips(embed: Embed, inputs: Inputs, window: WindowSpec, where: Path, clips: Sequence[Clip]) -> Rows:
+def embed_clips(
+    embed: Embed, inputs: Inputs, window: WindowSpec, where: Path, clips: Sequence[Clip], n_windows: int = N_WINDOWS
+) -> Rows:
     """What an encoder makes of the windows of all clips that can be read.
 
     Args:
@@ -69,17 +73,19 @@ def embed_clips(embed: Embed, inputs: Inputs, window: WindowSpec, where: Path, c
         window: How long that is.
         where: Where the clips lie; messages begin with it.
         clips: They.
+        n_windows: Of all of them, about: the more clips, the fewer of each, but one at least.
 
     Raises:
         DataError: None of them can be read, or the encoder answers with NaN or infinity.
     """
     listener = _Listener(_draft(inputs, window))
+    at_most = max(1, min(_WINDOWS_A_CLIP, n_windows // max(1, len(clips))))
     parts: list[Floats] = []
     kept: list[Clip] = []
     why = ""
     for clip in clips:
         try:
-            features = _embed_clip(embed, listener, clip)
+            features = _embed_clip(embed, listener, clip, at_most)
         except SourceError as error:
             why = why or str(error)
             continue
@@ -98,10 +104,10 @@ def embed_clips(embed: Embed, inputs: Inputs, window: WindowSpec, where: Path, c
     return Rows(features, owners, tuple(kept), len(clips) - len(kept))
 
 
-def _embed_clip(embed: Embed, listener: _Listener, clip: Clip) -> Floats:
-    """[n_windows, n_features] of one clip's usable windows, without overlap."""
+def _embed_clip(embed: Embed, listener: _Listener, clip: Clip, at_most: int) -> Floats:
+    """[n_windows, n_features] of so many of one clip's usable windows, without overlap."""
     parts: list[Floats] = []
-    for feeds in _batches(listener.windows(clip)):
+    for feeds in _batches(listener.windows(clip, at_most)):
         names = feeds[0].keys()
         parts.append(np.asarray(embed({name: np.concatenate([one[name] for one in feeds]) for name in names})))
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.float32)
@@ -129,16 +135,21 @@ class _Listener(Engine):
         self._classifier = Classifier(Bundle(Path(), manifest), Engines(self, None, "float32"))
         self._fed: list[Mapping[str, Array]] = []
 
-    def windows(self, clip: Clip) -> Iterator[Mapping[str, Array]]:
-        """The inputs [1, …] of a clip's windows that the runtime would judge, some of them where there are many."""
+    def windows(self, clip: Clip, at_most: int) -> Iterator[Mapping[str, Array]]:
+        """The inputs [1, …] of a clip's windows that the runtime would judge, so many of them at most.
+
+        They are evenly spread as far as its length is known.
+        """
         classifier = self._classifier
         classifier.reset()
         step = Fraction(str(classifier.manifest.window.seconds))
         with open_clip(clip) as source:
             n_windows = int((source.info.duration_seconds or 0) / step)
-            every = -(-n_windows // _WINDOWS_A_CLIP) or 1
+            every = -(-n_windows // at_most) or 1
             for index, window in enumerate(windows_in(classifier, source, step)):
-                if index % every == 0:
+                if index >= every * at_most:
+                    break
+                if index % every == (every - 1) // 2:  # the middle of each part: clips begin with handling
                     self._fed.clear()
                     classifier.score(window)
                     yield from self._fed

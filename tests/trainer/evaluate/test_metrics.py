@@ -108,6 +108,9 @@ def test_weights_balance_scenes_then_recordings() -> None:
     targets = np.array([0, 0, 0, 1, 1])
     recordings = np.array([4, 4, 7, 9, 9])
     np.testing.assert_allclose(balanced_weights(targets, recordings), [1 / 8, 1 / 8, 1 / 4, 1 / 4, 1 / 4])
+    targets = np.array([2, 0, 2, 0, 2])
+    recordings = np.array([9, -1, 4, 9, 9])  # one of them in both scenes, none in order
+    np.testing.assert_allclose(balanced_weights(targets, recordings), [1 / 8, 1 / 4, 1 / 4, 1 / 4, 1 / 8])
 
 
 def test_weights_of_recordings_leave_scenes_as_often_as_they_are() -> None:

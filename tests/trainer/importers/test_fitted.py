@@ -10,7 +10,9 @@ import pytest
 from support.corpus import write_list, write_wav
 
 from engines.manifest import AudioInput, WaveformFeature, WindowSpec
+from trainer.data.labelled import read_labelled
 from trainer.errors import DataError
+from trainer.importers.embedded import embed_clips
 from trainer.importers.fitted import fit_head, groups_of
 from trainer.inputs import WAVEFORM, Inputs
 
@@ -90,6 +92,19 @@ def test_a_long_clip_is_heard_here_and_there(tmp_path: Path) -> None:
     clips = listed(tmp_path, rows)
     tone(clips / "0.wav", QUIET, 150)
     assert fit_head(level, INPUTS, WINDOW, clips).n_windows == 50 + 3 * 2  # each third of 150
+
+
+def test_the_more_clips_the_fewer_windows_of_each(tmp_path: Path) -> None:
+    rows = [("park", "wood", QUIET), ("metro", "a", LOUD), ("metro", "b", 0.0)]
+    clips = listed(tmp_path, rows)
+    tone(clips / "0.wav", QUIET, 20)
+    found = read_labelled(clips, ("metro", "park"), "fit").clips
+    counts = {}
+    for n_windows in (1, 6, 9, 60, 61):
+        kept = embed_clips(level, INPUTS, WINDOW, clips, found, n_windows)
+        counts[n_windows] = np.bincount(kept.clips).tolist()
+        assert (kept.n_unreadable, kept.features.shape) == (1, (sum(counts[n_windows]), 2))  # silence gives none
+    assert counts == {1: [1, 1], 6: [2, 2], 9: [3, 2], 60: [20, 2], 61: [20, 2]}
 
 
 @pytest.mark.parametrize(

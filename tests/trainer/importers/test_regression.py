@@ -61,6 +61,29 @@ def test_noise_takes_the_strongest_penalty_and_a_sure_feature_a_weak_one() -> No
     assert held_out.temperature < 1
 
 
+def test_a_strength_is_found_behind_a_worse_one() -> None:
+    """Places differ in loudness far more than scenes: two features that tell places tell scenes by their difference."""
+    rng = np.random.default_rng(0)
+    places = np.repeat(np.arange(8), 12)
+    targets, clips, folds = places % 2, np.arange(96) // 3, places // 2
+    loudness = 2 * rng.standard_normal(8)[places] + 0.2 * rng.standard_normal(96)
+    other = loudness + 0.15 * (2 * targets - 1) + 0.03 * rng.standard_normal(96)
+    held_out = hold_out(np.stack([loudness, other], axis=1), targets, clips, folds, 2)
+    assert held_out.strength == STRENGTHS[-1]
+    assert held_out.accuracy == 1.0
+    assert held_out.log_loss < 0.1
+
+
+def test_features_that_say_nothing_give_chance() -> None:
+    targets, folds = np.arange(30) % 3, np.arange(30) // 3 % 5
+    held_out = hold_out(np.zeros((30, 4), np.float32), targets, np.arange(30), folds, 3)
+    assert held_out.accuracy == pytest.approx(1 / 3)
+    assert held_out.log_loss == pytest.approx(np.log(3))
+    head = fit_regression(np.zeros((30, 4)), targets, balanced_weights(targets, np.arange(30)), 3, held_out.strength)
+    np.testing.assert_array_equal(head.weight, 0)
+    np.testing.assert_allclose(head.bias, 0, rtol=0, atol=1e-9)
+
+
 def test_a_fold_is_judged_by_the_others_alone() -> None:
     """Each fold turns the feature round, so that whoever learns from the other is always wrong."""
     targets, folds = np.tile([0, 1], 20), np.repeat([0, 1], 20)
