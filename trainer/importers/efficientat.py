@@ -48,6 +48,7 @@ AUDIO = AudioInput(
 """models/preprocess.py of their repository at rest; its f_max, where none is given, is 16,000 less half of 2,000."""
 _LAST = "features.16.0.weight"
 _OTHER_RESOLUTION = re.compile(r"_(hop|mels)_\d+")
+_OF_PICTURES = re.compile(r"mn\d+_im(_pytorch)?(\.|$)")
 _DYNAMIC = "layers.0.depth_conv."
 _ORIGIN = Origin(
     network="EfficientAT (Schmid, Koutini and Widmer, 2023): MobileNetV3, taught AudioSet's tags by transformers.",
@@ -72,7 +73,7 @@ def import_efficientat(path: Path, data: Path) -> Imported:
         ExportError: Its graph does not answer as the network.
     """
     source = read_file(path, MAX_BYTES)
-    _check_resolution(path)
+    _check_name(path)
     weights = tensors_of(source)
     network = EfficientAt(_width(path, weights))
     fit_weights(network, weights, str(path))
@@ -97,8 +98,13 @@ def import_efficientat(path: Path, data: Path) -> Imported:
     )
 
 
-def _check_resolution(path: Path) -> None:
-    """Refuse the networks of other hops and bands: they are told apart by their names alone."""
+def _check_name(path: Path) -> None:
+    """Refuse networks of other hops and bands, and those that saw pictures alone: only their names tell them apart."""
+    if _OF_PICTURES.match(path.name):
+        raise DataError(
+            f"{path}: expected a network trained on AudioSet, got one trained on ImageNet alone by its name; take "
+            "mn04_as, mn10_as or another of the same release"
+        )
     other = _OTHER_RESOLUTION.search(path.name)
     if other is not None:
         raise DataError(

@@ -214,6 +214,14 @@ def test_networks_of_another_resolution_are_told_by_their_names(name: str, clips
     )
 
 
+@pytest.mark.parametrize("name", ["mn10_im.pt", "mn10_im_pytorch.pt"])
+def test_networks_that_heard_nothing_are_told_by_their_names(name: str, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"")
+    assert "got one trained on ImageNet alone by its name" in refusal(tmp_path / name, clips)
+    (tmp_path / "mn40_as_no_im_pre_mAP_483.pt").write_bytes(b"")
+    assert "ImageNet" not in refusal(tmp_path / "mn40_as_no_im_pre_mAP_483.pt", clips)
+
+
 def test_the_command_wants_recordings(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["import", "efficientat", str(checkpoint), "--out", str(out)]) == 2
