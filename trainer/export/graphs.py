@@ -23,6 +23,8 @@ from trainer.models.systems import Deployed, System, deploy, run_network
 
 _TOLERANCE = 1e-5
 """Largest difference of a probability between a network and its graph."""
+_MOST = 1e-3
+"""The same, however much rounding makes of the network itself: what is less sure than that is not worth writing."""
 _RELATIVE = 2e-6
 """Largest difference of a logit or an embedding, by the largest of them."""
 _ROUNDINGS = 8
@@ -99,7 +101,8 @@ def check_answers(
 
     Raises:
         ExportError: The network's answers are no numbers; or a probability differs by more than 1e-5 or a number by
-            more than 2e-6 of the largest, and by more than eight times what the network's own rounding makes of it.
+            more than 2e-6 of the largest, and by more than eight times what the network's own rounding makes of it; or
+            a probability by more than 1e-3.
     """
     for name, array in golden.answers.items():
         if not np.isfinite(array).all():
@@ -123,7 +126,7 @@ def check_answers(
                 for other, array in golden.answers.items():
                     rounding = _ROUNDINGS * float(np.abs(array - truth[other]).max())
                     allowed[other] = max(allowed[other], rounding)
-                    likely[other] = max(likely[other], rounding / 2)
+                    likely[other] = max(likely[other], min(rounding / 2, _MOST))
             _check(engine.name, name, size, distances, allowed[name])
             _check(engine.name, name, size, chances, likely[name])
         start += size

@@ -234,6 +234,9 @@ def test_a_graph_may_differ_by_what_rounding_makes_of_the_network_itself(done: E
         with pytest.raises(ExportError, match="in a batch of 1"):
             check_answers(engine, moved, lambda: {"fused": fused + 0.9 * aside})
         check_answers(engine, moved, lambda: {"fused": fused + 0.6 * aside})  # chances move with it, by at most half
+        far = replace(golden, answers={"fused": (fused + 20 * aside).astype(np.float32)})
+        with pytest.raises(ExportError, match=r"within 0\.001 in a batch of 1"):
+            check_answers(engine, far, lambda: {"fused": fused})  # so much no rounding excuses
 
 
 def test_what_is_in_the_way_is_said_before_anything_is_done(root: Path, run: ClipRun, done: Exported) -> None:
