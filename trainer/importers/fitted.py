@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.manifest import WindowSpec
-from trainer.data.clips import NONE, Clip
+from trainer.data.clips import EVALUATE, NONE, Clip
 from trainer.data.labelled import Clips, read_labelled
 from trainer.errors import DataError
 from trainer.evaluate.metrics import balanced_weights
@@ -71,9 +71,15 @@ def fit_head(
         allowed: Labels that count.
 
     Raises:
-        DataError: They cannot be read, or there are too few places of too few labels to hold any out.
+        DataError: They cannot be read, are all for evaluation, or there are too few places of too few labels to hold
+            any out.
     """
     found = read_labelled(clips, allowed, "fit")
+    if any(clip.split == EVALUATE for clip in found.clips):  # they come only where there are no others
+        raise DataError(
+            f"--data: {clips}: expected clips to fit a head on, got those of the evaluation split alone, which are "
+            "left to measure on; add clips of another split, or leave splits out of the list"
+        )
     chosen = [clip for clip in found.clips if clip.scene_label != NONE]
     labels = tuple(sorted({clip.scene_label for clip in chosen}))
     _deal(clips, chosen)  # before anything takes time

@@ -126,6 +126,23 @@ def test_too_little_is_refused(rows: list[tuple[str, str, float]], expected: str
     assert expected in str(raised.value)
 
 
+def test_the_evaluation_split_is_left_alone(tmp_path: Path) -> None:
+    rows = [("park", "wood", QUIET), ("park", "fair", QUIET), ("metro", "a", LOUD), ("metro", "b", LOUD)]
+    listed(tmp_path, [*rows, ("park", "lake", LOUD), ("metro", "c", QUIET)])
+    lines = (tmp_path / "labels.csv").read_text().splitlines()
+
+    def divide(*splits: str) -> None:
+        rows = [f"{line},{split}" for line, split in zip(lines, ("split", *splits), strict=True)]
+        (tmp_path / "labels.csv").write_text("\n".join(rows))
+
+    divide(*["train"] * 4, *["evaluate"] * 2)
+    head = fit_head(level, INPUTS, WINDOW, tmp_path)
+    assert (head.n_clips, head.accuracy) == (4, 1.0)
+    divide(*["evaluate"] * 6)
+    with pytest.raises(DataError, match="got those of the evaluation split alone, which are left to measure on"):
+        fit_head(level, INPUTS, WINDOW, tmp_path)
+
+
 def test_nothing_there_and_no_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="got nothing there"):
         fit_head(level, INPUTS, WINDOW, tmp_path / "absent")
