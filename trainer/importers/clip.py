@@ -24,7 +24,7 @@ from trainer.importers.clip_weights import Towers, read_towers
 from trainer.importers.embedded import Floats
 from trainer.importers.files import SourceFile, read_file
 from trainer.importers.fitted import fit_head, groups_of
-from trainer.importers.imported import Imported, Origin
+from trainer.importers.imported import TEN_SCENES, Imported, Origin
 from trainer.importers.material import picture_cases
 from trainer.importers.tagger import describe_head
 from trainer.inputs import FRAMES, Inputs
@@ -37,8 +37,6 @@ VOCABULARIES = ("bpe_simple_vocab_16e6.txt.gz", "merges.txt")
 """Lists of merges that are looked for beside the weights."""
 _SYSTEM = System("clip", (FRAMES,), ("fused",), encodes_frames=True)
 _WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
-_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of the pictures that OpenAI trained with; open_clip's trainings took them over."""
 _NETWORK = "CLIP (Radford et al., 2021), {name}: a vision transformer and one of sentences, trained to agree. "
 _OPENAI = Origin(
     network=_NETWORK,
@@ -61,6 +59,12 @@ _OTHERS = Origin(
 _PIXELS = (
     "Parity is that of the prepared picture. FFmpeg's bicubic scaling prepares pictures here, Pillow's did in "
     "training: their pixels differ a little (docs/importing.md)."
+)
+_STILL = "One still decides: it knows nothing of what moves or sounds."
+_LIKELY = (
+    "Nothing beside its file says how pictures were normalised: OpenAI's mean and spread are taken, as most trainings "
+    "did. Some took others (LAION's ViT-L/14 of laion2b has 0.5 and 0.5): put its open_clip_config.json or "
+    "preprocessor_config.json beside it."
 )
 
 
@@ -125,7 +129,7 @@ def import_clip(
         head = _fitted(towers, data)
     else:
         raise ConfigError("--data: expected no --prompts and no --vocabulary beside it, as a fitted head asks nothing")
-    video = _video(towers.visual)
+    video = _video(towers)
     network = ClipNetwork(towers.visual, head.scene).eval()
     graphs = trace_network(_SYSTEM, network, Inputs(video=video), {FRAMES: picture_cases(video)})
     origin = _OPENAI if towers.from_openai else _OTHERS
@@ -133,7 +137,7 @@ def import_clip(
         name=f"clip-{towers.name}",
         description=f"{len(head.labels)} scenes by eye, by {head.what}: CLIP {towers.name}, imported.",
         labels=head.labels,
-        groups=groups_of(head.labels),
+        groups=groups_of(head.labels) if set(head.labels) <= set(TEN_SCENES) else {},  # others have none
         window=_WINDOW,
         graphs=graphs,
         n_parameters=count_parameters(towers.visual).parameters,
@@ -143,7 +147,7 @@ def import_clip(
         checked="The golden answers are PyTorch's, on eight computed pictures. The project's tests render the "
         "arithmetic of both halves anew, from the names of the files, and compare it.",
         outputs=(OutputSpec("fused", head.temperature),),
-        limits=(*head.limits, _PIXELS),
+        limits=(*head.limits, _STILL, _PIXELS, *(() if towers.pictures.known else (_LIKELY,))),
     )
 
 
@@ -157,9 +161,9 @@ def _activation(towers: Towers) -> str:
     return f"Its activation is {towers.activation}; with the wrong one, answers are only roughly right."
 
 
-def _video(visual: ClipVisual) -> VideoInput:
+def _video(towers: Towers) -> VideoInput:
     """As published: short side scaled bicubically to the network's size, the middle cut out; one frame a window."""
-    size = visual.sizes.size
+    size = towers.visual.sizes.size
     return VideoInput(
         width=size,
         height=size,
@@ -167,8 +171,8 @@ def _video(visual: ClipVisual) -> VideoInput:
         interpolation="bicubic",
         frame_times_seconds=(0.9,),  # a live camera's has arrived when the window ends
         max_age_seconds=1.0,
-        mean=_MEAN,
-        std=_STD,
+        mean=towers.pictures.mean,
+        std=towers.pictures.std,
     )
 
 
@@ -193,7 +197,6 @@ def _asking(towers: Towers, prompts: Prompts, lists: SourceFile) -> _Head:
     given = () if prompts.source is None else (prompts.source,)
     limits = (
         "It answers by how sentences are worded, and was never calibrated: its scores are only as good as these.",
-        "One still decides: it knows nothing of what moves or sounds.",
     )
     answers = f"{_how(len(labels), len(prompts.others), towers.logit_scale)}\n\n{_listed(prompts)}"
     return _Head(scene, labels, "sentences about them", answers, (lists, *given), limits=limits)
@@ -211,8 +214,15 @@ def _how(n_labels: int, n_others: int, scale: float) -> str:
     return (
         f"{how} {n_others} places that are no scene are asked for beside them; their probability is spread, "
         f"score = p + p_none / {n_labels}. So the scores sum to 1, and where the picture shows no scene they are all "
-        f"near {1 / n_labels:.2g}: `unknown`, rather than the best of {n_labels} bad guesses."
+        f"near {1 / n_labels:.2g}: {_shown(n_labels)}."
     )
+
+
+def _shown(n_labels: int) -> str:
+    """What is made of scores that are all alike: a scene is named from 0.5 on."""
+    if n_labels > 2:
+        return f"`unknown`, rather than the best of {n_labels} bad guesses"
+    return "where scenes begin to be named, so that two labels hardly ever are `unknown`; more labels are"
 
 
 def _listed(prompts: Prompts) -> str:
@@ -241,7 +251,7 @@ def _fitted(towers: Towers, clips: Path) -> _Head:
             embedded = towers.visual(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
             return np.asarray(unit(embedded))
 
-    head = fit_head(embed, Inputs(video=_video(towers.visual)), _WINDOW, clips)
+    head = fit_head(embed, Inputs(video=_video(towers)), _WINDOW, clips)
     answers = "A frame's embedding is made of length 1; a linear layer makes a logit a scene of it, and the softmax of "
     answers += f"the logits, divided by the temperature, is the score.\n\n{describe_head(head)}"
     return _Head(FittedScenes(head), head.labels, "a head fitted on a user's clips", answers, (), head.temperature)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from engines.errors import one_line
+from engines.errors import ManifestError, one_line
+from engines.manifest import check_labels
 from trainer.errors import ConfigError
 from trainer.importers.files import SourceFile, read_file
 from trainer.importers.imported import TEN_SCENES
@@ -26,7 +27,8 @@ else:
 
 NONE = "none"
 """What a file calls places that are no scene of it."""
-_MAX_BYTES, _MAX_SENTENCES = 1 << 20, 10_000
+_MAX_BYTES, _MAX_SENTENCES, _LONGEST = 1 << 20, 10_000, 1000
+"""Of a file; characters of a sentence, of which CLIP reads some 75 words."""
 TEMPLATES = ("a photo of {}.", "a bad photo of {}.", "a wide photo of {}.", "a frame of a video of {}.")
 """Sentences that a wording is put into."""
 WORDINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -89,23 +91,44 @@ def read_prompts(path: Path) -> Prompts:
     source = read_file(path, _MAX_BYTES)
     try:
         content = tomllib.loads(source.data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no text, a number of five thousand digits
         raise ConfigError(f"{path}: expected a TOML file of sentences, got: {one_line(str(error))}") from None
+    asked: dict[str, str] = {}
     for label, sentences in content.items():
-        if label != label.strip() or label in ("", "unknown"):
-            raise ConfigError(f'{path}: expected labels, and not "unknown", got {json.dumps(label)}; name it otherwise')
-        said = isinstance(sentences, list) and all(isinstance(text, str) and text.strip() for text in sentences)
-        if not said or not sentences:
-            raise ConfigError(
-                f'{path}: {one_line(label)}: expected a label and sentences, as park = ["a photo of a park."], got '
-                f"{one_line(repr(sentences))[:80]}"
-            )
-    scenes = {label: tuple(content[label]) for label in sorted(content) if label != NONE}
-    if len(scenes) < 2:
-        raise ConfigError(f"{path}: expected sentences of at least two labels, got {len(scenes)}")
+        for sentence in _checked(sentences, f"{path}: {one_line(label)}"):
+            other = asked.setdefault(" ".join(sentence.lower().split()), label)
+            if other != label:
+                raise ConfigError(
+                    f"{path}: {one_line(label)}: expected other sentences than those of {one_line(other)}, got "
+                    f"{one_line(json.dumps(sentence, ensure_ascii=False), 80)} in both; take it out of one"
+                )
+    labels = tuple(label for label in sorted(content) if label != NONE)
+    if len(labels) < 2:
+        raise ConfigError(f"{path}: expected sentences of at least two labels, got {len(labels)}")
+    try:
+        check_labels(labels, {})
+    except ManifestError as error:
+        raise ConfigError(f"{path}: {error}") from None
     if sum(len(sentences) for sentences in content.values()) > _MAX_SENTENCES:
         raise ConfigError(f"{path}: expected at most {_MAX_SENTENCES:,} sentences, got more")
+    scenes = {label: tuple(content[label]) for label in labels}
     return Prompts(scenes, tuple((sentence,) for sentence in content.get(NONE, ())), source)
+
+
+def _checked(sentences: object, where: str) -> list[str]:
+    """What a label stands for in the file, where it is sentences."""
+    if not isinstance(sentences, list) or not sentences:
+        raise ConfigError(
+            f'{where}: expected a label and sentences, as park = ["a photo of a park."], got '
+            f"{'an empty list' if sentences == [] else type(sentences).__name__}"
+        )
+    for sentence in sentences:
+        if not isinstance(sentence, str) or not 0 < len(sentence.strip()) <= _LONGEST:
+            raise ConfigError(
+                f"{where}: expected sentences of 1 to {_LONGEST:,} characters, got "
+                f"{f'one of {len(sentence):,}' if isinstance(sentence, str) else type(sentence).__name__}"
+            )
+    return sentences
 
 
 def _in_sentences(*wordings: str) -> tuple[str, ...]:

@@ -2,12 +2,13 @@
 
 Radford et al. 2021, after Sennrich et al. 2016. The list is OpenAI's `bpe_simple_vocab_16e6.txt.gz` or transformers'
 `merges.txt`, a pair a line under a headline; numbers follow from its order: 256 bytes, the same at a word's end, the
-merges, and the marks of a sentence's beginning and end. OpenAI also repairs text that was decoded wrongly (ftfy); here
-only quotation marks are made straight and characters composed (NFC).
+merges, and the marks of a sentence's beginning and end. As there, HTML's entities are read twice. OpenAI also repairs
+text that was decoded wrongly (ftfy); here only quotation marks are made straight and characters composed (NFC).
 """
 
 from __future__ import annotations
 
+import html
 import unicodedata
 import zlib
 from collections.abc import Iterator, Mapping
@@ -51,7 +52,8 @@ class Vocabulary:
         Raises:
             ConfigError: The sentence has more.
         """
-        text = " ".join(unicodedata.normalize("NFC", sentence.translate(_STRAIGHT)).split()).lower()
+        composed = unicodedata.normalize("NFC", sentence.translate(_STRAIGHT))
+        text = " ".join(html.unescape(html.unescape(composed)).split()).lower()
         pieces = [piece for word in _words(text) for piece in self._pieces(word)]
         if len(pieces) + 2 > n_tokens:
             raise ConfigError(

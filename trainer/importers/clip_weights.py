@@ -5,15 +5,13 @@ OpenAI's TorchScript archives and states, open_clip's checkpoints, transformers'
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from engines.errors import one_line
-from trainer.errors import ConfigError, DataError
+from trainer.errors import DataError
+from trainer.importers.clip_config import Layout, Pictures, read_activation, read_pictures
 from trainer.importers.files import SourceFile, read_file, tensors_of
 from trainer.importers.torchscript import is_scripted, scripted_tensors
 from trainer.models.clip import LOGIT_SCALE
@@ -25,10 +23,12 @@ from trainer.models.pretrained import fit_weights
 
 MAX_BYTES = 2 << 30
 """ViT-B/32 has 350 MB of pictures and 250 MB of sentences in float32, ViT-L/14 1.7 GB together."""
-_MAX_CONFIG = 1 << 20
-_MAX_WIDTH, _MAX_BLOCKS, _MAX_GRID = 1024, 48, 64
+_MAX_WIDTH, _MAX_BLOCKS = 1024, 48
 """Above this width heads have more than 64 numbers, and nothing in a file says how many."""
-_MAX_WORDS = 1 << 20
+_MAX_GRID, _MAX_PATCH, _MAX_EMBEDDING = 32, 64, 4096
+"""ViT-L/14 has 24 patches of 14 pixels a side at most, and 768 numbers."""
+_MIN_WORDS, _MAX_WORDS, _MAX_TOKENS = 2 * 256 + 3, 1 << 17, 1024
+"""CLIP's 49,408 word pieces are 512 bytes, two marks and merges; a sentence has 77 of them."""
 _OPENAI = ("input_resolution", "context_length", "vocab_size")
 """Numbers that only OpenAI's own files hold beside the weights."""
 
@@ -37,10 +37,8 @@ _OPENAI = ("input_resolution", "context_length", "vocab_size")
 class _Layout:
     """Where a layout keeps what sizes follow from."""
 
-    name: str
+    name: Layout
     """Whose."""
-    config: str
-    """The file that says more, where it lies beside the weights."""
     conv: str
     """[width, 3, patch, patch]."""
     positions: str
@@ -62,7 +60,6 @@ class _Layout:
 _LAYOUTS = (
     _Layout(
         name="open_clip",
-        config="open_clip_config.json",
         conv="visual.conv1.weight",
         positions="visual.positional_embedding",
         blocks="visual.transformer.resblocks.",
@@ -74,7 +71,6 @@ _LAYOUTS = (
     ),
     _Layout(
         name="transformers",
-        config="config.json",
         conv="vision_model.embeddings.patch_embedding.weight",
         positions="vision_model.embeddings.position_embedding.weight",
         blocks="vision_model.encoder.layers.",
@@ -103,6 +99,8 @@ class Towers:
     """Whether the file has the form that only OpenAI's have."""
     activation: str
     """The activation, and who says so: a sentence of the card."""
+    pictures: Pictures
+    """By what pictures are normalised."""
 
     @property
     def name(self) -> str:
@@ -122,13 +120,13 @@ def read_towers(path: Path, *, with_text: bool, activation: Activation | None = 
 
     Raises:
         DataError: It is no such file, or of another network.
-        ConfigError: Nothing says which activation its weights want.
+        ConfigError: Nothing says which activation its weights want, or a configuration beside it cannot be.
     """
     source = read_file(path, MAX_BYTES)
     weights = scripted_tensors(source) if is_scripted(source) else tensors_of(source)
     weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
     from_openai = any(name in weights for name in _OPENAI)
-    weights = {name: tensor for name, tensor in weights.items() if name not in _OPENAI}
+    weights = {name: tensor for name, tensor in weights.items() if name not in _OPENAI and not _is_mask(name)}
     layout = _layout_of(weights, path)
     sizes = _visual_sizes(weights, layout, path)
     if with_text and layout.words not in weights:
@@ -136,13 +134,20 @@ def read_towers(path: Path, *, with_text: bool, activation: Activation | None = 
             f"{path}: expected both halves of CLIP, got no {layout.words}; sentences need the half that reads them: "
             "name a file of the whole network, or give pictures to fit a head on with --data CLIPS"
         )
-    kind, reason = _activation_of(path, layout, activation, from_openai=from_openai)
+    kind, reason = read_activation(path, layout.name, activation, from_openai=from_openai)
+    pictures = read_pictures(path, layout.name, from_openai=from_openai)
     visual = ClipVisual(activation=kind, sizes=sizes)
     fit_weights(visual, weights, str(path))
     text = ClipText(activation=kind, sizes=_text_sizes(weights, layout, path)) if with_text else None
     if text is not None:
         fit_weights(text, weights, str(path))
-    return Towers(source, visual.eval(), text, _scale_of(weights, path), from_openai, f"{kind}, {reason}")
+    scale = _scale_of(weights, path)
+    return Towers(source, visual.eval(), text, scale, from_openai, f"{kind}, {reason}", pictures)
+
+
+def _is_mask(name: str) -> bool:
+    """Whether it is the mask of later words, which archives may hold beside the weights and which sizes say."""
+    return name.rpartition(".")[2] == "attn_mask"
 
 
 def _layout_of(weights: Weights, path: Path) -> _Layout:
@@ -162,25 +167,35 @@ def _visual_sizes(weights: Weights, layout: _Layout, path: Path) -> VisualSizes:
     width, _, patch, _ = _shape(weights, layout.conv, 4, path)
     n_tokens, _ = _shape(weights, layout.positions, 2, path)
     grid = math.isqrt(max(n_tokens - 1, 0))
-    if not 0 < grid <= _MAX_GRID or grid**2 + 1 != n_tokens or not 0 < patch <= _MAX_GRID:
+    if not 0 < grid <= _MAX_GRID or grid**2 + 1 != n_tokens or not 0 < patch <= _MAX_PATCH:
         raise DataError(
             f"{path}: {layout.positions}: expected a class token and a square of patches, got {n_tokens} positions of "
             f"patches of {patch}"
         )
-    embedding = _shape(weights, layout.project, 2, path)[1 if layout.transposed else 0]
+    n_blocks = _n_blocks(weights, layout.blocks, path)
     return VisualSizes(
-        patch, grid, _width(width, layout.conv, path), _n_blocks(weights, layout.blocks, path), embedding
+        patch, grid, _width(width, layout.conv, path), n_blocks, _embedding(weights, layout.project, layout, path)
     )
+
+
+def _embedding(weights: Weights, project: str, layout: _Layout, path: Path) -> int:
+    """How many numbers a projection gives."""
+    size = _shape(weights, project, 2, path)[1 if layout.transposed else 0]
+    if not 0 < size <= _MAX_EMBEDDING:
+        raise DataError(f"{path}: {project}: expected embeddings of up to {_MAX_EMBEDDING:,} numbers, got {size:,}")
+    return size
 
 
 def _text_sizes(weights: Weights, layout: _Layout, path: Path) -> TextSizes:
     """Sizes of the sentences' half."""
     n_words, width = _shape(weights, layout.words, 2, path)
     n_tokens, _ = _shape(weights, layout.text_positions, 2, path)
-    if n_words > _MAX_WORDS or not 2 < n_tokens <= _MAX_WORDS:
+    if not _MIN_WORDS <= n_words <= _MAX_WORDS:
         raise DataError(f"{path}: {layout.words}: expected CLIP's word pieces, got {n_words:,} of them")
+    if not 2 < n_tokens <= _MAX_TOKENS:
+        raise DataError(f"{path}: {layout.text_positions}: expected sentences of 77 positions, got {n_tokens:,}")
     project = "text_projection" if layout.transposed else "text_projection.weight"
-    embedding = _shape(weights, project, 2, path)[1 if layout.transposed else 0]
+    embedding = _embedding(weights, project, layout, path)
     n_blocks = _n_blocks(weights, layout.text_blocks, path)
     return TextSizes(n_words, n_tokens, _width(width, layout.words, path), n_blocks, embedding)
 
@@ -217,43 +232,7 @@ def _scale_of(weights: Weights, path: Path) -> float:
     learned = weights.get("logit_scale")
     if learned is None:
         return LOGIT_SCALE
-    if learned.numel() != 1 or not bool(learned.isfinite().all()):
-        raise DataError(f"{path}: logit_scale: expected a number, got {_described(learned)}")
+    if learned.numel() != 1 or not 0 <= float(learned) < math.inf:
+        got = f"shape {list(learned.shape)}" if learned.numel() != 1 else f"{float(learned):g}"
+        raise DataError(f"{path}: logit_scale: expected a number from 0, got {got}; is this a file of another network?")
     return min(math.exp(min(float(learned), 10.0)), LOGIT_SCALE)
-
-
-def _described(tensor: Tensor) -> str:
-    """A tensor in a word."""
-    return f"shape {list(tensor.shape)}" if tensor.numel() != 1 else str(float(tensor))
-
-
-def _activation_of(
-    path: Path, layout: _Layout, asked: Activation | None, *, from_openai: bool
-) -> tuple[Activation, str]:
-    """The activation, and who says so."""
-    if asked is not None:
-        return asked, "as it was asked for"
-    if from_openai:
-        return "quick_gelu", "which OpenAI's weights want"
-    said = _configured(path.with_name(layout.config), layout)
-    if said is not None:
-        return said, f"by {layout.config} beside the file"
-    raise ConfigError(
-        f"{path}: expected --activation, as nothing in the file says what its weights want: quick_gelu for OpenAI's "
-        "(and open_clip's models called quickgelu), gelu for LAION's and most others of open_clip; or put the "
-        f"{layout.config} beside it that it was published with"
-    )
-
-
-def _configured(path: Path, layout: _Layout) -> Activation | None:
-    """What a configuration beside the weights says; None: there is none that says anything."""
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(read_file(path, _MAX_CONFIG).data)
-        if layout.name == "open_clip":
-            return "quick_gelu" if content["model_cfg"].get("quick_gelu", False) else "gelu"
-        kind = content["vision_config"].get("hidden_act", "quick_gelu")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None
-    return kind if kind in ("quick_gelu", "gelu") else None

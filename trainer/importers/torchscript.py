@@ -25,6 +25,8 @@ _OWN = "__torch__."
 """The names of an archive's own classes begin so."""
 _MAX_OBJECTS = 100_000
 """Of an archive; CLIP has a hundredth of it."""
+_LONGEST_NAME = 1000
+"""Characters that lead to an object; deeper is no network, and names would grow with the square of the depth."""
 
 
 class _Part:
@@ -61,7 +63,7 @@ def scripted_tensors(source: SourceFile) -> Weights:
     if others or not tensors:
         got = f"something else at {one_line(others[0], 80)}" if others else "none"
         raise DataError(f"{source.path}: expected plain tensors in a TorchScript archive, got {got}")
-    return tensors
+    return {name: Tensor.detach(tensor) for name, tensor in tensors.items()}
 
 
 def _without_code(source: SourceFile) -> bytes:
@@ -102,12 +104,12 @@ def _named_tensors(root: object) -> Weights:
     seen: set[int] = set()
     while todo and len(seen) < _MAX_OBJECTS:
         prefix, value = todo.pop()
-        if id(value) in seen:
+        if id(value) in seen or len(prefix) > _LONGEST_NAME:
             continue
         seen.add(id(value))
         for name, part in _attributes(value).items():
             if isinstance(part, Tensor):
-                found[f"{prefix}{name}"] = part.detach()
+                found[f"{prefix}{name}"] = part
             elif isinstance(part, _Part):
                 todo.append((f"{prefix}{name}.", part))
     return found

@@ -6,6 +6,7 @@ Nothing is fetched. Which published names are known stands in `trainer.models.na
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,11 @@ class _Ignored:
         """Drop what it would hold."""
 
 
+_NUMBERS = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+)
+"""Types of plain numbers; what is smaller has a scale elsewhere, and hardly any operators."""
 _ARRAYS = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     "numpy.ndarray",
@@ -213,14 +219,17 @@ def _tensors(path: Path, content: Any) -> Weights:
     others = [str(name) for name, tensor in content.items() if not is_plain(tensor)]
     if others:
         raise DataError(f"{path}: expected plain tensors by name, got something else at {_named(others)}")
-    return {str(name): tensor for name, tensor in content.items()}
+    return {str(name): Tensor.detach(tensor) for name, tensor in content.items()}
 
 
 def is_plain(value: object) -> bool:
     """Whether it is a tensor of real numbers that are all there: not sparse, quantised, complex, or a shape alone."""
-    if not isinstance(value, Tensor) or value.is_nested or value.is_quantized or value.is_complex():
+    if not isinstance(value, Tensor) or type(value) not in (Tensor, nn.Parameter) or value.dtype not in _NUMBERS:
         return False
-    return value.layout == torch.strided and value.device.type == "cpu"
+    if value.is_nested or value.layout != torch.strided or value.device.type != "cpu":
+        return False
+    # else a small file says one number a thousand million times; a file's attributes may hide methods: the class's own
+    return bool(math.prod(value.shape) * value.dtype.itemsize <= Tensor.untyped_storage(value).nbytes())
 
 
 def _digest(file: BinaryIO) -> str:

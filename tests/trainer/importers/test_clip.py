@@ -148,17 +148,26 @@ def test_what_is_no_scene_is_spread() -> None:
 def test_sentences_of_a_users_own_and_other_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_state(tmp_path / "clip", "open_clip", open_clip_state(half=False))
     prompts = tmp_path / "prompts.toml"
-    prompts.write_text('harbour = ["boats | at a pier"]\nalley = ["a narrow street", "an alley"]\n')
+    asked = 'harbour = ["boats | at a pier"]\nalley = ["a narrow street", "an alley"]\n'
+    prompts.write_text(f'{asked}indoor = ["a room"]\nairport = ["an airport"]\n')  # a group of the ten, and one of them
     out = tmp_path / "bundle"
     assert main(["import", "clip", str(path), "--prompts", str(prompts), "--out", str(out)]) == 0
     assert f"{prompts}\n" in capsys.readouterr().err
     manifest = open_bundle(out).manifest
-    assert (manifest.labels, manifest.groups) == (("alley", "harbour"), {})
+    assert (manifest.labels, manifest.groups) == (("airport", "alley", "harbour", "indoor"), {})
     card = (out / "CARD.md").read_text()
     assert "| harbour | boats \\| at a pier |" in card
     assert "Nothing stands for what is no scene" in card
     assert "gelu, by open_clip_config.json beside the file" in card
     assert "Nothing in the file says." in card
+    assert "Nothing beside its file says how pictures were normalised: OpenAI's mean and spread" in card
+    prompts.write_text(f'{asked}none = ["a kitchen"]\n')
+    half = {"model_cfg": {}, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3}}
+    (path.parent / "open_clip_config.json").write_text(json.dumps(half))
+    imported = import_clip(path, prompts=prompts)
+    assert [spec.video.mean for spec in imported.graphs.inputs if spec.video is not None] == [(0.5, 0.5, 0.5)]
+    assert "near 0.5: where scenes begin to be named" in imported.answers
+    assert not any("OpenAI" in limit for limit in imported.limits)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +177,22 @@ def test_sentences_of_a_users_own_and_other_labels(tmp_path: Path, capsys: pytes
         ("park = []\ntram = ['a']", "park: expected a label and sentences"),
         ("park = ['a']\nnone = ['b']", "expected sentences of at least two labels, got 1"),
         ("park = [", "expected a TOML file of sentences, got: "),
-        ("unknown = ['a']\ntram = ['b']", 'expected labels, and not "unknown", got "unknown"'),
+        ("unknown = ['a']\ntram = ['b']", 'expected a scene\'s name, and not "unknown", got "unknown"'),
+        (f"{'x' * 200} = ['a']\ntram = ['b']", "expected names of at most 128 characters, got 200"),
+        (f"park = {'1' * 5000}", "expected a TOML file of sentences, got: Exceeds the limit"),
+        (
+            ".".join(["a"] * 500) + " = 1",
+            'a: expected a label and sentences, as park = ["a photo of a park."], got dict',
+        ),
+        ("park = ['a', 3]\ntram = ['b']", "park: expected sentences of 1 to 1,000 characters, got int"),
+        (
+            f"park = ['{'a' * 1001}']\ntram = ['b']",
+            "park: expected sentences of 1 to 1,000 characters, got one of 1,001",
+        ),
+        (
+            "park = ['A  tree']\nnone = ['a tree']\ntram = ['b']",
+            "none: expected other sentences than those of park, got",
+        ),
         (f"park = ['{'a ' * 76}']\ntram = ['b']", "expected sentences of at most 75 word pieces, got 76 in 'a a a"),
     ],
 )

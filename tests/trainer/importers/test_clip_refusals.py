@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.published_clip import open_clip_state, openai_archive, rendered_image, write_merges
+from support.published_clip import as_transformers, open_clip_state, openai_archive, rendered_image, write_merges
 
 from ascstream.frontend import image_tensor
 from engines.backends import load_engines
@@ -112,7 +113,72 @@ def test_other_networks_and_parts_are_refused_by_name(tmp_path: Path) -> None:
     assert "tensors of ClipText, got 1 missing (ln_final.bias)" in said(saved(short))
     broken = {**state, "ln_final.bias": torch.full((64,), torch.nan)}
     assert "expected finite numbers, got others in ln_final.bias" in said(saved(broken))
-    assert "logit_scale: expected a number, got nan" in said(saved({**state, "logit_scale": torch.tensor(torch.nan)}))
+    for scale in (torch.nan, torch.inf, -1e5):  # e^−100000 is 0, of which there is no logarithm
+        assert f"logit_scale: expected a number from 0, got {scale:g};" in said(
+            saved({**state, "logit_scale": torch.tensor(scale)})
+        )
+    assert "logit_scale: expected a number from 0, got shape [2]" in said(
+        saved({**state, "logit_scale": torch.ones(2)})
+    )
+
+
+def test_sizes_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    path, state = tmp_path / "clip.pt", open_clip_state(half=False)
+
+    def saved(changed: dict[str, torch.Tensor]) -> Path:
+        torch.save(state | changed, path)
+        return path
+
+    repeated = {"visual.proj": torch.zeros(1).expand(128, 1 << 40)}  # a file of a few bytes more
+    assert "expected plain tensors by name, got something else at visual.proj" in said(saved(repeated))
+    assert "visual.proj: expected embeddings of up to 4,096 numbers, got 5,000" in said(
+        saved({"visual.proj": torch.zeros(128, 5000)})
+    )
+    assert "token_embedding.weight: expected CLIP's word pieces, got 100 of them" in said(
+        saved({"token_embedding.weight": torch.zeros(100, 64)})
+    )
+    assert "positional_embedding: expected sentences of 77 positions, got 2,000" in said(
+        saved({"positional_embedding": torch.zeros(2000, 64)})
+    )
+    assert "expected a class token and a square of patches, got 1090 positions" in said(
+        saved({"visual.positional_embedding": torch.zeros(33**2 + 1, 128)})
+    )
+
+
+def test_tensors_that_are_more_or_less_than_numbers(tmp_path: Path) -> None:
+    path, state = tmp_path / "clip.pt", as_transformers(open_clip_state(half=False))
+    query = "vision_model.encoder.layers.0.self_attn.q_proj.weight"
+    torch.save({**state, query: state[query].to(torch.float8_e4m3fn)}, path)
+    assert f"expected plain tensors by name, got something else at {query}" in said(path)
+    bias = torch.nn.Parameter(state["text_model.final_layer_norm.bias"])
+    for method in ("to", "isfinite", "is_complex", "detach"):
+        setattr(bias, method, torch.Size)  # which a checkpoint may hold, and which no tensor's method is
+    torch.save({**state, "text_model.final_layer_norm.bias": bias}, path)
+    assert read_towers(path, with_text=True, activation="gelu").text is not None
+
+
+def test_masks_beside_the_weights_are_left_out(tmp_path: Path) -> None:
+    path, state = tmp_path / "clip.pt", open_clip_state(half=False)
+    torch.save(
+        {**state, "attn_mask": torch.zeros(77, 77), "transformer.resblocks.0.attn_mask": torch.zeros(77, 77)}, path
+    )
+    assert read_towers(path, with_text=True, activation="gelu").text is not None
+
+
+def test_an_archive_of_objects_in_objects_ends(tmp_path: Path) -> None:
+    module = torch.nn.Module()
+    module.register_buffer("numbers", torch.zeros(3))
+    for _ in range(30):
+        around = torch.nn.Module()
+        around.add_module("x" * 100, module)
+        module = around
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript
+        torch.jit.save(torch.jit.script(module), buffer)
+    path = tmp_path / "deep.pt"
+    path.write_bytes(buffer.getvalue())
+    assert "expected plain tensors in a TorchScript archive, got none" in said(path)
 
 
 def test_what_nothing_says_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,6 +44,7 @@ def test_words_digits_signs_and_contractions_are_taken_apart(vocabulary: Vocabul
     assert vocabulary.encode("  A\n12 ", 77) == [BEGIN, a, one, two, END]
     assert vocabulary.encode("a's", 77) == [BEGIN, a, number("'s</w>"), END]
     assert vocabulary.encode("a’s", 77) == vocabulary.encode("a's", 77)  # made straight
+    assert vocabulary.encode("a&amp;#39;s", 77) == vocabulary.encode("a's", 77)  # read twice, as OpenAI does
     signs = [letter("!"), letter("?", last=True)]
     assert vocabulary.encode("a!?a", 77) == [BEGIN, a, *signs, a, END]
     assert vocabulary.encode("!'s", 77) == [BEGIN, letter("!"), letter("'", last=True), letter("s", last=True), END]
