@@ -69,10 +69,10 @@ def layout(kind: str) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 def filters(rate: int) -> State:
     """The features' own, as torchlibrosa stores them."""
-    n_fft = {32_000: 1024, 16_000: 512}[rate]
+    n_fft, highest = {32_000: (1024, 14_000), 16_000: (512, 8000), 8_000: (256, 4000)}[rate]
     phase = np.outer(np.arange(n_fft // 2 + 1), np.arange(n_fft)) * (2 * np.pi / n_fft)
     window = librosa.filters.get_window("hann", n_fft, fftbins=True)
-    bank = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=64, fmin=50, fmax={32_000: 14_000, 16_000: 8000}[rate])
+    bank = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=64, fmin=50, fmax=highest)
     return {
         "spectrogram_extractor.stft.conv_real.weight": torch.from_numpy((np.cos(phase) * window)[:, None]).float(),
         "spectrogram_extractor.stft.conv_imag.weight": torch.from_numpy((-np.sin(phase) * window)[:, None]).float(),
@@ -86,7 +86,7 @@ def features(state: State, samples: Tensor) -> Tensor:
     real, imaginary = (state[f"spectrogram_extractor.stft.conv_{part}.weight"] for part in ("real", "imag"))
     n_fft = real.shape[2]
     padded = functional.pad(samples[:, None], (n_fft // 2, n_fft // 2), mode="reflect")
-    hop = {1024: 320, 512: 160}[n_fft]
+    hop = {1024: 320, 512: 160, 256: 80}[n_fft]
     power = sum(functional.conv1d(padded, wave, stride=hop).square() for wave in (real, imaginary))
     bands = power.transpose(1, 2) @ state["logmel_extractor.melW"]
     return 10 * torch.log10(bands.clamp(min=1e-10))[:, None]

@@ -63,7 +63,7 @@ def said(path: Path) -> str:
     ("kind", "rate"),
     [
         ("Cnn6", 32_000),
-        ("Cnn10", 32_000),
+        ("Cnn10", 8_000),
         ("MobileNetV1", 16_000),
         pytest.param("Cnn14", 16_000, marks=pytest.mark.slow),
         pytest.param("ResNet22", 32_000, marks=pytest.mark.slow),
