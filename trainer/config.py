@@ -39,7 +39,7 @@ class SourceConfig:
     """Where anyone can gather it."""
     licence: str = rule("a licence")
     """Under which terms."""
-    credit: str = rule("a sentence", default="")
+    credit: str | None = rule("a sentence, or null", default=None)
     """The attribution it asks for."""
 
 
@@ -135,7 +135,7 @@ class WeightsConfig:
     network's folder, "fold-0" … "final" where a run trains several: weights that have not met what a fold holds out."""
     sha256: str | None = rule("64 hexadecimal digits, or null", default=None)
     """Hash that file must have."""
-    credit: str = rule("a sentence", default="")
+    credit: str | None = rule("a sentence, or null", default=None)
     """What the card says of them: what they were trained on, whose work that is, under which terms."""
 
 
