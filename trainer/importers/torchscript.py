@@ -71,10 +71,11 @@ def _without_code(source: SourceFile) -> bytes:
     buffer = io.BytesIO()
     with open_archive(source) as archive, zipfile.ZipFile(buffer, "w") as target:
         kept = [entry for entry in archive.infolist() if _is_content(entry.filename.partition("/")[2])]
-        if sum(entry.file_size for entry in kept) > len(source.data):
+        names = {entry.filename.partition("/")[2] for entry in kept}
+        if sum(entry.file_size for entry in kept) > len(source.data) or len(names) < len(kept):
             raise DataError(
                 f"{source.path}: expected an archive as torch.jit.save writes it, got one that unpacks to more than it "
-                "has; get a fresh copy"
+                "has, or has an entry twice; get a fresh copy"
             )
         for entry in kept:
             if entry.compress_type != zipfile.ZIP_STORED:

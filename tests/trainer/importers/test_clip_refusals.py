@@ -76,7 +76,13 @@ def test_damaged_and_packed_archives_are_refused(tmp_path: Path) -> None:
     path.write_bytes(with_entry(archive, "data/0", bytes(1 << 10), zipfile.ZIP_DEFLATED))
     assert "expected numbers as torch.jit.save writes them, not compressed" in said(path)
     path.write_bytes(with_entry(archive, "data/0", bytes(8 << 20), zipfile.ZIP_DEFLATED))
-    assert "got one that unpacks to more than it has; get a fresh copy" in said(path)
+    assert "got one that unpacks to more than it has, or has an entry twice; get a fresh copy" in said(path)
+    with zipfile.ZipFile(path, "w") as twice, zipfile.ZipFile(io.BytesIO(archive)) as source:
+        for root in ("archive", "other"):  # which of the two would be read?
+            twice.writestr(f"{root}/data.pkl", source.read("archive/data.pkl"))
+        twice.writestr("archive/constants.pkl", b"")
+        twice.writestr("padding", bytes(1 << 20))
+    assert "or has an entry twice" in said(path)
     path.write_bytes(with_entry(archive, "data/0", b""))
     assert "expected a TorchScript archive" in said(path)
     damaged = bytearray(archive)
