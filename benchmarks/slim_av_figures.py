@@ -181,10 +181,9 @@ def bootstrap(
 
 
 def of_pairs(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Probabilities, scenes and recordings of sound alone, pictures alone and both, on the same random pairs of one
-    scene; curves of coverage against risk.
+    """What sound alone, pictures alone and both say of the same random pairs; curves of coverage against risk.
 
-    Every recording counts alike: `REPEATS` times its windows, each stretch of ten beside a held-out picture.
+    Probabilities, scenes, recordings. Every recording counts alike: `REPEATS` times its windows, each stretch of ten beside a held-out picture.
     """
     rng = np.random.default_rng(SEED + 1)
     heard, seen, targets, owners = [], [], [], []
