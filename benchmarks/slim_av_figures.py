@@ -183,7 +183,8 @@ def bootstrap(
 def of_pairs(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
     """What sound alone, pictures alone and both say of the same random pairs; curves of coverage against risk.
 
-    Probabilities, scenes, recordings. Every recording counts alike: `REPEATS` times its windows, each stretch of ten beside a held-out picture.
+    Probabilities, scenes, recordings. Every recording counts alike: `REPEATS` times its windows, each stretch of ten
+    beside a held-out picture.
     """
     rng = np.random.default_rng(SEED + 1)
     heard, seen, targets, owners = [], [], [], []
