@@ -75,6 +75,8 @@ def import_(kind: str, path: Path, out: Path, overwrite: bool, **options: object
     for source in imported.sources:
         known = imported.origin.known_files.get(source.sha256)
         click.echo(f"{source.sha256}  {source.path}{f'  (known: {known})' if known else ''}", err=True)
+    if imported.found:
+        click.echo(imported.found, err=True)
     done = write_import(imported, out, overwrite=overwrite)
     table = golden_table(done.costs, done.left_out)
     for line in (*table_to_lines(table), table.note, f"Terms: {imported.origin.terms}"):

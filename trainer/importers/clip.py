@@ -26,7 +26,7 @@ from trainer.importers.files import SourceFile, read_file
 from trainer.importers.fitted import fit_head, groups_of
 from trainer.importers.imported import TEN_SCENES, Imported, Origin
 from trainer.importers.material import picture_cases
-from trainer.importers.tagger import describe_head
+from trainer.importers.tagger import describe_head, sum_up
 from trainer.inputs import FRAMES, Inputs
 from trainer.models.clip_blocks import Activation
 from trainer.models.clip_visual import ClipVisual
@@ -86,6 +86,8 @@ class _Head:
     """Of its logits."""
     limits: tuple[str, ...] = ()
     """What it cannot do."""
+    found: str = ""
+    """What a fitted one is worth."""
 
 
 class ClipNetwork(nn.Module):
@@ -147,6 +149,7 @@ def import_clip(
         checked="The golden answers are PyTorch's, on eight computed pictures. The project's tests render the "
         "arithmetic of both halves anew, from the names of the files, and compare it.",
         outputs=(OutputSpec("fused", head.temperature),),
+        found=head.found,
         limits=(*head.limits, _STILL, _PIXELS, *(() if towers.pictures.known else (_LIKELY,))),
     )
 
@@ -254,4 +257,5 @@ def _fitted(towers: Towers, clips: Path) -> _Head:
     head = fit_head(embed, Inputs(video=_video(towers)), _WINDOW, clips)
     answers = "A frame's embedding is made of length 1; a linear layer makes a logit a scene of it, and the softmax of "
     answers += f"the logits, divided by the temperature, is the score.\n\n{describe_head(head)}"
-    return _Head(FittedScenes(head), head.labels, "a head fitted on a user's clips", answers, (), head.temperature)
+    what = "a head fitted on a user's clips"
+    return _Head(FittedScenes(head), head.labels, what, answers, (), head.temperature, found=sum_up(head))

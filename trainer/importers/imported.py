@@ -74,3 +74,5 @@ class Imported:
     """Heads and their temperatures: 1 unless published."""
     smoothing: SmoothingSpec = field(default_factory=SmoothingSpec)
     """The filter over windows."""
+    found: str = ""
+    """What a fitted head is worth, in a sentence; empty: nothing was fitted."""

@@ -120,6 +120,7 @@ def imported_tagger(
         outputs=(OutputSpec("fused", head.temperature),),
         n_float32=n_float32,
         limits=limits,
+        found=sum_up(head),
     )
 
 
@@ -127,8 +128,14 @@ def describe_head(head: FittedHead) -> str:
     """What a fitted head knows, for the card."""
     return (
         f"The head was fitted on {head.n_windows:,} windows of {head.n_clips:,} clips of {head.n_places:,} places: "
-        f"{head.corpus}. On windows of places held out, scenes alike and within them clips alike: accuracy "
+        f"{head.corpus}. {sum_up(head)}. The strength of its penalty and its temperature were chosen on these."
+    )
+
+
+def sum_up(head: FittedHead) -> str:
+    """What a fitted head is worth, in a sentence."""
+    return (
+        "On windows of places held out, scenes alike and within them clips alike: accuracy "
         f"{head.accuracy:.3f}, log loss {head.log_loss:.3f}; {1 / len(head.labels):.3f} and "
-        f"{np.log(len(head.labels)):.3f} are chance. The strength of its penalty and its temperature were chosen on "
-        "these."
+        f"{np.log(len(head.labels)):.3f} are chance"
     )
