@@ -1,4 +1,4 @@
-"""What gain, microphones, noise, darkness, blur and a turned camera cost slim-av, and what a second of it costs.
+"""What gain, microphones, noise, darkness, blur, a turned camera and a long look cost slim-av, and what a second costs.
 
     python benchmarks/slim_av_robustness.py WORK DATA          (after benchmarks/slim_av.py DATA WORK)
 
@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from ascstream.frontend import image_tensor
+from ascstream.smoothing import Decider, SceneFilter
 from engines.backends import load_engines
 from engines.bundle import open_bundle
 from engines.check import golden_of
+from engines.manifest import FRAME_INPUT, FRAME_OUTPUT
 from engines.ort import OrtEngine
 from trainer.clip_run import open_clip_run
 from trainer.config import load_config
 from trainer.data.audio import Mono, decode, load_responses
-from trainer.data.clips import EVALUATE
+from trainer.data.clips import EVALUATE, NONE_EVALUATE
 from trainer.data.memory import MemoryStore
 from trainer.data.prepared import open_prepared
 from trainer.data.segments import SegmentReader
 from trainer.evaluate.answers import WHOLE
+from trainer.evaluate.metrics import softmax
 from trainer.fit.trained import Trained, load_trained
 from trainer.models.graph import export_graph
 from trainer.models.systems import build_network, deploy, find_system
@@ -55,12 +58,15 @@ def main() -> int:
     report = {
         "sound": of_sound(options.work / "runs/slim-audio", options.data),
         "pictures": of_pictures(options.work / "runs/slim-visual", options.work / "data"),
+        "gaze": of_gaze(options.work),
         "speed": speed(options.work / "bundles/slim-av"),
     }
     (options.work / "robustness.json").write_text(json.dumps(report, indent=1) + "\n")
     for sense in ("sound", "pictures"):
         for name, row in report[sense].items():
             print(f"{sense:9}{name:28}{'  '.join(f'{key} {value:.3f}' for key, value in row.items())}")
+    for name, row in report["gaze"].items():
+        print(f"gaze     {name:28}{'  '.join(f'{key} {value:.3f}' for key, value in row.items())}")
     print("  ".join(f"{key} {value:.4g}" for key, value in report["speed"].items()))
     return 0
 
@@ -138,6 +144,49 @@ def of_pictures(run_folder: Path, root: Path) -> dict[str, dict[str, float]]:
     owners = np.arange(len(targets))
     rows = {"unaltered": _row(clean, clean, targets, owners)}
     return rows | {name: _row(answers(change), clean, targets, owners) for name, change in changes.items()}
+
+
+def of_gaze(work: Path) -> dict[str, dict[str, float]]:
+    """What the bundle ends with, where its camera looks at one held-out picture for 20 s and nothing is heard."""
+    run = open_clip_run(work / "runs/slim-visual")
+    opened = open_bundle(work / "bundles/slim-av")
+    manifest = opened.manifest
+    video = run.config.inputs.video
+    if video is None or manifest.video_input is None or manifest.presence_input is None:
+        raise RuntimeError("expected a bundle that may hear and sees")
+    store = open_prepared(work / "data" / (run.config.data.prepared or "")).store(run.config.inputs)
+    group_of = {label: group for group, members in manifest.groups.items() for label in members}
+    ends: dict[str, list[tuple[str, bool]]] = {"scenes": [], "none": []}
+    with load_engines(opened, backend="onnxruntime") as engines:
+        silence = {
+            name: np.zeros((1, *spec.shape[1:]), np.float32)  # type: ignore[arg-type]
+            for name, spec in engines.scene.inputs.items()
+        }
+        for number, clip in enumerate(run.clips):
+            if clip.split not in (EVALUATE, NONE_EVALUATE) or engines.frame is None:
+                continue
+            picture = store.frames(number, video.frame_times_seconds, video.max_age_seconds)[0][0]
+            seen = engines.frame.infer({FRAME_INPUT: image_tensor(picture, video)[None]})[FRAME_OUTPUT]
+            feeds = silence | {manifest.video_input[0]: seen[:, None], manifest.presence_input[0]: np.float32([[0, 1]])}
+            row = softmax(engines.scene.infer(feeds)["fused"].astype(np.float64))[0]
+            scene_filter = SceneFilter(len(manifest.labels), manifest.smoothing, manifest.window.seconds)
+            decider = Decider(manifest.labels, manifest.groups, manifest.thresholds)
+            for step in range(40):
+                decision = decider.decide(scene_filter.update(row, 0.5 if step else manifest.window.seconds))
+            right = decision.label in (clip.label, group_of.get(clip.label))
+            ends["scenes" if clip.split == EVALUATE else "none"].append((decision.level, right))
+    return {name: _shares(rows) for name, rows in ends.items()}
+
+
+def _shares(ends: Sequence[tuple[str, bool]]) -> dict[str, float]:
+    """How many pictures, and what part of them ended so, and of these rightly."""
+    shares: dict[str, float] = {"n": len(ends)}
+    for level in ("scene", "group", "unknown"):
+        rights = [right for ended, right in ends if ended == level]
+        shares[level] = len(rights) / len(ends)
+        if level != "unknown" and rights:
+            shares[f"{level}_right"] = float(np.mean(rights))
+    return shares
 
 
 def speed(bundle: Path) -> dict[str, float]:

@@ -29,6 +29,8 @@ CREDITS = (
     "SDLx (freesound 259988, CC BY 3.0)",
     "Pixabay Content License or CC0",
     "66 of MicIRP (micirp.blogspot.com, Xaudia)",
+    "ESC-10, K. J. Piczak 2015, CC BY 3.0",
+    "YAMNet, of Google, Apache-2.0, trained on AudioSet",
 )
 ROW = re.compile(r"^\| (?P<file>\S+/\S+) \| (?P<label>\w+) \| .* \| `(?P<sha256>[0-9a-f]{64})` \|$", re.MULTILINE)
 ARCHIVE = re.compile(r"^\| (?P<stem>\w+) \| .* \| [\d,]+ \| .* \| `(?P<sha256>[0-9a-f]{64})` \|$", re.MULTILINE)
@@ -91,7 +93,7 @@ def test_the_shipped_graphs_that_learnt_are_of_few_operators() -> None:
 def test_the_shipped_audio_bundle_is_what_the_configuration_describes() -> None:
     config = load_config(Path(__file__).parents[2] / "configs/slim_audio.toml")
     manifest = open_bundle(AUDIO).manifest
-    assert (manifest.name, manifest.version, manifest.licence) == (config.name, "2.0.0", "Apache-2.0")
+    assert (manifest.name, manifest.version, manifest.licence) == (config.name, "2.1.0", "Apache-2.0")
     assert manifest.window == config.window
     assert manifest.smoothing == config.smoothing
     ((_, audio),) = manifest.audio_inputs
@@ -108,7 +110,7 @@ def test_the_shipped_audio_visual_bundle_hears_and_sees_as_the_configurations_de
         load_config(Path(__file__).parents[2] / "configs" / name) for name in ("slim_audio.toml", "slim_visual.toml")
     )
     manifest = open_bundle(AV).manifest
-    assert (manifest.name, manifest.version, manifest.licence) == ("slim-av", "1.0.0", "Apache-2.0")
+    assert (manifest.name, manifest.version, manifest.licence) == ("slim-av", "1.1.0", "Apache-2.0")
     assert manifest.window == ear.window == eye.window
     ((_, audio),) = manifest.audio_inputs
     assert audio == open_bundle(AUDIO).manifest.audio_inputs[0][1]

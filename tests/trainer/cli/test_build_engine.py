@@ -151,7 +151,7 @@ def test_a_pipe_gets_plain_tables_and_what_to_type(tmp_path: Path) -> None:
     assert "scene       int8      1       0.750   1.500           0.375   1.500" in lines
     assert "float16             99.9 %              1.2e-03    51.2 %" in lines  # never rounded up to 100 %
     assert "int8                99.1 %            no number    49.8 %" in lines
-    assert "left out, float32: slim-audio 2.0.0 on stand-in: expected answers within 0.0001 of the" in done.stdout
+    assert "left out, float32: slim-audio 2.1.0 on stand-in: expected answers within 0.0001 of the" in done.stdout
     assert lines[-3] == "left out of the comparison: street.wav: expected sound, got 0 s of it"
     taken = "float16 is the quickest that is there, and is taken; next: ascstream file CLIP"
     assert lines[-2] == f"{taken} --bundle {tmp_path / 'slim-audio'} --plans 'my plans'"
@@ -228,7 +228,7 @@ def test_results_go_to_stdout_and_everything_else_to_stderr(tmp_path: Path, word
     )
     first, *_, refused, taken, loaded = done.stderr.splitlines()
     assert re.fullmatch(r"building scene in float32: \d+ % \(.*\)", first)
-    assert refused.startswith("left out, float32: slim-audio 2.0.0 on stand-in: expected answers within 0.0001 of")
+    assert refused.startswith("left out, float32: slim-audio 2.1.0 on stand-in: expected answers within 0.0001 of")
     assert taken == (
         "float16 is the quickest that is there, and is taken; next: "
         f"ascstream file CLIP --bundle {tmp_path / 'slim-audio'} --plans {tmp_path / 'plans'}"

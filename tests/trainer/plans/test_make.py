@@ -73,7 +73,7 @@ def test_one_precision_is_built_proven_and_found(alone: Bundle, tmp_path: Path) 
     assert (outcome.quickest, outcome.refused, outcome.origins) == ("float16", {}, {"float16": "made from float32"})
     assert said == []
     report = json.loads(json.dumps(outcome.to_json(alone, MACHINE, store)))
-    assert report["bundle"] == "slim-audio 2.0.0"
+    assert report["bundle"] == "slim-audio 2.1.0"
     assert report["machine"]["device"]["name"] == "Invented"
     assert report["plans"][0]["sha256"] == info.sha256
     assert report["plans"][0]["parity"][0]["agreement"] == 1.0
@@ -188,7 +188,7 @@ def test_best_fails_only_where_nothing_is_left(alone: Bundle, tmp_path: Path) ->
 
 def test_a_refused_plan_ends_the_run_and_can_be_explained(alone: Bundle, tmp_path: Path) -> None:
     store = PlanStore(tmp_path / "plans")
-    with pytest.raises(ParityError, match=r"got 0\.30\d in scene/fused: the plan is refused; to see where"):
+    with pytest.raises(ParityError, match=r"got 0\.3\d* in scene/fused: the plan is refused; to see where"):
         made(store, [], alone, command("--bias", 0.3), precisions=("float16",))
     assert store.entries() == ()
     with pytest.raises(ParityError, match=r"plan is refused; scene: first of \d+ tensors: .*, is off by .*; most: "):
