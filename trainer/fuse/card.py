@@ -65,6 +65,8 @@ def figures_table(found: Found) -> Table:
         f"{found.unit} alike. The last line is judged by weights found without each of {fitted.n_folds} folds in turn; "
         "no place is in two folds."
     )
+    if not fitted.helped:
+        note += " They were no better than weights of 1, which are taken."
     if fitted.mismatched is not None:
         note += f" Pairs of two scenes score {fitted.mismatched:.2f} at best on average; they are in no figure above."
     return Table("", ("", "accuracy", "log loss", "calibration error"), rows, note)
@@ -132,9 +134,10 @@ the scene. They are not quite, and answers of both may be too sure. Fit them wit
         for name in ("scene", "group")
         if name in thresholds
     ]
+    how = "by maximum likelihood on" if found.fitted.helped else "as fitting gave nothing better on"
     return f"""## Weights
 
-{weights}, by maximum likelihood on {found.source}.
+{weights}, {how} {found.source}.
 
 {table_to_markdown(figures_table(found))}
 

@@ -1,6 +1,7 @@
 """How much sound and picture count, fitted by maximum likelihood; and what that is worth at places held out.
 
-The likelihood of a log-linear pool is concave in its weights: two numbers, found by Newton's method within bounds.
+The likelihood of a log-linear pool is concave in its weights: two numbers, found by Newton's method within bounds. Few
+places tell them badly: they are only taken where they are better than weights of 1 at places they have not met.
 """
 
 from __future__ import annotations
@@ -70,9 +71,11 @@ class Fitted:
     """Weights, and what they are worth."""
 
     audio_weight: float
-    """Of the ear."""
+    """Of the ear; 1 where fitting did not help."""
     video_weight: float
-    """Of the eye."""
+    """Of the eye, likewise."""
+    helped: bool
+    """Whether fitted weights were better at places held out than weights of 1, and are taken."""
     n_clips: int
     """Clips or pairs they rest on."""
     n_windows: int
@@ -84,20 +87,17 @@ class Fitted:
     mismatched: float | None
     """Mean score of the best scene where sound and picture are of different ones; None where there are no such."""
     held_out: Vector
-    """[n, n_labels]: the probabilities behind "fitted"."""
+    """[n, n_labels]: the probabilities behind "fitted", or behind "even" where that is taken."""
 
 
-def fit_weights(evidence: Evidence, pool: Pool) -> tuple[float, float]:
+def fit_weights(evidence: Evidence) -> tuple[float, float]:
     """The weights of greatest likelihood, each 0 to 4; scenes count alike, within them clips.
 
     Args:
         evidence: Of labelled windows.
-        pool: Its labels.
     """
     ratios = np.stack([evidence.audio, evidence.video])
-    n_labels = len(pool.labels)
-    targets = np.where(evidence.targets[:, None] == NOT_SURE, 1 / n_labels, np.eye(n_labels)[evidence.targets])
-    counts = _counts(evidence)
+    targets, counts = _targets(evidence), _counts(evidence)
 
     def loss(weights: Vector) -> float:
         logits = np.tensordot(weights, ratios, 1)
@@ -121,29 +121,34 @@ def fit_weights(evidence: Evidence, pool: Pool) -> tuple[float, float]:
 
 
 def judge_weights(evidence: Evidence, pool: Pool) -> Fitted:
-    """Fit on everything, and judge by weights fitted without each fold in turn.
+    """Fit on everything, and judge by weights fitted without each fold in turn; weights of 1 where that did not help.
 
     Args:
         evidence: Of labelled windows, two folds or more.
         pool: Labels.
     """
-    audio_weight, video_weight = fit_weights(evidence, pool)
+    audio_weight, video_weight = fit_weights(evidence)
     held_out = np.empty_like(evidence.audio)
     folds = np.unique(evidence.folds)
     for fold in folds:
         out = evidence.folds == fold
-        held_out[out] = _together(evidence.take(out), with_weights(pool, *fit_weights(evidence.take(~out), pool)))
+        held_out[out] = _together(evidence.take(out), with_weights(pool, *fit_weights(evidence.take(~out))))
     answers = {
         "audio": np.exp(pool.alone(evidence.audio)),
         "video": np.exp(pool.alone(evidence.video)),
         "even": _together(evidence, with_weights(pool, 1.0, 1.0)),
         "fitted": held_out,
     }
+    helped = _loss(held_out, evidence) < _loss(answers["even"], evidence)
+    if not helped:
+        audio_weight = video_weight = 1.0
+        held_out = answers["even"]
     sure = evidence.targets != NOT_SURE
     targets, clips = evidence.targets[sure], evidence.clips[sure]
     return Fitted(
         audio_weight,
         video_weight,
+        helped,
         len(np.unique(evidence.clips)),
         len(evidence.targets),
         len(folds),
@@ -171,6 +176,18 @@ def _quality(probabilities: Vector, targets: Integers, clips: Integers) -> Quali
         log_loss(probabilities, targets, weights),
         calibration_error(probabilities, targets, weights),
     )
+
+
+def _loss(probabilities: Vector, evidence: Evidence) -> float:
+    """Cross-entropy, as it is minimised."""
+    tiny = np.finfo(np.float64).tiny
+    return float(-_counts(evidence) @ (_targets(evidence) * np.log(np.maximum(probabilities, tiny))).sum(axis=1))
+
+
+def _targets(evidence: Evidence) -> Vector:
+    """[n, n_labels]: the right scene; of mismatched pairs even odds."""
+    n_labels = evidence.audio.shape[1]
+    return np.where(evidence.targets[:, None] == NOT_SURE, 1 / n_labels, np.eye(n_labels)[evidence.targets])
 
 
 def _counts(evidence: Evidence) -> Vector:
