@@ -50,6 +50,11 @@ _OF_PAIRS = ("n_pairs", "mismatched", "seed")
     type=click.FloatRange(0.5, 0.99),
     help="Part of the named answers that shall be right; thresholds follow from it.  [default: 0.8]",
 )
+@click.option(
+    "--sure-group",
+    type=click.FloatRange(0.5, 0.99),
+    help="The same of groups alone, named where no scene is.  [default: as --sure]",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Which draw of pairs.")
 @click.option(
     "--prior",
@@ -75,6 +80,7 @@ def fuse(
     n_pairs: int,
     mismatched: float,
     sure: float | None,
+    sure_group: float | None,
     seed: int,
     prior: tuple[str, ...],
     name: str | None,
@@ -95,8 +101,9 @@ def fuse(
     for option in _OF_PAIRS:
         if pairs is None and runs is None and context.get_parameter_source(option) is not ParameterSource.DEFAULT:
             raise ConfigError(f"--{option.replace('_', '-')}: expected --pairs or --runs with it, got neither")
-    if sure is not None and not given:
-        raise ConfigError("--sure: expected --fit, --pairs or --runs with it, got none of them")
+    for option, value in (("--sure", sure), ("--sure-group", sure_group)):
+        if value is not None and not given:
+            raise ConfigError(f"{option}: expected --fit, --pairs or --runs with it, got none of them")
     from ascstream.bundles import find_bundle
     from engines.bundle import check_target, open_bundle
     from engines.manifest import check_name
@@ -117,7 +124,8 @@ def fuse(
     check_target(out.absolute(), overwrite)
     pool = pool_of(ear.manifest, eye.manifest, parse_odds(prior))
     found: Found | None = None
-    wanted = SURE if sure is None else sure
+    scenes = SURE[0] if sure is None else sure
+    wanted = scenes, scenes if sure_group is None else sure_group
     make = partial(Pairs, n=n_pairs, mismatched=mismatched, seed=seed)
     if clips is not None:
         found = fit_on_clips(ear, eye, pool, clips, _say, sure=wanted)

@@ -41,7 +41,12 @@ def smooth_clips(
 
 
 def choose_thresholds(
-    smoothed: Vector, targets: Integers, clips: Integers, groups: Sequence[Sequence[int]], precision: float
+    smoothed: Vector,
+    targets: Integers,
+    clips: Integers,
+    groups: Sequence[Sequence[int]],
+    precision: float,
+    group_precision: float | None = None,
 ) -> dict[str, float]:
     """The lowest thresholds whose named answers are right as often as demanded.
 
@@ -55,6 +60,7 @@ def choose_thresholds(
         clips: [n_windows] clip of each.
         groups: The positions of each group's labels.
         precision: Part of the named answers that shall be right.
+        group_precision: Of named groups; None: the same.
 
     Returns:
         "scene", and "group" where there are groups, and for each its "_precision" and "_coverage": how often it is
@@ -67,7 +73,8 @@ def choose_thresholds(
         return measure_thresholds(smoothed, targets, clips, groups, {"scene": scene})
     sums, right = best_groups(smoothed, targets, groups)
     unnamed = scores < scene
-    group = _lowest(sums[unnamed], right[unnamed], weights[unnamed], precision)
+    demanded = precision if group_precision is None else group_precision
+    group = _lowest(sums[unnamed], right[unnamed], weights[unnamed], demanded)
     return measure_thresholds(smoothed, targets, clips, groups, {"scene": scene, "group": group})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from ascstream.classifier import Classifier
 from engines.backends import REFERENCE_BACKEND
@@ -20,8 +21,10 @@ from trainer.fuse.pool import Pool
 from trainer.fuse.runs import OpenRun, judged_run, open_both
 from trainer.fuse.weights import NOT_SURE, Evidence, judge_weights
 
-SURE = EvaluateConfig().precision
-"""Part of the named answers that shall be right, where nobody says otherwise."""
+Sure: TypeAlias = tuple[float, float]
+"""Part of the named scenes, and of the groups named where no scene is, that shall be right."""
+SURE: Sure = (EvaluateConfig().precision,) * 2
+"""Where nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Pairs:
     """Which draw."""
 
 
-def fit_on_clips(audio: Bundle, video: Bundle, pool: Pool, data: Path, say: Say, *, sure: float = SURE) -> Found:
+def fit_on_clips(audio: Bundle, video: Bundle, pool: Pool, data: Path, say: Say, *, sure: Sure = SURE) -> Found:
     """Weights and thresholds from clips that have sound and picture, judged place by place.
 
     Args:
@@ -49,7 +52,7 @@ def fit_on_clips(audio: Bundle, video: Bundle, pool: Pool, data: Path, say: Say,
         pool: With any weights.
         data: Labelled clips: a folder a class, or a CSV.
         say: Told of what is left out.
-        sure: Part of the named answers that shall be right.
+        sure: Part of the named scenes, and of the named groups, that shall be right.
 
     Raises:
         DataError: There are too few.
@@ -61,7 +64,7 @@ def fit_on_clips(audio: Bundle, video: Bundle, pool: Pool, data: Path, say: Say,
     )
 
 
-def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Say, *, sure: float = SURE) -> Found:
+def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Say, *, sure: Sure = SURE) -> Found:
     """Weights and thresholds from random pairs of recordings and pictures of one scene.
 
     Args:
@@ -70,7 +73,7 @@ def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Sa
         pool: With any weights.
         pairs: What is paired, and how.
         say: Told of what is left out.
-        sure: Part of the named answers that shall be right.
+        sure: Part of the named scenes, and of the named groups, that shall be right.
 
     Raises:
         DataError: There are too few recordings or pictures.
@@ -87,7 +90,7 @@ def fit_on_runs(
     pool: Pool,
     pairs: Pairs,
     *,
-    sure: float = SURE,
+    sure: Sure = SURE,
     runs: tuple[OpenRun, OpenRun] | None = None,
 ) -> Found:
     """The same from what two runs said of recordings and pictures that they had not seen; nothing is decoded.
@@ -97,7 +100,7 @@ def fit_on_runs(
         video: Exported from the run that sees.
         pool: With any weights, and the temperatures of `calibrated`.
         pairs: The runs, and how their recordings and pictures are paired.
-        sure: Part of the named answers that shall be right.
+        sure: Part of the named scenes, and of the named groups, that shall be right.
         runs: The runs, where they are open already.
 
     Raises:
@@ -119,7 +122,7 @@ def _found_on_pairs(
     files: tuple[list[Heard], list[Heard]],
     option: str,
     what: str,
-    sure: float,
+    sure: Sure,
 ) -> Found:
     """Pair, fit, and say what it rests on."""
     evidence = pair_up(*files, pool, option, n=pairs.n, share=pairs.mismatched, seed=pairs.seed)
@@ -142,9 +145,7 @@ def _draft(audio: Bundle, video: Bundle, pool: Pool) -> Iterator[Classifier]:
             yield classifier
 
 
-def _found(
-    audio: Bundle, video: Bundle, pool: Pool, evidence: Evidence, source: str, unit: str, wanted: float
-) -> Found:
+def _found(audio: Bundle, video: Bundle, pool: Pool, evidence: Evidence, source: str, unit: str, wanted: Sure) -> Found:
     """Weights from everything; thresholds from what was held out, behind the runtime's filter."""
     fitted = judge_weights(evidence, pool)
     sure = evidence.targets != NOT_SURE
@@ -153,5 +154,5 @@ def _found(
     smoothed = smooth_clips(fitted.held_out[sure], clips, audio.manifest.smoothing, seconds, seconds)
     members = merge_groups(audio.manifest, video.manifest).values()
     groups = [[pool.labels.index(label) for label in group] for group in members]
-    thresholds = choose_thresholds(smoothed, targets, clips, groups, wanted)
+    thresholds = choose_thresholds(smoothed, targets, clips, groups, *wanted)
     return Found(fitted, thresholds, source, unit)

@@ -189,6 +189,8 @@ WRONG: list[tuple[list[str], int, str]] = [
         "--pairs: expected one of --fit, --pairs and --runs, got --fit and --pairs",
     ),
     (["--seed", "3"], 2, "--seed: expected --pairs or --runs with it, got neither"),
+    (["--sure", "0.9"], 2, "--sure: expected --fit, --pairs or --runs with it, got none of them"),
+    (["--sure-group", "0.9"], 2, "--sure-group: expected --fit, --pairs or --runs with it, got none of them"),
     (["--prior", "pub=2"], 2, "--prior: expected one of the labels airport, bus, "),
     (["--prior", "park"], 2, "--prior: expected LABEL=ODDS, as in park=2, got 'park'"),
     (["--fit", "nowhere"], 3, "--fit: expected recordings at nowhere, got nothing there; check the path"),

@@ -57,6 +57,8 @@ def test_groups_are_judged_where_no_scene_is_named() -> None:
     assert chosen["group"] == 0.68  # the second alone: its group holds its scene, with 0.93
     assert chosen["group_precision"] == 1.0
     assert chosen["group_coverage"] == 0.25
+    gentle = choose_thresholds(smoothed, targets, np.arange(4), [[0, 1], [2]], 0.9, 0.3)
+    assert (gentle["scene"], gentle["group"]) == (0.61, 0.4)  # one of three is enough
     scores, right = best_groups(smoothed, targets, [[0, 1], [2]])
     np.testing.assert_allclose(scores, [0.98, 0.93, 0.6, 0.67])
     assert right.tolist() == [True, True, False, False]
