@@ -245,7 +245,7 @@ def of_streams(world: World, senses: str) -> dict[str, float]:
 
 
 def of_changes(world: World, by_scene: dict[int, list[int]], senses: str, rng: np.random.Generator) -> dict[str, float]:
-    """How long after a change of scene the new one, or its group, is named; never within the stretch: its length."""
+    """How often a change of scene is noticed, the new one or its group named within the stretch; how soon of these."""
     n_steps = round(STRETCH_SECONDS / STEP)
     scenes = [int(rng.choice(sorted(by_scene)))]
     while len(scenes) < 200:
