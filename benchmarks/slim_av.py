@@ -26,7 +26,7 @@ EAR = ["stem", "blocks", "head"]
 CREDIT = (
     "all three learnt the embedding of YAMNet, of Google, Apache-2.0, trained on AudioSet, of these recordings alone, "
     "mixed, and mixed with the sounds of ESC-10, K. J. Piczak 2015, CC BY 3.0, by the contributors to freesound.org "
-    "that its list names; none of YAMNet's weights is in it"
+    "that its list names (github.com/karolpiczak/ESC-10); none of YAMNet's weights is in it"
 )
 DESCRIPTION = (
     "Urban scenes by ear and by eye, a second at a time, with either missing; from open recordings and pictures."

@@ -42,8 +42,8 @@ DRAWS, SEED = 1000, 1
 STEP = 0.5
 MISMATCHED, SURE = 0.05, (0.92, 0.89)
 """As slim_av.py fuses."""
-STRETCH_SECONDS = 30.0
-"""Between two joined changes of scene."""
+STRETCH_SECONDS, N_CHANGES = 30.0, 600
+"""Between two joined changes of scene; how many of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +245,14 @@ def of_streams(world: World, senses: str) -> dict[str, float]:
 
 
 def of_changes(world: World, by_scene: dict[int, list[int]], senses: str, rng: np.random.Generator) -> dict[str, float]:
-    """How often a change of scene is noticed, the new one or its group named within the stretch; how soon of these."""
+    """How soon after a change of scene the answer is right again, how soon it tells the two apart, and how often.
+
+    Right is the new scene or its group; it tells them apart where the group is not also that of the scene before.
+    """
+    group_of = {label: group for group, members in world.manifest.groups.items() for label in members}
     n_steps = round(STRETCH_SECONDS / STEP)
     scenes = [int(rng.choice(sorted(by_scene)))]
-    while len(scenes) < 200:
+    while len(scenes) <= N_CHANGES:
         scenes.append(int(rng.choice([scene for scene in sorted(by_scene) if scene != scenes[-1]])))
     rows = []
     for scene in scenes:
@@ -256,16 +260,20 @@ def of_changes(world: World, by_scene: dict[int, list[int]], senses: str, rng: n
         first = int(rng.integers(max(1, len(whole) - n_steps)))
         rows.append(np.resize(whole[first : first + n_steps], (n_steps, whole.shape[1])))
     answers = decide(world, np.concatenate(rows))
-    delays = []
+    delays: dict[str, list[float]] = {"right": [], "told": []}
     for number, scene in enumerate(scenes[1:], start=1):
         part = answers[number * n_steps : (number + 1) * n_steps]
-        hits = [index for index, (level, label) in enumerate(part) if is_right(world, scene, level, label)]
-        delays.append((hits[0] + 1) * STEP if hits else np.inf)
-    reached = np.isfinite(delays)
-    return {
-        "changes_noticed": float(reached.mean()),
-        "median_delay_seconds": float(np.median(np.array(delays)[reached])) if reached.any() else float("nan"),
-    }
+        before = group_of[world.pool.labels[scenes[number - 1]]]
+        right = [is_right(world, scene, level, label) for level, label in part]
+        told = [hit and (level == "scene" or label != before) for hit, (level, label) in zip(right, part, strict=True)]
+        for name, hits in (("right", right), ("told", told)):
+            delays[name].append((hits.index(True) + 1) * STEP if any(hits) else np.inf)
+    report = {}
+    for name, seconds in delays.items():
+        reached = np.array(seconds)[np.isfinite(seconds)]
+        report[f"changes_{name}"] = len(reached) / len(seconds)
+        report[f"{name}_median_seconds"] = float(np.median(reached)) if len(reached) else float("nan")
+    return report
 
 
 def stream_of(world: World, recording: int, senses: str, rng: np.random.Generator) -> Vector:

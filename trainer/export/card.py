@@ -267,7 +267,7 @@ def _data(run: Run) -> str:
     ]
     blocks.append(_table(["file", "scene", "label", "seconds", "licence", "SHA-256"], rows))
     if run.config.data.impulse_responses is not None and run.config.augment.response_probability > 0:
-        blocks.append(f"Impulse responses of microphones, in training only: {run.config.data.impulse_response_credit}")
+        blocks.append(f"Impulse responses of microphones, in training: {run.config.data.impulse_response_credit}")
     return "\n\n".join(blocks)
 
 

@@ -153,13 +153,16 @@ def _limits(run: ClipRun, report: Mapping[str, Any], trained: Trained) -> str:
     unheard = [name for name, row in scenes.items() if row["accuracy"] <= report["chance"]["accuracy"]]
     worst = min(scenes, key=lambda name: float(scenes[name]["accuracy"]))
     cities = sorted({clip.city for clip in run.clips if clip.split == TRAIN and clip.city})
+    taught = "it was not trained to tell"
+    if run.config.augment.none_share and any(clip.split == NONE for clip in run.clips):
+        taught = "it was trained to be unsure of such places, and often is not"
     lines = [
         f"It is worst at {worst}: {percent(scenes[worst]['accuracy'])} of its windows.",
         *([f"It recognises {', '.join(unheard)} no more often than chance would."] if unheard else []),
         *([f"It knows no {', '.join(missing)}."] if missing else []),
         *([f"It was trained in {', '.join(cities)}; other cities may look and sound otherwise."] if cities else []),
         *_missing(trained),
-        "A place that is none of its scenes is named one of them, or `unknown`: it was not trained to tell.",
+        f"A place that is none of its scenes is named one of them, or `unknown`: {taught}.",
         *run.config.bundle.limits,
     ]
     return "## What it cannot do\n\n" + "\n".join(f"* {line}" for line in lines)
