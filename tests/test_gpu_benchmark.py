@@ -85,19 +85,20 @@ def test_windows_of_the_clip_go_through_the_bundle_that_ships_and_into_the_table
     assert len(exported["seen"]["frames"]) == exported["n"] == max(exported["seen"]["frames"]) + 1  # a frame each
     (folder / "export.json").write_text(json.dumps(exported))
     built = gpu_part.tensorrt("int8", ort_builder.command())("shipped", folder)
-    (folder / "tensorrt-int8.json").write_text(json.dumps(built))
     assert built["graphs"]["scene"]["cases"] == built["graphs"]["frame"]["cases"] == exported["n"]
     assert 0.9 <= built["graphs"]["scene"]["agreement"] <= 1  # by ONNX Runtime: the stand-in
     assert 0.9 <= built["graphs"]["scene"]["every_head"] <= built["graphs"]["scene"]["agreement"]
     assert built["graphs"]["frame"]["agreement"] is None
     assert 0 < built["graphs"]["frame"]["max_difference"] <= 0.3
+    built["graphs"]["scene"]["every_head"] = 0.875  # as of a head that is near ties more often
+    (folder / "tensorrt-int8.json").write_text(json.dumps(built))
     results = gpu.collect(tmp_path)
     text = "\n".join(gpu.tables(results))
     assert f"| labels of the bundle that ships, int8 | {built['graphs']['scene']['agreement']:.2%} | ≥ 99 % |" in text
     assert "| labels of the bundle that ships, float16 | not measured | ≥ 99.9 % |" in text
     assert "| scene | 1 | TensorRT int8, CUDA graph | 0.375 ms | 1.500 ms |  |  |" in text
     assert "| frame | 1 | TensorRT int8, CUDA graph | 0.375 ms | 1.500 ms |  |  |" in text
-    assert f"of the worst head {built['graphs']['scene']['every_head']:.2%}" in text
+    assert "of the worst head 87.50%" in text
 
 
 def test_what_the_plan_of_the_frames_gives_reaches_the_scene(tmp_path: Path) -> None:
