@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ascstream.classifier import Classifier
-from ascstream.cli.exits import raise_stopped
 from ascstream.errors import AscstreamError, DegradedError, SourceError
 from ascstream.pipeline import StreamSettings, stream
 from ascstream.sinks.base import Sink
 from ascstream.sources.base import Source
 from ascstream.stats import StreamStats, StreamSummary
+from ascstream.stopping import raise_stopped
 from engines.errors import EngineError
 
 Told: TypeAlias = Callable[[StreamSummary, str | None], None]

@@ -12,9 +12,9 @@ import click
 
 from ascstream.bundles import find_bundle
 from ascstream.classifier import Classifier
-from ascstream.cli.exits import raise_stopped
 from ascstream.errors import UsageError
 from ascstream.sinks.console import lost_for
+from ascstream.stopping import raise_stopped
 from engines.backends import REFERENCE_BACKEND
 from engines.bundle import Bundle, open_bundle
 from engines.manifest import Precision

@@ -16,6 +16,7 @@ import click
 
 from ascstream.errors import AscstreamError
 from ascstream.live import ENGINE_THREAD
+from ascstream.stopping import forget_stopped, keep_stopped, last_stopped
 
 OK = 0
 RUN_TIME = 1
@@ -39,19 +40,6 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.exit_code = 128 + signal_number
-
-
-_stopped: list[Stopped] = []
-"""What a signal raised, until the run is over."""
-
-
-def raise_stopped() -> None:
-    """Raise again what a signal raised and a library lost: PyAV does, if one comes while it makes an error of its own.
-
-    Called wherever a run goes on, so that it ends at the next window.
-    """
-    if _stopped:
-        raise _stopped[-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -232,9 +220,10 @@ def _signals() -> Iterator[None]:
 
     def stop(signal_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal_number, signal.SIG_DFL)
-        _stopped.append(Stopped(signal_number))
+        stopped = Stopped(signal_number)
+        keep_stopped(stopped)
         _wait_for_readers(_PATIENCE_SECONDS)
-        raise _stopped[-1]
+        raise stopped
 
     before = {}
     with contextlib.suppress(ValueError):  # not the main thread: signals are somebody else's
@@ -245,11 +234,12 @@ def _signals() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if _stopped and _stopped[-1].exit_code == _HUNG_UP:  # and so the terminal cannot be written to
-            raise _stopped[-1] from error
+        stopped = last_stopped()
+        if isinstance(stopped, Stopped) and stopped.exit_code == _HUNG_UP:  # and so the terminal cannot be written to
+            raise stopped from error
         raise
     finally:
-        _stopped.clear()
+        forget_stopped()
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -12,7 +12,7 @@ import click
 
 from ascstream.capture.requests import MediaRequest, MicrophoneRequest
 from ascstream.classifier import Classifier
-from ascstream.cli.exits import hangup_calls, raise_stopped, suspend, suspend_calls
+from ascstream.cli.exits import hangup_calls, suspend, suspend_calls
 from ascstream.cli.file import tell_summary
 from ascstream.errors import AscstreamError, DegradedError
 from ascstream.live.clock import Clock
@@ -26,6 +26,7 @@ from ascstream.records import Image, Prediction, StreamEvent
 from ascstream.sinks import Sink, SinkGroup, check_targets, open_sink
 from ascstream.sinks.console import describe_degraded
 from ascstream.stats import StreamStats
+from ascstream.stopping import raise_stopped
 from engines.errors import EngineError
 
 

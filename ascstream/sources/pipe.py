@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
 from ascstream.errors import SourceError
+from ascstream.stopping import raise_stopped
+
+_POLL, _POLLIN = getattr(select, "poll", None), getattr(select, "POLLIN", 1)
+"""Windows has none, and reads there wait as they do."""
+_LOOK_SECONDS = 0.2
+"""How often a wait for bytes looks whether the run was to end."""
 
 
 class PipeReader:
@@ -21,7 +28,9 @@ class PipeReader:
         self._file = file
         self._owned = owned
         # read1 gives what has arrived, where read would wait for a full buffer
-        self._read = getattr(file, "read1", file.read)
+        self._read_some = getattr(file, "read1", file.read)
+        self._waits_for = _descriptor(file)
+        self._is_drained = False
         self._interrupt: BaseException | None = None
         self._peeked = b""
         self._reading = self._give()
@@ -61,6 +70,16 @@ class PipeReader:
             self._peeked += data
         return self._peeked
 
+    def _read(self, size: int) -> bytes:
+        """What has arrived, waiting for it; an interrupt that a library lost ends the waiting."""
+        while self._waits_for is not None and self._is_drained:
+            raise_stopped()
+            if _is_ready(self._waits_for, _LOOK_SECONDS):
+                break
+        data: bytes = self._read_some(size)
+        self._is_drained = len(data) < size  # then nothing is left in the file object's own buffer
+        return data
+
     def _give(self) -> Generator[bytes, int, None]:
         """Bytes for each size sent.
 
@@ -98,3 +117,20 @@ class PipeReader:
         finally:
             if self._owned:
                 self._file.close()
+
+
+def _descriptor(file: BinaryIO) -> int | None:
+    """What the system can wait for; None where there is nothing such."""
+    try:
+        return None if _POLL is None or file.seekable() else file.fileno()
+    except (OSError, AttributeError, ValueError):
+        return None
+
+
+def _is_ready(descriptor: int, seconds: float) -> bool:
+    """Whether a read would give something, or the end, within that time."""
+    if _POLL is None:
+        return True
+    waiting = _POLL()
+    waiting.register(descriptor, _POLLIN)
+    return bool(waiting.poll(1000 * seconds))

@@ -10,8 +10,9 @@ import signal
 import click
 import pytest
 
-from ascstream.cli.exits import Stopped, _signals, _wait_for_readers, explain, raise_stopped
+from ascstream.cli.exits import Stopped, _signals, _wait_for_readers, explain
 from ascstream.errors import DecodeError, DegradedError, OutputError, SourceNotFoundError, UsageError
+from ascstream.stopping import raise_stopped
 from engines.errors import BackendError, ManifestError
 
 
