@@ -117,7 +117,7 @@ class GraphSpec:
         known = ("float32", "float16", "int8")
         for precision in self.files:
             if precision not in known:
-                raise ManifestError(f"files.{precision}: unknown precision; known: {', '.join(known)}")
+                raise ManifestError(f"files: expected precisions of {', '.join(known)}, got {precision!r}")
         if "float32" not in self.files:
             raise ManifestError("files.float32: expected a file name, got nothing; float32 is the reference")
 

@@ -365,7 +365,7 @@ RULES: list[tuple[str, object, str]] = [
     (
         "graphs[1].files",
         {"float32": "frame.onnx", "bfloat16": "frame.onnx"},
-        "graphs[1].files.bfloat16: unknown precision; known: float32, float16, int8",
+        "graphs[1].files: expected precisions of float32, float16, int8, got 'bfloat16'",
     ),
     # files
     (
