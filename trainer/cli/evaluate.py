@@ -113,12 +113,13 @@ def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Pat
     """A bundle through the runtime: report, and what could not be read."""
     from ascstream.bundles import find_bundle
     from ascstream.classifier import Classifier
+    from trainer.data.labelled import read_labelled
     from trainer.evaluate.report import write_report_files
-    from trainer.evaluate.streamed import evaluate_streamed, read_clips
+    from trainer.evaluate.streamed import evaluate_streamed
     from trainer.evaluate.tables import decided_table, silent_lines
 
     with Classifier.load(find_bundle(bundle), backend="onnxruntime", precision=precision) as classifier:
-        clips = read_clips(data, classifier.manifest.labels)
+        clips = read_labelled(data, classifier.manifest.labels)
         for remark in clips.remarks:
             click.echo(remark, err=True)
         done = evaluate_streamed(classifier, clips, precision=precision, on_clip=_say_how_far)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from ascstream.pipeline import StreamSettings, stream
 from engines.manifest import Manifest, Modality
 from trainer.clip_run import ClipEntry
 from trainer.data.clips import EVALUATE, NONE, Clip
-from trainer.data.labelled import Clips, read_labelled
+from trainer.data.labelled import Clips
 from trainer.errors import DataError
 from trainer.evaluate.answers import WHOLE, Answers
 from trainer.evaluate.judge import judge_of_bundle
@@ -56,11 +55,6 @@ class _Heard:
     """[n_windows, n_labels] what the filter made of them."""
 
 
-def read_clips(data: Path, labels: Sequence[str]) -> Clips:
-    """The clips that a user points to, to be judged: see `read_labelled`."""
-    return read_labelled(data, labels, "judge", "--data")
-
-
 def evaluate_streamed(
     classifier: Classifier,
     clips: Clips,
@@ -72,7 +66,7 @@ def evaluate_streamed(
 
     Args:
         classifier: The bundle, loaded.
-        clips: What `read_clips` gave.
+        clips: What `read_labelled` gave.
         precision: Of its graphs, for the report.
         on_clip: Called with how many clips are done, of how many.
 

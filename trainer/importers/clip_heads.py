@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from trainer.importers.clip_prompts import Prompts
 from trainer.importers.clip_tokens import Vocabulary
-from trainer.importers.fitted import FittedHead
+from trainer.importers.fitted import FittedHead, layer_of
 from trainer.models.clip import ClipZeroShot
 from trainer.models.clip_text import ClipText
 
@@ -57,10 +57,7 @@ class FittedScenes(nn.Module):
     def __init__(self, head: FittedHead) -> None:
         super().__init__()
         self.unit = UnitFrames()
-        self.scenes = nn.Linear(head.weight.shape[1], len(head.labels))
-        with torch.no_grad():
-            self.scenes.weight.copy_(torch.from_numpy(head.weight))
-            self.scenes.bias.copy_(torch.from_numpy(head.bias))
+        self.scenes = layer_of(head)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """[n, n_frames, E] of any length to [n, n_labels] logits."""

@@ -14,7 +14,7 @@ from engines.manifest import AudioInput, LogMelFeature, Normalisation, WindowSpe
 from trainer.errors import DataError
 from trainer.importers.files import read_file, tensors_of
 from trainer.importers.imported import Imported, Origin
-from trainer.importers.tagger import fit_scenes, imported_tagger
+from trainer.importers.tagger import AUDIOSET, fit_scenes, imported_tagger
 from trainer.models.counts import count_parameters
 from trainer.models.efficientat import HEAD, WIDEST, EfficientAt
 from trainer.models.naming import Weights
@@ -54,8 +54,7 @@ _ORIGIN = Origin(
     network="EfficientAT (Schmid, Koutini and Widmer, 2023): MobileNetV3, taught AudioSet's tags by transformers.",
     authors="CPJKU, Johannes Kepler University Linz: github.com/fschmid56/EfficientAT, release v0.0.1, if the file is "
     "theirs.",
-    data="AudioSet (Gemmeke et al., 2017), two million clips of ten seconds from YouTube: the labels are CC BY 4.0, "
-    "the clips belong to their owners. Most networks saw ImageNet before: research and education only.",
+    data=f"{AUDIOSET} Most networks saw ImageNet before: research and education only.",
     terms="The repository that publishes the weights is under the MIT licence: keep its notice, Copyright (c) 2022 "
     "Florian Schmid. Whether this file is theirs was not compared. The head is made of your clips, under their terms.",
 )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 
 from engines.manifest import WindowSpec
 from trainer.data.clips import EVALUATE, NONE, Clip
@@ -23,7 +25,7 @@ from trainer.importers.imported import TEN_GROUPS, TEN_SCENES
 from trainer.importers.regression import HeldOut, fit_regression, hold_out
 from trainer.inputs import Inputs
 
-__all__ = ["Embed", "FittedHead", "fit_head", "groups_of"]
+__all__ = ["Embed", "FittedHead", "fit_head", "groups_of", "layer_of"]
 
 N_FOLDS = 5
 """At most; fewer where no label has as many places."""
@@ -107,6 +109,15 @@ def fit_head(
         n_windows=len(rows.clips),
         corpus=_describe(found, rows, held_out),
     )
+
+
+def layer_of(head: FittedHead) -> nn.Linear:
+    """A fitted head as a layer of a network."""
+    layer = nn.Linear(head.weight.shape[1], len(head.labels))
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(head.weight))
+        layer.bias.copy_(torch.from_numpy(head.bias))
+    return layer
 
 
 def groups_of(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -18,7 +18,7 @@ from trainer.errors import DataError
 from trainer.evaluate.metrics import Vector
 from trainer.importers.files import SourceFile, read_file, tensors_of
 from trainer.importers.imported import Imported, Origin
-from trainer.importers.tagger import fit_scenes, imported_tagger
+from trainer.importers.tagger import AUDIOSET, fit_scenes, imported_tagger
 from trainer.models.counts import count_parameters
 from trainer.models.naming import Weights
 from trainer.models.panns import N_TAGS, Panns, PannsCnn, PannsMobile, PannsResnet
@@ -41,8 +41,7 @@ _ORIGIN = Origin(
     network="PANNs (Kong et al., Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition, 2020).",
     authors="Qiuqiang Kong and others: zenodo.org/record/3987831, github.com/qiuqiangkong/audioset_tagging_cnn, if the "
     "file is theirs.",
-    data="AudioSet (Gemmeke et al., 2017), two million clips of ten seconds from YouTube: the labels are CC BY 4.0, "
-    "the clips belong to their owners.",
+    data=AUDIOSET,
     terms="The weights are published under CC BY 4.0 (name Kong et al.), the code under the MIT licence. Whether this "
     "file is theirs was not compared. The head is made of your clips, under their terms.",
 )

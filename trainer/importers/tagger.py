@@ -14,11 +14,17 @@ from engines.manifest import AudioInput, OutputSpec, WindowSpec, seconds_to_samp
 from trainer.export.graphs import trace_network
 from trainer.importers.embedded import Floats
 from trainer.importers.files import SourceFile
-from trainer.importers.fitted import FittedHead, fit_head, groups_of
+from trainer.importers.fitted import FittedHead, fit_head, groups_of, layer_of
 from trainer.importers.imported import Imported, Origin
 from trainer.importers.material import sound_cases
 from trainer.inputs import FEATURES, Inputs
 from trainer.models.systems import System
+
+AUDIOSET = (
+    "AudioSet (Gemmeke et al., 2017), two million clips of ten seconds from YouTube: the labels are CC BY 4.0, the "
+    "clips belong to their owners."
+)
+"""What the taggers were trained on, for their cards."""
 
 
 class Tagger(Protocol):
@@ -35,10 +41,7 @@ class SceneTagger(nn.Module):
     def __init__(self, tagger: Tagger, head: FittedHead) -> None:
         super().__init__()
         self.tagger = tagger
-        self.scenes = nn.Linear(head.weight.shape[1], len(head.labels))
-        with torch.no_grad():
-            self.scenes.weight.copy_(torch.from_numpy(head.weight))
-            self.scenes.bias.copy_(torch.from_numpy(head.bias))
+        self.scenes = layer_of(head)
 
     def forward(self, features: Tensor) -> Tensor:
         """[n, …] inputs to [n, n_labels] logits."""

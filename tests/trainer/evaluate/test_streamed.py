@@ -15,8 +15,9 @@ from ascstream.classifier import Classifier
 from ascstream.pipeline import StreamSettings, stream
 from ascstream.sources.media import open_media
 from engines.manifest import OutputSpec
+from trainer.data.labelled import read_labelled
 from trainer.errors import DataError
-from trainer.evaluate.streamed import Streamed, evaluate_streamed, read_clips
+from trainer.evaluate.streamed import Streamed, evaluate_streamed
 
 RATE = 24_000
 
@@ -50,7 +51,7 @@ def write(path: Path, sound: str | None, picture: str | None, seconds: float = 3
 
 def streamed(bundle: Path, data: Path) -> Streamed:
     with Classifier.load(bundle, backend="onnxruntime") as classifier:
-        return evaluate_streamed(classifier, read_clips(data, classifier.manifest.labels))
+        return evaluate_streamed(classifier, read_labelled(data, classifier.manifest.labels))
 
 
 def recall(done: Streamed, condition: str) -> float:
@@ -100,7 +101,7 @@ def test_clips_of_none_of_the_scenes_count_apart_and_strangers_not_at_all(tmp_pa
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     bundle = mono_logmel(tmp_path)
     with Classifier.load(bundle, backend="onnxruntime") as classifier:
-        clips = read_clips(tmp_path / "labels.csv", classifier.manifest.labels)
+        clips = read_labelled(tmp_path / "labels.csv", classifier.manifest.labels)
         done = evaluate_streamed(classifier, clips)
     assert clips.remarks == ("1 clip of kitchen, which the bundle does not know, was left out",)
     assert (done.report["n_segments"], done.report["decided"]["none"]["n_windows"]) == (6, 3)
