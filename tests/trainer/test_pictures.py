@@ -12,9 +12,10 @@ from ascstream.classifier import Classifier
 from trainer.clip_run import open_clip_run
 from trainer.config import load_config
 from trainer.data.corpora import open_corpus
+from trainer.data.labelled import read_labelled
 from trainer.data.prepare import prepare_corpus
 from trainer.data.settings import settings_for
-from trainer.evaluate.streamed import evaluate_streamed, read_clips
+from trainer.evaluate.streamed import evaluate_streamed
 from trainer.export.bundle import export_run
 from trainer.fit.clips import fit_clips
 
@@ -53,7 +54,7 @@ def test_pictures_become_a_bundle_that_sees(tmp_path: Path) -> None:
     bundle = export_run(run, tmp_path / "bundle", tmp_path).bundle
     assert bundle.manifest.labels == ("bus", "park", "tram")
     with Classifier.load(tmp_path / "bundle", backend="onnxruntime") as classifier:
-        done = evaluate_streamed(classifier, read_clips(tmp_path / "pictures", classifier.manifest.labels))
+        done = evaluate_streamed(classifier, read_labelled(tmp_path / "pictures", classifier.manifest.labels))
     assert done.failures == ()
     assert done.report["n_segments"] == 45
     assert done.report["conditions"]["whole"]["calibrated"]["accuracy"] > 0.6
