@@ -39,6 +39,7 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 trt-tools:  ## what the TensorRT tests need without a GPU, in build/trt; two minutes, once
 	$(PYTHON) tests/tools/tensorrt_tools.py --folder $(TRT)

@@ -20,6 +20,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,13 @@ def measure(name: str, rounds: int, folder: Path | None) -> dict:
     cases = random_cases(config, system.inputs)
     begun = time.perf_counter()
     graphs = trace_network(system, network, config.inputs, cases)
-    row = {"network": name, "export_seconds": time.perf_counter() - begun, "bytes": {}, "make_seconds": {}, "ms": {}}
+    row: dict[str, Any] = {
+        "network": name,
+        "export_seconds": time.perf_counter() - begun,
+        "bytes": {},
+        "make_seconds": {},
+        "ms": {},
+    }
     record = OURS[name] if name in OURS else REFERENCES[name]
     row |= {"parameters": record.parameters, "macs": record.macs}
     made = {"float32": graphs.graphs}

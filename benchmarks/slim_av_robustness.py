@@ -55,7 +55,7 @@ def main() -> int:
     parser.add_argument("data", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    report = {
+    report: dict[str, Any] = {
         "sound": of_sound(options.work / "runs/slim-audio", options.data),
         "pictures": of_pictures(options.work / "runs/slim-visual", options.work / "data"),
         "gaze": of_gaze(options.work),

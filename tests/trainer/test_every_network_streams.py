@@ -67,6 +67,7 @@ def by_pytorch(traced: Traced, window: Window) -> dict[str, float]:
 def check_stream(traced: Traced, bundle: Path, clip: Path) -> None:
     """The library and the command line say of one window what PyTorch says."""
     with Keeping.load(bundle) as classifier, open_media(clip) as source:
+        assert isinstance(classifier, Keeping)
         classifier.windows = []
         [prediction] = list(stream(classifier, source, StreamSettings()))
         [window] = classifier.windows

@@ -63,7 +63,7 @@ def test_webvtt_holds_the_merged_intervals(tmp_path):
     expected = [(0.0, 10.0, "street_traffic 0.87"), (10.0, 20.0, "park 0.87")]
     assert parse_strictly(path.read_text()) == expected
     captions = webvtt.read(str(path))
-    assert [(seconds(cue.start), seconds(cue.end), cue.text) for cue in captions] == expected
+    assert [(seconds(cue.start), seconds(cue.end), cue.text) for cue in captions.captions] == expected
 
 
 def test_srt_holds_the_merged_intervals(tmp_path):

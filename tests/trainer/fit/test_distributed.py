@@ -67,9 +67,9 @@ def test_two_processes_equal_one_at_the_same_global_batch(tmp_path: Path) -> Non
     double = load_trained(tmp_path / "two" / "run", N_LABELS, config)
     for name, value in single.network.state_dict().items():
         torch.testing.assert_close(double.network.state_dict()[name], value, rtol=0, atol=1e-5)
-    for epoch, other in zip(single.history, double.history, strict=True):
-        assert other.loss == pytest.approx(epoch.loss, abs=1e-5)
-        assert other.validation_loss == pytest.approx(epoch.validation_loss, abs=1e-5)
+    for epoch, twin in zip(single.history, double.history, strict=True):
+        assert twin.loss == pytest.approx(epoch.loss, abs=1e-5)
+        assert twin.validation_loss == pytest.approx(epoch.validation_loss, abs=1e-5)
 
 
 @pytest.mark.slow
