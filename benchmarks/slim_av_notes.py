@@ -52,17 +52,18 @@ def of_windows(figures: Mapping[str, Any]) -> str:
     by_scene = [[name, *(_share(part["recall"].get(scene)) for scene in scenes)] for name, part in named]
     return "\n\n".join(
         [
-            "## What it had not met",
-            "Single windows, unsmoothed; scenes alike, within them recordings or pictures alike. In brackets 95 % of a "
-            "bootstrap over recordings, of all pictures over pictures: too narrow where a scene has two or three "
-            "recordings, and of pairs, whose pictures are not drawn again. Recordings by the network of the fold that "
-            "never heard them, pictures of the held-out fifth. The temperature of sound was fitted on these answers. "
-            "Pairs are random pairs of one scene: independent given the scene by construction, so the gain of both "
-            "over one is optimistic.",
+            "## On held-out recordings and pictures",
+            "Single windows, unsmoothed. Every scene weighs the same, and within a scene every recording or picture "
+            "does. In brackets: 95 % intervals of a bootstrap over recordings, or over pictures in the row of all "
+            "pictures. They are too narrow where a scene has only two or three recordings, and for pairs, whose "
+            "pictures are not resampled. Each recording is judged by the network of the fold that never heard it; the "
+            "pictures are the held-out fifth. The temperature of sound was fitted on these answers. A pair is a random "
+            "recording and a random picture of one scene: independent given the scene by construction, so what both "
+            "gain over one is optimistic.",
             _figures(named),
             table(["recall", *scenes], by_scene),
-            "The same answers where the scene is known to be one of those that there were (seven for sound, seven for "
-            "pictures, six for pairs): a modality then does not answer for scenes that it never learnt.",
+            "The same answers, restricted to the scenes that occur (seven for sound, seven for pictures, six for "
+            "pairs), so that no modality is judged on scenes it never learnt.",
             _figures(among),
         ]
     )
@@ -98,17 +99,17 @@ def of_streams(figures: Mapping[str, Any]) -> str:
                 _share(part["share_unknown"]),
             ]
         )
-    after = ("right again after a change (median)", "told from the scene before")
+    after = ("right again after a change (median)", "told from the scene before (median)")
     head = ["", "false switches an hour", *after, "a scene named", "a group named", "unknown"]
     return "\n\n".join(
         [
             "## As a stream",
             f"Held-out recordings of one scene joined end to end ({figures['streams']['both']['hours']:.1f} h), each "
-            "beside one held-out picture of its scene; and 600 changes of scene every 30 s. An answer is right when it "
-            "names the new scene or its group, which may have been named before already; it tells the two apart when "
-            "it names the new scene, or a group that the scene before is not of. Medians are of the changes where that "
-            "happened. Filter and thresholds as shipped; both were chosen on these recordings and pictures, so a "
-            "little kind.",
+            "with one held-out picture of its scene; then 600 changes of scene, one every 30 s. After a change an "
+            "answer is right once it names the new scene or its group, even if that group was already named before "
+            "the change; it tells the two apart once it names the new scene, or a group that the scene before does not "
+            "belong to. Medians are over the changes where that happened. Filter and thresholds are as shipped; both "
+            "were chosen on these same recordings and pictures, so these figures are slightly optimistic.",
             table(head, rows),
         ]
     )
@@ -126,10 +127,10 @@ def of_changes(robustness: Mapping[str, Any]) -> str:
     plain = {sense: robustness[sense]["unaltered"]["accuracy"] for sense in ("sound", "pictures")}
     return "\n\n".join(
         [
-            "## What it stands",
-            f"Label agreement with the unaltered window, and accuracy (unaltered: sound {plain['sound']:.3f}, pictures "
-            f"{plain['pictures']:.3f}), on what was held out; of sound, windows a second apart. The microphones are "
-            "those of training.",
+            "## Robustness",
+            "Agreement with the label of the unaltered window, and accuracy (unaltered: sound "
+            f"{plain['sound']:.3f}, pictures {plain['pictures']:.3f}), on held-out recordings and pictures; for sound, "
+            "windows one second apart. The microphones were used in training too.",
             table(["altered", "agreement", "accuracy"], rows),
             f"One window {speed['window_ms']:.2f} ms, one frame {speed['frame_ms']:.2f} ms on one x86-64 core; a "
             f"second of two windows and five frames {speed['second_ms']:.1f} ms, {speed['ratio']:.0f} × less than "
@@ -152,11 +153,11 @@ def of_pictures(images: Path) -> str:
     return "\n\n".join(
         [
             "## Pictures",
-            "A fifth was kept to evaluate, in whole panoramas and a whole block of a hundred numbers of the walks; "
-            "the rest were trained on, but for those that chose the epoch or calibrated: all classes of Places first, "
-            "then the scenes, with those of none as pictures that nobody can be sure of. MiniPlaces (Zhou et al.): the "
-            "copyright belongs to the owners of the images; the authors of Places publish weights trained on them "
-            f"under CC BY. Also: {credited}.",
+            "A fifth was held out for evaluation: whole panoramas, and a whole block of a hundred numbers of the "
+            "walks. The rest was trained on, except for those that chose the epoch or calibrated: first all classes of "
+            "Places, then the scenes, with pictures of none of them as ones to be unsure about. MiniPlaces (Zhou et "
+            "al.): the copyright belongs to the owners of the images; the authors of Places publish weights trained "
+            f"on them under CC BY. Also: {credited}.",
             table(["archive", "taken as", "pictures", "licence", "SHA-256 of the archive"], rows),
         ]
     )
