@@ -16,7 +16,7 @@ import click
 
 from ascstream.errors import AscstreamError
 from ascstream.live import ENGINE_THREAD
-from ascstream.stopping import forget_stopped, keep_stopped, last_stopped
+from ascstream.stopping import forget_stopped, handle_signals, keep_stopped, last_stopped
 
 OK = 0
 RUN_TIME = 1
@@ -213,10 +213,7 @@ def _flushed(code: int) -> int:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Turn the first Ctrl-C, SIGTERM or SIGHUP into `Stopped`; a second one of the kind ends the process at once.
-
-    A signal that is ignored already (`nohup`, a background job) stays ignored.
-    """
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into `Stopped`; a second one of the kind ends the process at once."""
 
     def stop(signal_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal_number, signal.SIG_DFL)
@@ -225,14 +222,9 @@ def _signals() -> Iterator[None]:
         _wait_for_readers(_PATIENCE_SECONDS)
         raise stopped
 
-    before = {}
-    with contextlib.suppress(ValueError):  # not the main thread: signals are somebody else's
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, stop)
     try:
-        yield
+        with handle_signals(stop, "SIGINT", "SIGTERM", "SIGHUP"):
+            yield
     except OSError as error:
         stopped = last_stopped()
         if isinstance(stopped, Stopped) and stopped.exit_code == _HUNG_UP:  # and so the terminal cannot be written to
@@ -240,8 +232,6 @@ def _signals() -> Iterator[None]:
         raise
     finally:
         forget_stopped()
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -251,7 +241,7 @@ def hangup_calls(action: Callable[[], None]) -> Iterator[None]:
     Args:
         action: Called in the main thread, between any two of its steps: it may set a flag, and little else.
     """
-    with contextlib.nullcontext() if _has_terminal() else _calls("SIGHUP", action):
+    with contextlib.nullcontext() if _has_terminal() else handle_signals(lambda *_: action(), "SIGHUP"):
         yield
 
 
@@ -268,7 +258,7 @@ def suspend_calls(action: Callable[[], None]) -> Iterator[None]:
     Args:
         action: Called in the main thread, between any two of its steps: it may set a flag, and little else.
     """
-    with _calls("SIGTSTP", action):
+    with handle_signals(lambda *_: action(), "SIGTSTP"):
         yield
 
 
@@ -280,24 +270,6 @@ def suspend() -> None:
     before = signal.signal(number, signal.SIG_DFL)
     try:
         signal.raise_signal(number)
-    finally:
-        signal.signal(number, before)
-
-
-@contextlib.contextmanager
-def _calls(name: str, action: Callable[[], None]) -> Iterator[None]:
-    """Let a signal call `action`, unless it is ignored already or unknown here."""
-    number = getattr(signal, name, None)
-    if number is None or signal.getsignal(number) == signal.SIG_IGN:
-        yield
-        return
-    try:
-        before = signal.signal(number, lambda *_: action())
-    except ValueError:  # not the main thread: signals are somebody else's
-        yield
-        return
-    try:
-        yield
     finally:
         signal.signal(number, before)
 

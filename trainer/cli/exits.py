@@ -11,6 +11,7 @@ from types import FrameType
 
 import click
 
+from ascstream.stopping import handle_signals
 from trainer.cli.app import app
 from trainer.errors import TrainerError
 
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second one of the kind ends the process at once.
 
-    A signal that is ignored already (`nohup`) stays ignored; a child that was forked dies of it as any process does.
+    A child that was forked dies of it as any process does.
     """
     own = os.getpid()
 
@@ -88,17 +89,8 @@ def _signals() -> Iterator[None]:
             signal.raise_signal(number)
         raise Stopped(number)
 
-    before = {}
-    with contextlib.suppress(ValueError):  # not the main thread: signals are somebody else's
-        for name in ("SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, stop)
-    try:
+    with handle_signals(stop, "SIGTERM", "SIGHUP"):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _explain(error: BaseException, command: str) -> tuple[int, str]:
