@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,12 @@ def need_torch() -> None:
             f"expected torch, which training needs, got: {error}; type: pip install 'ascstream[train]', "
             "or in a checkout: pip install -e '.[train]'"
         ) from None
+
+
+def count_clips(done: int, total: int) -> None:
+    """Count clips, where someone looks."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K" if done == total else f"\r{done:,} of {total:,} clips", nl=False, err=True)
 
 
 def open_named_run(folder: Path | None) -> Run | ClipRun:

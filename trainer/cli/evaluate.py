@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from trainer.cli.common import need_torch, open_named_run, print_report, run_argument
+from trainer.cli.common import count_clips, need_torch, open_named_run, print_report, run_argument
 from trainer.cli.figures import print_clip_report, print_tables
 from trainer.errors import ConfigError
 
@@ -122,7 +121,7 @@ def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Pat
         clips = read_labelled(data, classifier.manifest.labels)
         for remark in clips.remarks:
             click.echo(remark, err=True)
-        done = evaluate_streamed(classifier, clips, precision=precision, on_clip=_say_how_far)
+        done = evaluate_streamed(classifier, clips, precision=precision, on_clip=count_clips)
     for failure in done.failures:
         click.echo(f"left out: {failure}", err=True)
     for line in silent_lines(done.report):
@@ -136,12 +135,6 @@ def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Pat
         print_clip_report(done.report)
         click.echo()
         print_tables([decided_table(done.report["decided"])], notes=True)
-
-
-def _say_how_far(done: int, total: int) -> None:
-    """Count clips, where someone looks."""
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K" if done == total else f"\r{done:,} of {total:,} clips", nl=False, err=True)
 
 
 def _evaluate_recordings(run: Run, *, as_json: bool) -> None:

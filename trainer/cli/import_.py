@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer.cli.common import need_torch
+from trainer.cli.common import count_clips, need_torch
 
 if TYPE_CHECKING:
     from trainer.importers.imported import Imported
@@ -71,7 +71,7 @@ def import_(kind: str, path: Path, out: Path, overwrite: bool, **options: object
     from trainer.importers.bundle import check_place, write_import
 
     check_place(out, overwrite=overwrite)
-    imported = _read(kind, path, given)
+    imported = _read(kind, path, given | ({"on_clip": count_clips} if "data" in given else {}))
     for source in imported.sources:
         known = imported.origin.known_files.get(source.sha256)
         click.echo(f"{source.sha256}  {source.path}{f'  (known: {known})' if known else ''}", err=True)

@@ -7,7 +7,7 @@ A corpus of a published layout, a CSV, a folder a scene, or plain files: whateve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -23,6 +23,8 @@ UNLABELLED = ""
 Use: TypeAlias = Literal["judge", "calibrate", "fit"]
 """What clips are for: of a divided list the evaluation split is judged; two bundles are calibrated on the validation
 split, which they were not trained on, and where there is none on what is not for evaluation, as whatever is fitted."""
+OnClip: TypeAlias = Callable[[int, int], None]
+"""Called with how many clips are done, of how many."""
 _LISTS = (".csv", ".txt")
 
 
@@ -38,6 +40,10 @@ class Clips:
     """Of the bundle's scenes, or of none of the scenes."""
     remarks: tuple[str, ...] = ()
     """What the user should be told."""
+
+
+def unwatched(_done: int, _total: int) -> None:
+    """Nobody looks how far it is."""
 
 
 def read_labelled(data: Path, labels: Sequence[str], use: Use = "judge", option: str = "--data") -> Clips:

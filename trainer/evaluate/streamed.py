@@ -6,7 +6,7 @@ with either modality gone where the bundle perceives both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from ascstream.pipeline import StreamSettings, stream
 from engines.manifest import Manifest, Modality
 from trainer.clip_run import ClipEntry
 from trainer.data.clips import EVALUATE, NONE, Clip
-from trainer.data.labelled import Clips
+from trainer.data.labelled import Clips, OnClip, unwatched
 from trainer.errors import DataError
 from trainer.evaluate.answers import WHOLE, Answers
 from trainer.evaluate.judge import judge_of_bundle
@@ -29,8 +29,6 @@ from trainer.evaluate.sources import Without, open_clip
 
 _FLOOR = 1e-12
 """Of a probability before its logarithm."""
-Progress = Callable[[int, int], None]
-"""Called with how many clips are done, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def evaluate_streamed(
     clips: Clips,
     *,
     precision: str = "float32",
-    on_clip: Progress = lambda _done, _total: None,
+    on_clip: OnClip = unwatched,
 ) -> Streamed:
     """Stream every clip and report, at the bundle's own temperatures, thresholds and smoothing.
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from engines.manifest import OutputSpec, VideoInput, WindowSpec
+from trainer.data.labelled import OnClip, unwatched
 from trainer.errors import ConfigError
 from trainer.export.graphs import trace_network
 from trainer.importers.clip_heads import FittedScenes, SentenceScenes, UnitFrames, embed_prompts
@@ -106,6 +107,7 @@ def import_clip(
     vocabulary: Path | None = None,
     prompts: Path | None = None,
     activation: Activation | None = None,
+    on_clip: OnClip = unwatched,
 ) -> Imported:
     """Read a CLIP with a vision transformer of OpenAI's, of open_clip or in transformers' layout.
 
@@ -115,6 +117,7 @@ def import_clip(
         vocabulary: The merges of its word pieces; None: a list beside the weights.
         prompts: A TOML file of sentences; None: ours, of the ten scenes.
         activation: What the weights want; None: what is known of them.
+        on_clip: Told how far it is with the data.
 
     Raises:
         ConfigError: Nothing says which activation, there is no vocabulary, or sentences cannot be what they are.
@@ -128,7 +131,7 @@ def import_clip(
         head = _asking(towers, asked, lists)
     elif prompts is None and vocabulary is None:
         towers = read_towers(path, with_text=False, activation=activation)
-        head = _fitted(towers, data)
+        head = _fitted(towers, data, on_clip)
     else:
         raise ConfigError("--data: expected no --prompts and no --vocabulary beside it, as a fitted head asks nothing")
     video = _video(towers)
@@ -244,7 +247,7 @@ def _cell(text: str) -> str:
     return printable.replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
 
 
-def _fitted(towers: Towers, clips: Path) -> _Head:
+def _fitted(towers: Towers, clips: Path, on_clip: OnClip) -> _Head:
     """A head fitted on clips."""
     unit = UnitFrames()
 
@@ -254,7 +257,7 @@ def _fitted(towers: Towers, clips: Path) -> _Head:
             embedded = towers.visual(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
             return np.asarray(unit(embedded))
 
-    head = fit_head(embed, Inputs(video=_video(towers)), _WINDOW, clips)
+    head = fit_head(embed, Inputs(video=_video(towers)), _WINDOW, clips, on_clip=on_clip)
     answers = "A frame's embedding is made of length 1; a linear layer makes a logit a scene of it, and the softmax of "
     answers += f"the logits, divided by the temperature, is the score.\n\n{describe_head(head)}"
     what = "a head fitted on a user's clips"

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from engines.manifest import AudioInput, LogMelFeature, Normalisation, WindowSpec
+from trainer.data.labelled import OnClip, unwatched
 from trainer.errors import DataError
 from trainer.importers.files import read_file, tensors_of
 from trainer.importers.imported import Imported, Origin
@@ -60,12 +61,13 @@ _ORIGIN = Origin(
 )
 
 
-def import_efficientat(path: Path, data: Path) -> Imported:
+def import_efficientat(path: Path, data: Path, on_clip: OnClip = unwatched) -> Imported:
     """Read a checkpoint of the mn family, and fit a head of scenes behind it.
 
     Args:
         path: The .pt file, as `mn10_as_mAP_471.pt`.
         data: Labelled recordings, as `trainer evaluate --data` reads them.
+        on_clip: Told how far it is with them.
 
     Raises:
         DataError: It is no such checkpoint, of another network, or the clips will not do.
@@ -81,7 +83,7 @@ def import_efficientat(path: Path, data: Path) -> Imported:
         "efficientat",
         f"EfficientAT's MobileNetV3 of width {network.embedding_size / HEAD:g}",
         network,
-        fit_scenes(network, AUDIO, WINDOW, data),
+        fit_scenes(network, AUDIO, WINDOW, data, on_clip),
         audio=AUDIO,
         window=WINDOW,
         source=source,

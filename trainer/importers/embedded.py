@@ -30,6 +30,7 @@ from engines.manifest import (
     input_shape,
 )
 from trainer.data.clips import Clip
+from trainer.data.labelled import OnClip, unwatched
 from trainer.errors import DataError
 from trainer.evaluate.metrics import Integers
 from trainer.evaluate.sources import open_clip
@@ -63,7 +64,14 @@ class Rows:
 
 
 def embed_clips(
-    embed: Embed, inputs: Inputs, window: WindowSpec, where: Path, clips: Sequence[Clip], n_windows: int = N_WINDOWS
+    embed: Embed,
+    inputs: Inputs,
+    window: WindowSpec,
+    where: Path,
+    clips: Sequence[Clip],
+    *,
+    n_windows: int = N_WINDOWS,
+    on_clip: OnClip = unwatched,
 ) -> Rows:
     """What an encoder makes of the windows of all clips that can be read.
 
@@ -74,6 +82,7 @@ def embed_clips(
         where: Where the clips lie; messages begin with it.
         clips: They.
         n_windows: Of all of them, about: the more clips, the fewer of each, but one at least.
+        on_clip: Called before each, and at the end.
 
     Raises:
         DataError: None of them can be read, or the encoder answers with NaN or infinity.
@@ -83,7 +92,8 @@ def embed_clips(
     parts: list[Floats] = []
     kept: list[Clip] = []
     why = ""
-    for clip in clips:
+    for number, clip in enumerate(clips):
+        on_clip(number, len(clips))
         try:
             features = _embed_clip(embed, listener, clip, at_most)
         except SourceError as error:
@@ -92,6 +102,7 @@ def embed_clips(
         if len(features):
             parts.append(features)
             kept.append(clip)
+    on_clip(len(clips), len(clips))
     if not kept:
         reason = why or "no window of them has what the network perceives"
         raise DataError(f"--data: {where}: expected clips that can be read, got none: {reason}")

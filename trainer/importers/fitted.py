@@ -17,7 +17,7 @@ from torch import nn
 
 from engines.manifest import WindowSpec
 from trainer.data.clips import EVALUATE, NONE, Clip
-from trainer.data.labelled import Clips, read_labelled
+from trainer.data.labelled import Clips, OnClip, read_labelled, unwatched
 from trainer.errors import DataError
 from trainer.evaluate.metrics import balanced_weights
 from trainer.importers.embedded import Embed, Floats, Rows, embed_clips
@@ -58,7 +58,13 @@ class FittedHead:
 
 
 def fit_head(
-    embed: Embed, inputs: Inputs, window: WindowSpec, clips: Path, *, allowed: Sequence[str] = TEN_SCENES
+    embed: Embed,
+    inputs: Inputs,
+    window: WindowSpec,
+    clips: Path,
+    *,
+    allowed: Sequence[str] = TEN_SCENES,
+    on_clip: OnClip = unwatched,
 ) -> FittedHead:
     """Fit a head on labelled clips: multinomial logistic regression, every label alike, within it every clip alike.
 
@@ -71,6 +77,7 @@ def fit_head(
         clips: Labelled clips, as `trainer evaluate --data` reads them; the evaluation split of a divided list is not
             fitted on.
         allowed: Labels that count.
+        on_clip: Told how far the encoder is.
 
     Raises:
         DataError: They cannot be read, are all for evaluation, or there are too few places of too few labels to hold
@@ -85,7 +92,7 @@ def fit_head(
     chosen = [clip for clip in found.clips if clip.scene_label != NONE]
     labels = tuple(sorted({clip.scene_label for clip in chosen}))
     _deal(clips, chosen)  # before anything takes time
-    rows = embed_clips(embed, inputs, window, clips, chosen)
+    rows = embed_clips(embed, inputs, window, clips, chosen, on_clip=on_clip)
     fold_of = _deal(clips, rows.kept)
     missing = sorted(set(labels) - {clip.scene_label for clip in rows.kept})
     if missing:

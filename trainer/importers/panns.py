@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ascstream.features.logmel import analysis_window, mel_filter_bank
 from engines.manifest import AudioInput, LogMelFeature, WindowSpec
+from trainer.data.labelled import OnClip, unwatched
 from trainer.errors import DataError
 from trainer.evaluate.metrics import Vector
 from trainer.importers.files import SourceFile, read_file, tensors_of
@@ -47,12 +48,13 @@ _ORIGIN = Origin(
 )
 
 
-def import_panns(path: Path, data: Path) -> Imported:
+def import_panns(path: Path, data: Path, on_clip: OnClip = unwatched) -> Imported:
     """Read a checkpoint of PANNs, and fit a head of scenes behind it.
 
     Args:
         path: The .pth file, as `Cnn14_mAP=0.431.pth`.
         data: Labelled recordings, as `trainer evaluate --data` reads them.
+        on_clip: Told how far it is with them.
 
     Raises:
         DataError: It is no such checkpoint, of another network, or the clips will not do.
@@ -64,7 +66,7 @@ def import_panns(path: Path, data: Path) -> Imported:
         f"panns-{name.lower()}",
         f"PANNs' {name}",
         network,
-        fit_scenes(network, audio, WINDOW, data),
+        fit_scenes(network, audio, WINDOW, data, on_clip),
         audio=audio,
         window=WINDOW,
         source=source,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engines.manifest import AudioInput, OutputSpec, WindowSpec, seconds_to_samples
+from trainer.data.labelled import OnClip
 from trainer.export.graphs import trace_network
 from trainer.importers.embedded import Floats
 from trainer.importers.files import SourceFile
@@ -49,7 +50,7 @@ class SceneTagger(nn.Module):
         return logits
 
 
-def fit_scenes(tagger: Tagger, audio: AudioInput, window: WindowSpec, clips: Path) -> FittedHead:
+def fit_scenes(tagger: Tagger, audio: AudioInput, window: WindowSpec, clips: Path, on_clip: OnClip) -> FittedHead:
     """A head of scenes on what a tagger makes of the windows of a user's clips.
 
     Args:
@@ -57,6 +58,7 @@ def fit_scenes(tagger: Tagger, audio: AudioInput, window: WindowSpec, clips: Pat
         audio: What it takes.
         window: How much of it at once.
         clips: Labelled recordings, as `trainer evaluate --data` reads them.
+        on_clip: Told how far it is.
 
     Raises:
         DataError: They cannot be read, or too few of them can be held out.
@@ -66,7 +68,7 @@ def fit_scenes(tagger: Tagger, audio: AudioInput, window: WindowSpec, clips: Pat
         with torch.no_grad():
             return np.asarray(tagger.embed(torch.from_numpy(feeds[FEATURES])))
 
-    return fit_head(embed, Inputs(audio=audio), window, clips)
+    return fit_head(embed, Inputs(audio=audio), window, clips, on_clip=on_clip)
 
 
 def imported_tagger(

@@ -91,7 +91,10 @@ def test_a_long_clip_is_heard_here_and_there(tmp_path: Path) -> None:
     rows = [("park", "wood", QUIET), ("park", "fair", QUIET), ("metro", "a", LOUD), ("metro", "b", LOUD)]
     clips = listed(tmp_path, rows)
     tone(clips / "0.wav", QUIET, 150)
-    assert fit_head(level, INPUTS, WINDOW, clips).n_windows == 50 + 3 * 2  # each third of 150
+    seen: list[tuple[int, int]] = []
+    head = fit_head(level, INPUTS, WINDOW, clips, on_clip=lambda *so_far: seen.append(so_far))
+    assert head.n_windows == 50 + 3 * 2  # each third of 150
+    assert seen == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_the_more_clips_the_fewer_windows_of_each(tmp_path: Path) -> None:
@@ -101,7 +104,7 @@ def test_the_more_clips_the_fewer_windows_of_each(tmp_path: Path) -> None:
     found = read_labelled(clips, ("metro", "park"), "fit").clips
     counts = {}
     for n_windows in (1, 6, 9, 60, 61):
-        kept = embed_clips(level, INPUTS, WINDOW, clips, found, n_windows)
+        kept = embed_clips(level, INPUTS, WINDOW, clips, found, n_windows=n_windows)
         counts[n_windows] = np.bincount(kept.clips).tolist()
         assert (kept.n_unreadable, kept.features.shape) == (1, (sum(counts[n_windows]), 2))  # silence gives none
     assert counts == {1: [1, 1], 6: [2, 2], 9: [3, 2], 60: [20, 2], 61: [20, 2]}
