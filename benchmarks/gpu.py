@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from benchmarks.gpu_floor import Ceilings, Cost
-from benchmarks.gpu_part import SHIPPED, TICK
+from benchmarks.gpu_part import SHIPPED, TICK, tensorrt_python
 from trainer.models.sizes import TRAINABLE
 
 LIMITS_SECONDS = {
@@ -48,6 +48,18 @@ FIGURES = (
     ("se_crnn", "frame", 5, "TensorRT float16, CUDA graph", "PyTorch eager float16 channels_last", 1.5),
 )
 """Network, graph, batch, ours, baseline, how many times faster ours should be."""
+_MISSING = 4
+_ASK = f"""
+import sys
+from engines.errors import BackendError
+from engines.trt.driver import require_tensorrt
+try:
+    device = require_tensorrt()
+except BackendError as error:
+    print(error, file=sys.stderr)
+    sys.exit({_MISSING})
+print(f"{{device.name}}, driver {{device.driver}}")
+"""
 
 
 def main() -> int:
@@ -67,15 +79,11 @@ def main() -> int:
             print(f"{kind:18}{name:20}{'done' if is_done(result_of(args.folder, kind, name), args.again) else ''}")
         return 0
     if not args.table:
-        from engines.errors import BackendError
-        from engines.trt.driver import require_tensorrt
-
-        try:
-            device = require_tensorrt()
-        except BackendError as error:
-            print(f"benchmark: {error}", file=sys.stderr)
-            return 4
-        print(f"{device.name}, driver {device.driver}", flush=True)
+        there, said = ask(tensorrt_python())
+        if not there:
+            print(f"benchmark: {said}", file=sys.stderr)
+            return _MISSING
+        print(said, flush=True)
         for kind, name in parts:
             print(f"{kind} {name}: {run_part(args.folder, kind, name, args.again)}", flush=True)
     results = collect(args.folder)
@@ -83,6 +91,20 @@ def main() -> int:
     (args.folder / "results.md").write_text("\n".join(tables(results)) + "\n", encoding="utf-8")
     print("\n".join(tables(results)))
     return 0
+
+
+def ask(python: str) -> tuple[bool, str]:
+    """Whether that Python has what TensorRT needs, and the device it would run on, or what is missing."""
+    try:
+        done = subprocess.run(
+            [python, "-c", _ASK], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        return False, f"{python}: expected a Python that has TensorRT, got: {error.strerror}"
+    if done.returncode == 0:
+        return True, done.stdout.strip()
+    said = done.stderr.strip()
+    return False, said if done.returncode == _MISSING else f"{python}: {(said.splitlines() or ['no answer'])[-1]}"
 
 
 def plan(names: tuple[str, ...] | list[str]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ host: copies in, the work, copies out, waited for. PyTorch keeps its own default
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -134,6 +135,11 @@ def export_shipped(folder: Path, media: Sequence[Path] = (ROOT / "examples" / "c
     return {"precisions": precisions, "n_frames": n_frames, "costs": costs, "n": n_cases, "seen": seen}
 
 
+def tensorrt_python() -> str:
+    """The Python that has TensorRT: `ASCSTREAM_TRT_PYTHON`, or this one."""
+    return os.environ.get("ASCSTREAM_TRT_PYTHON", sys.executable)
+
+
 def batches_of(part: str, n_frames: int) -> tuple[int, ...]:
     """One; a window's frames; many."""
     return tuple(sorted({1, BATCH} | ({n_frames} if part == "frame" and n_frames else set())))
@@ -151,14 +157,12 @@ def tensorrt(precision: str, command: Sequence[str] | None = None) -> Callable[[
     """
 
     def run(_name: str, folder: Path) -> dict:
-        import os
-
         from engines.ort import OrtEngine
         from engines.trt.builder import BUILD_COMMAND, run_builder
         from engines.trt.exchange import Request
         from engines.trt.records import profiles_of
 
-        worker = command or (os.environ.get("ASCSTREAM_TRT_PYTHON", sys.executable), *BUILD_COMMAND[1:])
+        worker = command or (tensorrt_python(), *BUILD_COMMAND[1:])
         exported = json.loads((folder / "export.json").read_text(encoding="utf-8"))
         n_frames, seen = exported["n_frames"], exported.get("seen")
         rows, graphs, embeddings = [], {}, None
@@ -357,9 +361,13 @@ def onnxruntime(_name: str, folder: Path) -> dict:
         return {"rows": [], "failed": {"all": "this ONNX Runtime has no CUDA; type: pip install onnxruntime-gpu"}}
     n_frames = json.loads((folder / "export.json").read_text(encoding="utf-8"))["n_frames"]
     rows = []
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # CUDA and cuDNN as pip installs them
     for path in sorted(folder.glob("*.float*.onnx")):
         part, precision, _ = path.name.split(".")
         session = ort.InferenceSession(path.read_bytes(), providers=["CUDAExecutionProvider"])
+        if session.get_providers()[0] != "CUDAExecutionProvider":  # it goes over to the processor, and does not raise
+            return {"error": "this ONNX Runtime finds no CUDA or cuDNN of the versions it needs"}
         with np.load(folder / f"{part}.npz") as archive:
             cases = dict(archive)
         for batch in batches_of(part, n_frames):
@@ -418,7 +426,8 @@ def tick(name: str, folder: Path) -> dict:
     from engines.trt.plans import PlanStore
 
     bundle, machine = folder / "bundle", find_machine()
-    assert machine is not None
+    if machine is None:
+        return {"error": "needs TensorRT in the Python that runs this, not in another one"}
     build_plans(open_bundle(bundle), "float16", store=PlanStore(folder / "plans"), machine=machine, batches=(1,))
     seconds: list[float] = []
 

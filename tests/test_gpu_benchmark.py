@@ -158,3 +158,40 @@ def test_without_a_gpu_it_says_what_is_missing() -> None:
     assert done.returncode == 4
     assert "missing: NVIDIA's driver" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def python_that(says: str, folder: Path) -> str:
+    """A program in place of a Python that has TensorRT."""
+    program = folder / "python"
+    program.write_text(f"#!/bin/sh\n{says}\n")
+    program.chmod(0o700)
+    return str(program)
+
+
+def test_the_python_that_has_tensorrt_is_the_one_that_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ASCSTREAM_TRT_PYTHON", python_that("echo Invented, driver 1.2", tmp_path))
+    (tmp_path / "folder").mkdir()
+    words = ["gpu.py", "--folder", str(tmp_path / "folder"), "--kinds", "tick", "--", "slim_audio"]
+    monkeypatch.setattr(sys, "argv", words)  # a part that this network has not: nothing is measured
+    assert gpu.main() == 0
+    assert capsys.readouterr().out.startswith("Invented, driver 1.2\n")
+
+
+def test_a_python_without_tensorrt_is_named_with_its_reason(tmp_path: Path) -> None:
+    program = python_that("echo Traceback >&2; echo 'ImportError: no numpy' >&2; exit 1", tmp_path)
+    assert gpu.ask(program) == (False, f"{program}: ImportError: no numpy")
+    program = python_that("printf 'missing: tensorrt\\n  type: this\\n' >&2; exit 4", tmp_path)
+    assert gpu.ask(program) == (False, "missing: tensorrt\n  type: this")
+    absent = str(tmp_path / "absent")
+    assert gpu.ask(absent) == (
+        False,
+        f"{absent}: expected a Python that has TensorRT, got: No such file or directory",
+    )
+
+
+def test_a_tick_without_tensorrt_in_this_python_says_so(tmp_path: Path) -> None:
+    if find_device() is not None:
+        pytest.skip("this machine has a CUDA device")
+    assert "needs TensorRT" in gpu_part.tick(gpu_part.TICK, tmp_path)["error"]
