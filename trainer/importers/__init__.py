@@ -1,1 +1,1 @@
-"""Published networks as bundles: a file a kind, `files` reads what a user names, `bundle` writes what comes of it."""
+"""Imports published networks as bundles: one module per kind; `files` reads the input, `bundle` writes the result."""

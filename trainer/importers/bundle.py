@@ -1,4 +1,4 @@
-"""An imported network to a bundle: other precisions, what they cost, the card; written only if every graph agrees."""
+"""Write an imported network as a bundle: precisions, their cost and the card; only if every graph agrees."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.importers.card import write_card
 from trainer.importers.imported import Imported
 
 VERSION = "1.0.0"
-"""Of a bundle as this version imports it."""
+"""Version of every bundle that this version of the importer writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +27,22 @@ class Written:
     """A bundle that was written."""
 
     bundle: Bundle
-    """Where it lies and what it says."""
+    """Its path and manifest."""
     costs: tuple[GoldenCost, ...]
-    """What each precision in it costs, float32 first."""
+    """What each precision in the bundle costs, float32 first."""
     left_out: Mapping[Precision, str]
-    """Precisions that are not in it, and why."""
+    """Precisions that are not in the bundle, and why."""
 
 
 def check_place(path: Path, *, overwrite: bool) -> None:
-    """See that a bundle can be written there, before anything takes time; folders around it are made when it is.
+    """Check that a bundle can be written to `path` before anything slow starts.
+
+    Missing parent folders are not created here, but when the bundle is written.
 
     Raises:
-        BundleError: There is something in the way.
+        BundleError: Something is in the way.
     """
-    around = next((folder for folder in path.absolute().parents if os.path.lexists(folder)), path)  # itself: the root
+    around = next((folder for folder in path.absolute().parents if os.path.lexists(folder)), path)  # path: it is the root
     if not around.is_dir():
         raise BundleError(f"{path}: expected a folder around it, got a file, {around}: choose another place")
     if around == path.absolute().parent:
@@ -48,13 +50,13 @@ def check_place(path: Path, *, overwrite: bool) -> None:
 
 
 def write_import(imported: Imported, path: Path, *, overwrite: bool = False) -> Written:
-    """Write the bundle of an imported network: float32, and float16 where it can be typed so.
+    """Write the bundle of an imported network: float32, and float16 where the graphs can be converted to it.
 
-    There is no int8 graph: its ranges are those of recordings, and an import has none.
+    There is no int8 graph: its ranges would have to be measured on recordings, and an import has none.
 
     Raises:
-        ExportError: A float32 graph does not give its golden answers.
-        BundleError: There is something in the way.
+        ExportError: A float32 graph does not reproduce its golden answers.
+        BundleError: Something is in the way.
     """
     graphs = imported.graphs
     made: Made = {"float32": graphs.graphs}
@@ -82,7 +84,7 @@ def write_import(imported: Imported, path: Path, *, overwrite: bool = False) -> 
 
 
 def _fields(imported: Imported) -> dict[str, Any]:
-    """The manifest, without what depends on the precisions."""
+    """The manifest's fields, without those that depend on the precisions."""
     return {
         "name": imported.name,
         "version": VERSION,

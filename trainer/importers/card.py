@@ -1,4 +1,4 @@
-"""The model card of an import: what it is, whose it is, what it was read from, what was checked and what was not."""
+"""The model card of an imported network: what it is, its origin, its source files, and what was and was not checked."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ NOT_OURS = (
 
 
 def write_card(imported: Imported, version: str, costs: Sequence[GoldenCost], left_out: Mapping[Precision, str]) -> str:
-    """The card as Markdown.
+    """Return the card as Markdown.
 
     Args:
         imported: The network.
-        version: The bundle's.
+        version: Version of the bundle.
         costs: What each precision costs, float32 first.
         left_out: Precisions that are not in the bundle, and why.
     """
@@ -44,7 +44,7 @@ def write_card(imported: Imported, version: str, costs: Sequence[GoldenCost], le
 
 
 def _what(imported: Imported, version: str) -> str:
-    """Name, purpose, shape."""
+    """The title, the description, and a table of labels, window, inputs and sizes."""
     groups = "; ".join(f"{group}: {', '.join(members)}" for group, members in imported.groups.items())
     rows = [
         ("labels", ", ".join(imported.labels)),
@@ -60,14 +60,14 @@ def _what(imported: Imported, version: str) -> str:
 
 
 def _licence(imported: Imported) -> str:
-    """The manifest's word, explained where it says nothing."""
+    """The manifest's licence, with an explanation if it is unknown."""
     if imported.licence == UNKNOWN_LICENCE:
         return f"{UNKNOWN_LICENCE}: unknown, see below before you pass this bundle on"
     return imported.licence
 
 
 def _whose(imported: Imported) -> str:
-    """Origin, data, terms, files."""
+    """The section on origin, training data, terms and source files."""
     origin = imported.origin
     lines = [
         f"* **Network**: {origin.network}",
@@ -85,7 +85,7 @@ def _whose(imported: Imported) -> str:
 
 
 def _checked(imported: Imported) -> str:
-    """What agreement was seen."""
+    """The section on which checks the graphs passed."""
     return f"""## What was checked
 
 {imported.checked} The bundle was written only because every graph gives these answers in ONNX Runtime, in batches of \
@@ -93,7 +93,7 @@ def _checked(imported: Imported) -> str:
 
 
 def _limits(imported: Imported) -> str:
-    """What it cannot do."""
+    """The section on limitations."""
     lines = (
         *imported.limits,
         "Temperatures are 1 where nothing is said of them above, thresholds are the defaults: beyond that, how sure it "
@@ -104,15 +104,15 @@ def _limits(imported: Imported) -> str:
 
 
 def _input(spec: InputSpec) -> tuple[str, str]:
-    """An input in words."""
+    """A table row that describes an input."""
     if spec.audio is not None:
         return "listens to", _sound(spec.audio)
-    assert spec.video is not None  # noqa: S101  an input is one of three
+    assert spec.video is not None  # noqa: S101  the caller skips presence inputs
     return "looks at", _picture(spec.video)
 
 
 def _sound(audio: AudioInput) -> str:
-    """Channels, rate, feature."""
+    """Channels, sample rate and feature of an audio input."""
     what, feature = "samples", audio.feature
     if isinstance(feature, LogMelFeature):
         what = f"{feature.n_mels} mel bands of {feature.f_min:g}…{feature.f_max:g} Hz, a hop every {feature.hop_length}"
@@ -122,13 +122,13 @@ def _sound(audio: AudioInput) -> str:
 
 
 def _picture(video: VideoInput) -> str:
-    """Size and times."""
+    """Size, crop and frame times of a video input."""
     times = ", ".join(f"{time:g}" for time in video.frame_times_seconds)
     cut = f", cut out of the middle at a short side of {video.short_side}" if video.short_side else ""
     return f"{video.width} × {video.height} pixels{cut}; frames at {times} s"
 
 
 def _cell(text: str) -> str:
-    """Text that may stand in a table."""
+    """Text escaped for a Markdown table cell."""
     printable = "".join(char if char.isprintable() else "?" for char in text)
     return printable.replace("|", "\\|").replace("`", "'")

@@ -1,7 +1,8 @@
-"""CLIP as a bundle: scenes by eye, by sentences about them or by a head fitted on a user's pictures.
+"""Import CLIP as a bundle that recognises scenes by eye, from sentences about them or with a head fitted on pictures.
 
-`frame` makes an embedding of a picture; `scene` compares it with sentences that were embedded once, at import, or is a
-linear head. `clip_weights.py` reads the file, `clip_prompts.py` has the sentences, `clip_tokens.py` their word pieces.
+`frame` computes the embedding of a picture; `scene` either compares it with sentences that were embedded once, at
+import, or is a linear head. `clip_weights.py` reads the file, `clip_prompts.py` holds the sentences and
+`clip_tokens.py` tokenises them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from trainer.models.counts import count_parameters
 from trainer.models.systems import System
 
 VOCABULARIES = ("bpe_simple_vocab_16e6.txt.gz", "merges.txt")
-"""Lists of merges that are looked for beside the weights."""
+"""File names of merge lists that are looked for next to the weights."""
 _SYSTEM = System("clip", (FRAMES,), ("fused",), encodes_frames=True)
 _WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
 _NETWORK = "CLIP (Radford et al., 2021), {name}: a vision transformer and one of sentences, trained to agree. "
@@ -71,28 +72,28 @@ _LIKELY = (
 
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What is behind the tower, and what is said of it."""
+    """The head behind the visual tower, and what the card says about it."""
 
     scene: nn.Module
-    """Embeddings to logits."""
+    """Module that maps embeddings to logits."""
     labels: tuple[str, ...]
-    """What it tells apart."""
+    """The labels it distinguishes."""
     what: str
-    """How, in a few words."""
+    """How it recognises them, in a few words."""
     answers: str
-    """How, for the card."""
+    """How its scores come about: a paragraph of the card."""
     sources: tuple[SourceFile, ...] = ()
-    """What it was read from."""
+    """Files it was read from."""
     temperature: float = 1.0
-    """Of its logits."""
+    """Temperature of its logits."""
     limits: tuple[str, ...] = ()
-    """What it cannot do."""
+    """Its limitations, a sentence each."""
     found: str = ""
-    """What a fitted one is worth."""
+    """Held-out quality of a fitted head, in a sentence; empty if nothing was fitted."""
 
 
 class ClipNetwork(nn.Module):
-    """The picture's half and the scenes behind it, as they are exported."""
+    """The visual tower and the scene head behind it, as they are exported."""
 
     def __init__(self, encoder: ClipVisual, scene: nn.Module) -> None:
         super().__init__()
@@ -109,20 +110,20 @@ def import_clip(
     activation: Activation | None = None,
     on_clip: OnClip = unwatched,
 ) -> Imported:
-    """Read a CLIP with a vision transformer of OpenAI's, of open_clip or in transformers' layout.
+    """Read a CLIP with a vision transformer, from OpenAI, from open_clip or in transformers' layout.
 
     Args:
-        path: Its weights.
-        data: Labelled clips or pictures to fit a head on; None: sentences decide.
-        vocabulary: The merges of its word pieces; None: a list beside the weights.
-        prompts: A TOML file of sentences; None: ours, of the ten scenes.
-        activation: What the weights want; None: what is known of them.
-        on_clip: Told how far it is with the data.
+        path: The weights.
+        data: Labelled clips or pictures to fit a head on; None: classify by sentences.
+        vocabulary: List of the tokeniser's merges; None: look for one next to the weights.
+        prompts: TOML file of sentences; None: the built-in ones, for the ten scenes.
+        activation: Activation the weights were trained with; None: decide by the file or a configuration next to it.
+        on_clip: Called with the progress on the data.
 
     Raises:
-        ConfigError: Nothing says which activation, there is no vocabulary, or sentences cannot be what they are.
-        DataError: A file is no such file, of another network, or clips cannot be fitted on.
-        ExportError: A graph does not answer as the network.
+        ConfigError: The activation is unknown, there is no vocabulary, the sentences are invalid, or options conflict.
+        DataError: A file is unreadable or belongs to another network, or no head can be fitted on the clips.
+        ExportError: A graph does not give the same answers as the network.
     """
     if data is None:
         lists = _vocabulary_at(path, vocabulary)
@@ -142,7 +143,7 @@ def import_clip(
         name=f"clip-{towers.name}",
         description=f"{len(head.labels)} scenes by eye, by {head.what}: CLIP {towers.name}, imported.",
         labels=head.labels,
-        groups=groups_of(head.labels) if set(head.labels) <= set(TEN_SCENES) else {},  # others have none
+        groups=groups_of(head.labels) if set(head.labels) <= set(TEN_SCENES) else {},  # other labels have no groups
         window=_WINDOW,
         graphs=graphs,
         n_parameters=count_parameters(towers.visual).parameters,
@@ -158,24 +159,24 @@ def import_clip(
 
 
 def _rest(origin: Origin) -> tuple[str, str, str]:
-    """What follows the network."""
+    """The fields of an origin after `network`."""
     return origin.authors, origin.data, origin.terms
 
 
 def _activation(towers: Towers) -> str:
-    """Which one, and who says so."""
+    """Which activation is used and how it was determined: a sentence of the card."""
     return f"Its activation is {towers.activation}; with the wrong one, answers are only roughly right."
 
 
 def _video(towers: Towers) -> VideoInput:
-    """As published: short side scaled bicubically to the network's size, the middle cut out; one frame a window."""
+    """Preparation as published: short side scaled bicubically to the network's size, centre crop; 1 frame a window."""
     size = towers.visual.sizes.size
     return VideoInput(
         width=size,
         height=size,
         fit="crop",
         interpolation="bicubic",
-        frame_times_seconds=(0.9,),  # a live camera's has arrived when the window ends
+        frame_times_seconds=(0.9,),  # early enough that a live camera's frame has arrived when the window ends
         max_age_seconds=1.0,
         mean=towers.pictures.mean,
         std=towers.pictures.std,
@@ -183,7 +184,7 @@ def _video(towers: Towers) -> VideoInput:
 
 
 def _vocabulary_at(path: Path, given: Path | None) -> SourceFile:
-    """The list of merges that was named, or that lies beside the weights."""
+    """Read the given list of merges, or the one next to the weights."""
     found = given or next((path.with_name(name) for name in VOCABULARIES if path.with_name(name).is_file()), None)
     if found is None:
         raise ConfigError(
@@ -194,9 +195,9 @@ def _vocabulary_at(path: Path, given: Path | None) -> SourceFile:
 
 
 def _asking(towers: Towers, prompts: Prompts, lists: SourceFile) -> _Head:
-    """A head of sentences."""
+    """A zero-shot head that compares embeddings with sentences."""
     text = towers.text
-    assert text is not None  # noqa: S101  it was asked for
+    assert text is not None  # noqa: S101  read with_text=True
     labels = tuple(prompts.scenes)
     embedded = embed_prompts(prompts, read_vocabulary(lists, text.sizes.n_words), text.eval())
     scene = SentenceScenes(embedded, len(labels), towers.logit_scale)
@@ -209,7 +210,7 @@ def _asking(towers: Towers, prompts: Prompts, lists: SourceFile) -> _Head:
 
 
 def _how(n_labels: int, n_others: int, scale: float) -> str:
-    """A sentence head in words."""
+    """How a sentence head computes its scores: a paragraph of the card."""
     how = (
         "Each sentence below was embedded once, at import, and made of length 1; a scene is the mean of its sentences, "
         f"made of length 1 again. A frame's cosines with them, times {scale:.4g}, become probabilities by a softmax; "
@@ -225,14 +226,14 @@ def _how(n_labels: int, n_others: int, scale: float) -> str:
 
 
 def _shown(n_labels: int) -> str:
-    """What is made of scores that are all alike: a scene is named from 0.5 on."""
+    """What equal scores lead to, for the card: a scene is named from a score of 0.5 on."""
     if n_labels > 2:
         return f"`unknown`, rather than the best of {n_labels} bad guesses"
     return "where scenes begin to be named, so that two labels hardly ever are `unknown`; more labels are"
 
 
 def _listed(prompts: Prompts) -> str:
-    """Every sentence, as a table."""
+    """All sentences as a Markdown table."""
     rows: Mapping[str, tuple[str, ...]] = {
         **prompts.scenes,
         **({"(no scene)": tuple(text for texts in prompts.others for text in texts)} if prompts.others else {}),
@@ -242,13 +243,13 @@ def _listed(prompts: Prompts) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text of a user's that may stand in a table."""
+    """A user's text escaped for a Markdown table cell."""
     printable = "".join(char if char.isprintable() else "?" for char in text)
     return printable.replace("|", "\\|").replace("`", "'").replace("<", "&lt;")
 
 
 def _fitted(towers: Towers, clips: Path, on_clip: OnClip) -> _Head:
-    """A head fitted on clips."""
+    """A linear head fitted on labelled clips."""
     unit = UnitFrames()
 
     def embed(feeds: Mapping[str, Floats]) -> Floats:

@@ -1,4 +1,4 @@
-"""What files beside CLIP's weights say of them: the activation, and how their pictures were prepared."""
+"""Reads the configuration files next to CLIP's weights: the activation, and how pictures were prepared."""
 
 from __future__ import annotations
 
@@ -14,42 +14,42 @@ from trainer.importers.files import read_file
 from trainer.models.clip_blocks import Activation
 
 Layout = Literal["open_clip", "transformers"]
-"""Whose names and whose files."""
+"""Whose tensor names and configuration files a checkpoint has."""
 _MAX_BYTES = 1 << 20
 _CONFIGS: dict[Layout, str] = {"open_clip": "open_clip_config.json", "transformers": "config.json"}
-"""Where the activation stands."""
+"""The file that states the activation."""
 _PREPARED: dict[Layout, str] = {"open_clip": "open_clip_config.json", "transformers": "preprocessor_config.json"}
-"""Where it stands how pictures are prepared."""
+"""The file that states how pictures are prepared."""
 _BICUBIC = 3
-"""Pillow's number of it, in transformers' files."""
+"""Pillow's constant for bicubic resampling, as transformers' files state it."""
 Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """By what pictures are normalised; they are scaled bicubically by their short side, the middle cut out."""
+    """How pictures are normalised, after the short side is scaled bicubically and the middle is cut out."""
 
     mean: Triple = (0.48145466, 0.4578275, 0.40821073)
-    """Of red, green, blue, 0…1; OpenAI's, which most of open_clip's trainings took over."""
+    """Mean of red, green and blue, pixels in 0…1; the default is OpenAI's, which most open_clip models share."""
     std: Triple = (0.26862954, 0.26130258, 0.27577711)
-    """Likewise."""
+    """Standard deviation, likewise."""
     known: bool = True
-    """Whether a file says so, or the weights are of OpenAI's form; else they are only likely."""
+    """True if a file states the values or the weights have OpenAI's form; otherwise they are only likely."""
 
 
 def read_activation(
     path: Path, layout: Layout, asked: Activation | None, *, from_openai: bool
 ) -> tuple[Activation, str]:
-    """The activation that weights want, and who says so.
+    """Determine which activation the weights were trained with, and how that is known.
 
     Args:
         path: The weights.
-        layout: Whose names they have.
-        asked: What the user says; None: what is known of the file, or what a configuration beside it says.
-        from_openai: Whether they have the form of OpenAI's own.
+        layout: Whose tensor names they have.
+        asked: The user's choice; None: decide by the file itself or by a configuration next to it.
+        from_openai: Whether the file has the form that only OpenAI's own have.
 
     Raises:
-        ConfigError: Nothing says it.
+        ConfigError: Nothing states the activation.
     """
     if asked is not None:
         return asked, "as it was asked for"
@@ -66,15 +66,15 @@ def read_activation(
 
 
 def read_pictures(path: Path, layout: Layout, *, from_openai: bool) -> Pictures:
-    """How pictures for these weights are normalised.
+    """Determine how pictures for these weights are normalised.
 
     Args:
         path: The weights.
-        layout: Whose names they have.
-        from_openai: Whether they have the form of OpenAI's own.
+        layout: Whose tensor names they have.
+        from_openai: Whether the file has the form that only OpenAI's own have.
 
     Raises:
-        ConfigError: The file beside them asks for what cannot be, or for another way than every CLIP's of this kind.
+        ConfigError: The file next to them has invalid values, or scales or crops unlike every CLIP of this kind.
     """
     if from_openai:
         return Pictures()
@@ -93,7 +93,7 @@ def read_pictures(path: Path, layout: Layout, *, from_openai: bool) -> Pictures:
 
 
 def _content(path: Path) -> Mapping[str, Any]:
-    """What a file of JSON says; nothing, where there is none or another."""
+    """The object in a JSON file; empty if the file is missing, invalid or holds something else."""
     if not path.is_file():
         return {}
     try:
@@ -104,7 +104,7 @@ def _content(path: Path) -> Mapping[str, Any]:
 
 
 def _said_activation(content: Mapping[str, Any], layout: Layout) -> Activation | None:
-    """What a configuration says; None: nothing."""
+    """The activation stated in a configuration; None if it states none, or one that is not supported."""
     part = content.get("model_cfg" if layout == "open_clip" else "vision_config")
     if not isinstance(part, Mapping):
         return None
@@ -116,13 +116,13 @@ def _said_activation(content: Mapping[str, Any], layout: Layout) -> Activation |
 
 
 def _otherwise(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What of it is not as in every CLIP of this kind; open_clip's keys, then transformers'."""
+    """The settings that differ from every CLIP of this kind; checks open_clip's keys, then transformers'."""
     usual = {"interpolation": "bicubic", "resize_mode": "shortest", "resample": _BICUBIC, "do_center_crop": True}
     return {key: said[key] for key, value in usual.items() if key in said and said[key] != value}
 
 
 def _triple(value: object, where: str, above: float = -100.0) -> Triple:
-    """Three numbers of a file."""
+    """Three numbers from a file, each above `above` and below 100."""
     if isinstance(value, list) and len(value) == 3:
         numbers = [float(one) for one in value if isinstance(one, int | float) and above < one < 100]
         if len(numbers) == 3:

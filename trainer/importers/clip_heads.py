@@ -1,4 +1,4 @@
-"""What makes scenes of CLIP's embeddings: sentences embedded at import, or a head fitted on a user's clips."""
+"""Heads that turn CLIP's embeddings into scenes: sentences embedded at import, or a head fitted on a user's clips."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from trainer.models.clip import ClipZeroShot
 from trainer.models.clip_text import ClipText
 
 _AT_ONCE = 64
-"""Sentences."""
+"""Sentences embedded per batch."""
 
 
 class SentenceScenes(nn.Module):
-    """Probabilities of sentences, averaged over a window's frames, as scenes; no scene's are spread over all."""
+    """Scene scores: sentence probabilities averaged over a window's frames, non-scene places spread over all labels."""
 
     shares: Tensor
 
     def __init__(self, text: Tensor, n_labels: int, logit_scale: float) -> None:
-        """Make a head of sentences.
+        """Create the head.
 
         Args:
-            text: [n_labels + n_others, E] of the scenes in order, then of places that are none of them.
-            n_labels: How many scenes there are.
-            logit_scale: What cosines are multiplied with.
+            text: [n_labels + n_others, E] text embeddings: the scenes in order, then places that are none of them.
+            n_labels: Number of scenes.
+            logit_scale: Factor applied to the cosines.
         """
         super().__init__()
         self.asked = ClipZeroShot(text, logit_scale=logit_scale)
@@ -35,7 +35,7 @@ class SentenceScenes(nn.Module):
         self.register_buffer("shares", torch.cat([torch.eye(n_labels), others]))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """[n, n_frames, E] of any length to [n, n_labels] logarithms of scores that sum to 1."""
+        """Map [n, n_frames, E] embeddings of any length to [n, n_labels] logarithms of scores that sum to 1."""
         n, n_frames, size = embeddings.shape
         asked = torch.softmax(self.asked(embeddings.reshape(n * n_frames, size)), dim=1)
         scores = asked.reshape(n, n_frames, -1).mean(dim=1) @ self.shares
@@ -43,10 +43,10 @@ class SentenceScenes(nn.Module):
 
 
 class UnitFrames(nn.Module):
-    """A window's frames as one vector: the mean of their embeddings, each of length 1."""
+    """Mean of a window's frame embeddings, each normalised to length 1 first."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """[n, n_frames, E] of any length to [n, E]."""
+        """Map [n, n_frames, E] embeddings of any length to [n, E]."""
         unit: Tensor = embeddings / torch.linalg.vector_norm(embeddings, dim=2, keepdim=True)
         return unit.mean(dim=1)
 
@@ -60,21 +60,21 @@ class FittedScenes(nn.Module):
         self.scenes = layer_of(head)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """[n, n_frames, E] of any length to [n, n_labels] logits."""
+        """Map [n, n_frames, E] embeddings of any length to [n, n_labels] logits."""
         logits: Tensor = self.scenes(self.unit(embeddings))
         return logits
 
 
 def embed_prompts(prompts: Prompts, vocabulary: Vocabulary, text: ClipText) -> Tensor:
-    """What each scene, and each place that is none, is in CLIP's space: the mean of its sentences, each of length 1.
+    """Embed each scene and each non-scene place: the mean of its sentences' embeddings, each normalised to length 1.
 
     Args:
         prompts: The sentences.
-        vocabulary: Their word pieces.
-        text: The tower that reads them.
+        vocabulary: Tokeniser for them.
+        text: The text tower.
 
     Returns:
-        [n_labels + n_others, E], of length 1.
+        [n_labels + n_others, E], normalised to length 1.
 
     Raises:
         ConfigError: A sentence is too long.

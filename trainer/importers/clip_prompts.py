@@ -1,7 +1,7 @@
-"""What CLIP is asked of a picture: several wordings of each scene in several sentences, and places that are no scene.
+"""The sentences CLIP compares pictures with: several wordings of each scene, and places that are not a scene.
 
-The words are ours, written before any picture was judged by them; the published zero-shot system's are unknown. A file
-of the user's replaces all of them.
+The wordings are ours, written before any picture was judged by them; those of the published zero-shot system are
+unknown. A file from the user replaces all of them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ else:
     import tomli as tomllib
 
 NONE = "none"
-"""What a file calls places that are no scene of it."""
+"""Key in a file for places that are none of its scenes."""
 _MAX_BYTES, _MAX_SENTENCES, _LONGEST = 1 << 20, 10_000, 1000
-"""Of a file; characters of a sentence, of which CLIP reads some 75 words."""
+"""Limits: bytes and sentences of a file, and characters of a sentence (CLIP reads some 75 words)."""
 TEMPLATES = ("a photo of {}.", "a bad photo of {}.", "a wide photo of {}.", "a frame of a video of {}.")
-"""Sentences that a wording is put into."""
+"""Sentences into which each wording is inserted."""
 WORDINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "airport": ("an airport terminal", "travellers with luggage in a departure hall"),
@@ -45,7 +45,7 @@ WORDINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tram": ("a tram seen from a seat in it", "passengers inside a streetcar"),
     }
 )
-"""How a scene may be called besides what `PLACES` calls it."""
+"""Wordings for each scene in addition to the one in `PLACES`."""
 OTHERS = (
     *("a kitchen", "a bedroom", "a living room", "a bathroom", "an office", "a classroom", "a hospital room"),
     *(
@@ -65,33 +65,33 @@ OTHERS = (
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """What is asked."""
+    """The sentences a picture is compared with."""
 
     scenes: Mapping[str, tuple[str, ...]]
-    """Label to its sentences, labels in alphabetical order; an answer is about the mean of them."""
+    """Label to its sentences, in alphabetical order of labels; a scene's embedding is the mean of its sentences'."""
     others: tuple[tuple[str, ...], ...] = ()
-    """The sentences of each place that is no scene."""
+    """The sentences of each place that is not a scene."""
     source: SourceFile | None = None
-    """The file they stand in; None: these are ours."""
+    """The file they were read from; None: the built-in ones."""
 
 
 def ten_scenes() -> Prompts:
-    """Ours."""
+    """The built-in sentences for the ten scenes."""
     scenes = {label: _in_sentences(PLACES[label], *WORDINGS[label]) for label in TEN_SCENES}
     return Prompts(scenes, tuple(_in_sentences(place) for place in OTHERS))
 
 
 def read_prompts(path: Path) -> Prompts:
-    """Read a file of sentences: `label = ["sentence", …]`, and perhaps `none = [...]`, each a place that is no scene.
+    """Read a TOML file of sentences: `label = ["sentence", …]`, optionally `none = [...]`, each a non-scene place.
 
     Raises:
-        DataError: It is missing or too large.
-        ConfigError: It says something else.
+        DataError: The file is missing or too large.
+        ConfigError: The file is not TOML or breaks a rule: two labels or more, valid sentences, none under two labels.
     """
     source = read_file(path, _MAX_BYTES)
     try:
         content = tomllib.loads(source.data.decode())
-    except (ValueError, RecursionError) as error:  # no TOML, no text, a number of five thousand digits
+    except (ValueError, RecursionError) as error:  # not TOML, not text, a number of five thousand digits
         raise ConfigError(f"{path}: expected a TOML file of sentences, got: {one_line(str(error))}") from None
     asked: dict[str, str] = {}
     for label, sentences in content.items():
@@ -116,7 +116,11 @@ def read_prompts(path: Path) -> Prompts:
 
 
 def _checked(sentences: object, where: str) -> list[str]:
-    """What a label stands for in the file, where it is sentences."""
+    """Check that a label's value in the file is a list of sentences, and return it.
+
+    Raises:
+        ConfigError: It is something else, or empty, or a sentence is blank or too long.
+    """
     if not isinstance(sentences, list) or not sentences:
         raise ConfigError(
             f'{where}: expected a label and sentences, as park = ["a photo of a park."], got '
@@ -132,5 +136,5 @@ def _checked(sentences: object, where: str) -> list[str]:
 
 
 def _in_sentences(*wordings: str) -> tuple[str, ...]:
-    """Every wording in every sentence."""
+    """Every wording inserted into every template."""
     return tuple(template.format(wording) for wording in wordings for template in TEMPLATES)
