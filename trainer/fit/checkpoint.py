@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values only, written beside and renamed, read without running any code."""
+"""Checkpoints: tensors and plain values only, written atomically and loaded without executing any code."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from trainer.errors import RunError, TrainerError
 from trainer.files import write_whole
 
 VERSION = 2
-"""Of what the training loop keeps; another one cannot be gone on with."""
+"""Version of the checkpoint layout; training cannot resume from a checkpoint with another version."""
 _SECTIONS = ("seed", "audio", "waveform", "video", "window", "model", "augment", "train")
-"""What of a configuration decides over the weights, beside the data; `MACHINE_KEYS` of it do not."""
+"""Configuration sections that, beside the data, determine the weights, except for the keys in `MACHINE_KEYS`."""
 
 
 def checkpoint_bytes(state: Mapping[str, Any]) -> bytes:
-    """`state` as a checkpoint's content."""
+    """Serialise `state` to the bytes of a checkpoint."""
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     return buffer.getvalue()
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write `state` whole or not at all; it is on the disk when this returns.
+    """Write `state` atomically; it is flushed to disk when this returns.
 
     Raises:
-        TrainerError: The disk refuses; the checkpoint that was there before still is.
+        TrainerError: The file cannot be written; an existing checkpoint is left untouched.
     """
-    data = checkpoint_bytes(state)  # first in memory: torch's own writer turns a full disk into a riddle
+    data = checkpoint_bytes(state)  # in memory first: torch's own writer reports a full disk with an obscure error
 
     def write(file: BinaryIO) -> None:
         file.write(data)
@@ -54,10 +54,10 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote.
+    """Read a checkpoint written by `save_checkpoint`.
 
     Raises:
-        RunError: It cannot be read, or is no checkpoint.
+        RunError: The file cannot be read or is not a checkpoint.
     """
     try:
         data = path.read_bytes()
@@ -67,14 +67,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def parse_checkpoint(data: bytes, path: Path) -> dict[str, Any]:
-    """A checkpoint of its bytes.
+    """Deserialise a checkpoint.
 
     Raises:
-        RunError: They are none; `path` is what the message names.
+        RunError: The bytes are not a checkpoint; the message names `path`.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of an odd pickle protocol; what matters is an exception
+            warnings.simplefilter("ignore")  # about an unusual pickle protocol; only exceptions matter here
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, pickle.UnpicklingError):
         raise RunError(
@@ -86,13 +86,13 @@ def parse_checkpoint(data: bytes, path: Path) -> dict[str, Any]:
 
 
 def describe(config: Config, n_labels: int) -> dict[str, Any]:
-    """What a checkpoint is of, as plain values by key: as far as it decides over the weights."""
+    """Return what identifies a checkpoint: the configuration values that determine the weights, by dotted key."""
     said = dict(flatten({section: encode(getattr(config, section)) for section in _SECTIONS}))
     return {"labels": n_labels, **{key: value for key, value in said.items() if key not in MACHINE_KEYS}}
 
 
 def flatten(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """What a JSON object says, by its keys: "train.epochs"; lists are values."""
+    """Yield the leaves of a JSON object with their dotted keys ("train.epochs"); lists are leaves, nulls skipped."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from flatten(item, f"{key}.{name}" if key else str(name))
@@ -101,10 +101,10 @@ def flatten(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_same(state: Mapping[str, Any], config: Config, n_labels: int, path: Path) -> None:
-    """See that a checkpoint is of this configuration.
+    """Check that a checkpoint belongs to this configuration.
 
     Raises:
-        RunError: It is not; the message names what differs.
+        RunError: It does not; the message names the first key that differs.
     """
     there = state.get("of")
     if state.get("version") != VERSION or not isinstance(there, dict):
@@ -123,6 +123,6 @@ def check_same(state: Mapping[str, Any], config: Config, n_labels: int, path: Pa
 
 
 def _shown(value: Any) -> str:
-    """A value, cut short."""
+    """A value as JSON, truncated to 60 characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:59] + "…"

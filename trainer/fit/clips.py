@@ -1,4 +1,4 @@
-"""From a prepared corpus to a finished run: divide, train one network, keep what it says of unseen clips, report."""
+"""From a prepared corpus to a finished run: split, train one network, store its held-out answers, report."""
 
 from __future__ import annotations
 
@@ -35,43 +35,43 @@ from trainer.inputs import Inputs
 from trainer.models.systems import System, check_inputs
 
 EpochHook = Callable[[int, float, float], object]
-"""Called with the number of epochs done, the last one's mean training loss, and its log loss on validation."""
+"""Called with the number of epochs done, the last epoch's mean training loss, and its validation log loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a training on prepared clips needs, checked; nothing is written yet."""
+    """Everything that training on prepared clips needs, already checked; nothing has been written yet."""
 
     config: Config
-    """What to do."""
+    """The run's configuration."""
     system: System
-    """The network."""
+    """The network's description."""
     labels: tuple[str, ...]
-    """Scenes, in order of the logits."""
+    """Scene names, in the order of the logits."""
     clips: tuple[ClipEntry, ...]
-    """What each clip is for, in order of the store."""
+    """Metadata and split of each clip, in the order of the store."""
     store: ClipStore
-    """What reads them."""
+    """Reads the clips."""
     data: WindowSampler
-    """Windows to train on."""
+    """Draws the training windows."""
     corpus: str
-    """What cards call the corpus."""
+    """The corpus's name on model cards."""
     licence: str
-    """Its terms."""
+    """The corpus's licence."""
     prepared: Prepared
-    """The corpus."""
+    """The prepared corpus."""
 
     def numbers(self, split: str) -> list[int]:
-        """Positions of the clips of a split."""
+        """Store positions of the clips in a split."""
         return [number for number, clip in enumerate(self.clips) if clip.split == split]
 
     def targets(self, numbers: Sequence[int]) -> list[int]:
-        """Position in `labels` of each of these clips' scenes."""
+        """Index in `labels` of each of these clips' scenes."""
         position = {label: index for index, label in enumerate(self.labels)}
         return [position[self.clips[number].label] for number in numbers]
 
     def validate(self, answer: Answer, inputs: Inputs, encoded: EmbeddingStore | None = None) -> float:
-        """Mean log loss over the validation clips' segments."""
+        """Mean log loss over the segments of the validation clips."""
         reader = SegmentReader(self.store, inputs, self.config, self.system.inputs, encoded)
         owners, starts = reader.segments(self.numbers(VALIDATION))
         logits = reader.logits(owners, starts, answer, alone=False)[WHOLE]
@@ -79,15 +79,15 @@ class Plan:
 
 
 def plan_clips(config: Config, root: Path) -> Plan:
-    """Open the prepared corpus of a configuration, divide it and check everything that can be checked beforehand.
+    """Open the configured prepared corpus, split it, and check everything that can be checked before training.
 
     Args:
-        config: What to do; `data.prepared` names the corpus.
+        config: The run's configuration; `data.prepared` names the corpus.
         root: The data folder.
 
     Raises:
-        ConfigError: The network does not take the configured inputs, or there is no such fold.
-        DataError: The corpus is missing, broken, prepared for other inputs, or cannot be divided.
+        ConfigError: The network does not take the configured inputs, or the configured fold does not exist.
+        DataError: The corpus is missing, broken, prepared for other inputs, or cannot be split.
     """
     system = check_inputs(config)
     check_cache(config, system)
@@ -112,23 +112,23 @@ def fit_clips(
     on_epoch: EpochHook = lambda _epoch, _loss, _validation: None,
     on_frames: OnFrames = lambda _done, _total: None,
 ) -> ClipRun | None:
-    """Train and evaluate what a configuration asks for, going on where an earlier call stopped.
+    """Train and evaluate what a configuration asks for, resuming where an earlier call stopped.
 
-    Under `torchrun` every process calls this; the first one reads and writes the run's folder, and evaluates.
+    Under `torchrun` every process calls this; only rank 0 reads and writes the run's folder and evaluates.
 
     Args:
         folder: The run's folder.
-        config: What to do.
+        config: The run's configuration.
         root: The data folder.
-        on_epoch: Called after each epoch, in the first process.
-        on_frames: Called while frames are encoded beforehand.
+        on_epoch: Called after each epoch, on rank 0 only.
+        on_frames: Called with progress while frames are encoded in advance.
 
     Returns:
-        The finished run; None in processes other than the first.
+        The finished run; None on every rank but 0.
 
     Raises:
-        ConfigError, DataError: As `plan_clips`.
-        RunError: The folder holds another run.
+        ConfigError, DataError: See `plan_clips`.
+        RunError: The folder holds a different run.
     """
     with join_group(config.train.device) as group:
         plan = plan_clips(config, root)
@@ -166,13 +166,13 @@ def fit_clips(
 
 
 def _start(folder: Path, plan: Plan) -> bytes:
-    """Make the run's folder; nothing is sent to the other processes but that it is there."""
+    """Create the run's folder; the empty bytes only tell the other processes that it exists."""
     start_clip_run(folder, plan.config, plan.labels, plan.clips, plan.corpus, plan.licence)
     return b""
 
 
 def _answer(run: ClipRun, plan: Plan, trained: Trained) -> None:
-    """Keep what the network says of every set of clips that it has not answered yet."""
+    """Store the network's answers for every set of clips whose answers are missing or older than the checkpoint."""
     trained_at = (run.network / CHECKPOINT).stat().st_mtime_ns
     reader = SegmentReader(plan.store, trained.inputs, plan.config, plan.system.inputs)
     for which, split in SETS.items():
@@ -184,7 +184,7 @@ def _answer(run: ClipRun, plan: Plan, trained: Trained) -> None:
 
 
 def _entries(prepared: Prepared, config: Config) -> tuple[ClipEntry, ...]:
-    """What each clip is for."""
+    """Assign each clip to its split."""
     divided = divide(prepared.corpus(), config.data)
     return tuple(
         ClipEntry(clip.key, clip.label, clip.city, clip.location, clip.device, part.split, clip.seconds)

@@ -1,4 +1,4 @@
-"""Pictures of a training: its losses and learning rate by epoch, and a range test's losses by learning rate."""
+"""Training plots: losses and learning rate by epoch, and a range test's losses by learning rate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRAINING, _VALIDATION, _QUIET = "#1f5fa8", "#d1661c", "#8a8f98"
 
 
 def has_matplotlib() -> bool:
-    """Whether pictures can be drawn here."""
+    """Whether matplotlib is installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -28,12 +28,12 @@ def has_matplotlib() -> bool:
 
 
 def draw_curves(path: Path, history: Sequence[Epoch], best: int | None = None) -> None:
-    """Losses over epochs, and the learning rate under them.
+    """Plot the losses over the epochs, with the learning rate below them.
 
     Args:
-        path: A PNG.
+        path: PNG file to write.
         history: At least one epoch.
-        best: Epoch whose weights are kept, where that is not the last one.
+        best: Epoch whose weights are kept, if that is not the last one.
     """
     figure = _figure(7.0, 5.0)
     losses, rates = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
@@ -64,13 +64,13 @@ def draw_curves(path: Path, history: Sequence[Epoch], best: int | None = None) -
 
 
 def draw_range_test(path: Path, rates: Sequence[float], losses: Sequence[Sequence[float]], peak: float) -> None:
-    """Losses over learning rates, a line a repetition, and the suggested peak.
+    """Plot losses over learning rates, one line per repetition, and the suggested peak.
 
     Args:
-        path: A PNG.
+        path: PNG file to write.
         rates: Learning rates, ascending.
-        losses: Of each repetition, one a rate; NaN where it was not reached.
-        peak: What is suggested.
+        losses: One list per repetition with one loss per rate; NaN where the repetition did not get that far.
+        peak: The suggested peak learning rate.
     """
     figure = _figure(7.0, 4.0)
     axes = figure.subplots()
@@ -89,19 +89,19 @@ def draw_range_test(path: Path, rates: Sequence[float], losses: Sequence[Sequenc
 
 
 def _figure(width: float, height: float) -> Figure:
-    """A figure that no window knows of."""
+    """A figure outside pyplot, so no window or global state is involved."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=120, layout="constrained")
 
 
 def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None], colour: str, label: str) -> None:
-    """A curve; its points are marked while they are few."""
+    """Draw a curve, with point markers for up to 40 epochs."""
     axes.plot(epochs, values, color=colour, label=label, linewidth=1.5, marker="." if len(epochs) <= 40 else "")
 
 
 def _mark_stages(losses: Any, rates: Any, history: Sequence[Epoch]) -> None:
-    """A line between two stages, and their names at the top."""
+    """Separate the stages with vertical lines and label them above the upper plot."""
     stages = [(name, [epoch.epoch for epoch in part]) for name, part in groupby(history, key=lambda e: e.stage)]
     if len(stages) < 2:
         return
@@ -122,7 +122,7 @@ def _mark_stages(losses: Any, rates: Any, history: Sequence[Epoch]) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a PNG whole or not at all."""
+    """Style the axes and write the PNG atomically."""
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25, linewidth=0.6)

@@ -1,6 +1,6 @@
-"""A teacher: a bundle or a finished run that answers the student's own batches, augmented and mixed as they are.
+"""Knowledge distillation: a teacher (a bundle or a finished run) answers the student's augmented, mixed batches.
 
-Knowledge distillation after Hinton, Vinyals and Dean (2015).
+After Hinton, Vinyals and Dean (2015).
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _KEY = "train.distil.teacher"
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a teacher says of a batch."""
+    """A teacher's answers for one batch."""
 
     logits: Tensor
-    """[n, n_labels], on the training's device."""
+    """[n, n_labels], on the training device."""
     weights: Tensor
-    """[n] 1; 0 where a modality that it goes by was taken from the window."""
+    """[n]: 1, or 0 for windows in which a modality that the teacher relies on was dropped."""
 
 
 class Teacher:
-    """Answers batches of a student's inputs."""
+    """Computes a teacher's logits for batches of the student's inputs."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Teacher:
         takes_presence: bool,
         device: torch.device,
     ) -> None:
-        """Take what it is made of; `open_teacher` does."""
+        """Store the parts; use `open_teacher` to build one."""
         self._answer = answer
         self._changes = changes
         self._takes_presence = takes_presence
@@ -62,13 +62,13 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, inputs: Mapping[str, Tensor]) -> Lesson:
-        """What it says.
+        """Answer a batch.
 
         Args:
             inputs: By name, on the CPU.
 
         Raises:
-            ConfigError: An input that it takes is not among them.
+            ConfigError: An input that the teacher takes is missing.
         """
         missing = [name for name in self._changes if name not in inputs]
         if missing:
@@ -85,14 +85,14 @@ class Teacher:
 
 
 def distillation(lesson: Lesson, logits: Tensor, targets: Tensor, temperature: float, label_smoothing: float) -> Tensor:
-    """What the loss gains where the teacher replaces the labels, a window's mean: T²·KL − cross-entropy.
+    """Mean per-window term that replaces the labels with the teacher when added to the loss: T²·KL − cross-entropy.
 
     Args:
-        lesson: What the teacher says.
+        lesson: The teacher's answers.
         logits: [n, n_labels] of the student.
-        targets: [n, n_labels] its labels.
-        temperature: T; both answers are divided by it.
-        label_smoothing: Of the cross-entropy.
+        targets: [n, n_labels] label distributions.
+        temperature: T; both networks' logits are divided by it.
+        label_smoothing: Label smoothing of the cross-entropy.
     """
     logits = logits.float()
     smoothed = targets * (1 - label_smoothing) + label_smoothing / targets.shape[1]
@@ -107,18 +107,18 @@ def distillation(lesson: Lesson, logits: Tensor, targets: Tensor, temperature: f
 def open_teacher(
     config: Config, inputs: Inputs, n_labels: int, labels: Sequence[str], root: Path | None, device: torch.device
 ) -> Iterator[Teacher | None]:
-    """The configured teacher; None where there is none.
+    """Open the configured teacher; yields None if there is none.
 
     Args:
-        config: The student's.
-        inputs: What the student takes, statistics included.
-        n_labels: Length of its answers.
-        labels: Their names; empty: not known, and only counted.
+        config: The student's configuration.
+        inputs: The student's inputs, statistics included.
+        n_labels: Number of labels.
+        labels: Label names; if empty, only their number is compared.
         root: The data folder.
-        device: What the student is trained on.
+        device: Device the student is trained on.
 
     Raises:
-        ConfigError: It is neither a bundle nor a run, or has other labels or other inputs; the message names the key.
+        ConfigError: The path is neither a bundle nor a run, or its labels or inputs differ; the message names the key.
         EngineError: The bundle cannot be run.
         RunError: The run is not finished.
     """
@@ -145,7 +145,7 @@ def _bundle_teacher(
     device: torch.device,
     stack: ExitStack,
 ) -> Teacher:
-    """A bundle's graphs, run by ONNX Runtime on the CPU."""
+    """A teacher that runs a bundle's graphs with ONNX Runtime on the CPU."""
     bundle = open_bundle(path)
     manifest = bundle.manifest
     _check_labels(path, manifest.labels, n_labels, labels)
@@ -165,7 +165,7 @@ def _bundle_teacher(
 def _infer(
     engines: Engines, manifest: Manifest, names: Mapping[str, str], given: Mapping[str, np.ndarray[Any, Any]]
 ) -> np.ndarray[Any, Any]:
-    """[n, n_labels] fused logits of a bundle's graphs."""
+    """Run a bundle's graphs; returns the fused logits [n, n_labels]."""
     feeds = {}
     for entry in manifest.inputs:
         values = given[names[entry.name]]
@@ -181,7 +181,7 @@ def _infer(
 def _run_teacher(
     path: Path, config: Config, inputs: Inputs, n_labels: int, labels: Sequence[str], device: torch.device
 ) -> Teacher:
-    """A finished run's network, where the student is trained."""
+    """A teacher that runs a finished run's network on the student's device."""
     run = open_clip_run(path) if is_clip_run(path) else open_run(path)
     _check_labels(path, run.labels, n_labels, labels)
     trained = load_trained(path / "network" if is_clip_run(path) else path / FINAL, len(run.labels), run.config)
@@ -196,7 +196,7 @@ def _run_teacher(
 
 
 def _check_labels(path: Path, theirs: Sequence[str], n_labels: int, labels: Sequence[str]) -> None:
-    """Refuse other labels."""
+    """Raise ConfigError unless the teacher's labels are the student's."""
     if labels and tuple(labels) != tuple(theirs):
         raise ConfigError(
             f"{_KEY}: expected the student's labels, {', '.join(labels)}, got {', '.join(theirs)} in {path}"
@@ -206,7 +206,7 @@ def _check_labels(path: Path, theirs: Sequence[str], n_labels: int, labels: Sequ
 
 
 def _names(manifest: Manifest, path: Path) -> dict[str, str]:
-    """What the trainer calls each input of a bundle's scene graph."""
+    """Map each input of a bundle's scene graph to the trainer's name for it."""
     names: dict[str, str] = {}
     for entry in manifest.inputs:
         if entry.audio is not None:
@@ -220,15 +220,15 @@ def _names(manifest: Manifest, path: Path) -> dict[str, str]:
 
 
 def _modalities(names: Mapping[str, object]) -> tuple[bool, bool]:
-    """Whether sound, and whether pictures, are among some inputs."""
+    """Whether sound and whether video is among the inputs."""
     return FEATURES in names or WAVEFORM in names, FRAMES in names
 
 
 def _inside(root: Path, name: str) -> Path:
-    """A path in the data folder.
+    """Resolve a path relative to the data folder.
 
     Raises:
-        ConfigError: It leads out of it.
+        ConfigError: The path leads outside the data folder.
     """
     path = root / name
     if not path.resolve().is_relative_to(root.resolve()):

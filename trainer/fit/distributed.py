@@ -1,8 +1,8 @@
-"""Training in several processes, on one machine or many, as `torchrun` starts them; one alone needs none of it.
+"""Distributed training on one or more machines, as started by `torchrun`; a single process needs none of this.
 
     torchrun --nproc-per-node 2 -m trainer fit configs/slim_av.toml --data FOLDER
 
-The first process reads and writes the run's folder, and validates; the others only compute.
+Rank 0 reads and writes the run's folder and validates; the other processes only compute.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from trainer.data.batch import Process
 from trainer.errors import ConfigError, TrainerError
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What `torchrun` tells each process."""
+"""Environment variables that `torchrun` sets for each process."""
 _PATIENCE = timedelta(hours=2)
-"""How long processes wait for one another: the first one validates meanwhile."""
+"""Collective timeout; long because the other processes wait while rank 0 validates."""
 _BATCH_NORMS: Mapping[type[nn.Module], None] = dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The processes of a training, as one of them sees it."""
+    """The training's process group, as seen by one of its processes."""
 
     process: Process
-    """Which one this is."""
+    """This process's rank, and the number of processes."""
     device: torch.device
-    """What it computes on."""
+    """Device that this process computes on."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that reads and writes files."""
+        """Whether this is rank 0, which reads and writes files."""
         return self.process.rank == 0
 
     def share(self, make: Callable[[], bytes]) -> bytes:
-        """What the first process makes, in all of them; an error there ends them all.
+        """Call `make` on rank 0 and return its result in every process; an error there ends all of them.
 
         Raises:
-            TrainerError: The first process failed; in the first one, what it raised itself.
+            TrainerError: Rank 0 failed; on rank 0 itself, the original exception propagates.
         """
         if self.process.count == 1:
             return make()
@@ -62,16 +62,16 @@ class Group:
         return data
 
     def mean(self, value: Tensor) -> float:
-        """The mean over all processes of a number each."""
+        """Average a scalar over all processes."""
         if self.process.count > 1:
             dist.all_reduce(value)
         return value.item() / self.process.count
 
     def spread(self, network: nn.Module) -> nn.Module:
-        """A module whose gradients are averaged over all processes; its own where there is one process.
+        """Wrap a module so that its gradients are averaged over all processes; returned as is if there is only one.
 
-        On GPUs normalisations take their statistics of the whole batch; on the CPU each process takes its own part's,
-        as PyTorch has no such normalisation there, and so does one with a `forward` of its own.
+        On the CPU, and in normalisations with a `forward` of their own, each process normalises by its own part of the
+        batch, as PyTorch has no synchronised version; on GPUs the others use the whole batch (see `synchronise_norms`).
         """
         if self.process.count == 1:
             return network
@@ -79,11 +79,11 @@ class Group:
         return nn.parallel.DistributedDataParallel(network, device_ids=ids, static_graph=True)
 
     def _send(self, length: int) -> None:
-        """Tell the others what comes; −1: nothing, there was an error."""
+        """Announce the payload's length to the other processes; −1 signals an error."""
         self._broadcast(torch.tensor([length]))
 
     def _receive(self) -> bytes:
-        """What the first process sends."""
+        """Receive the payload that rank 0 sends."""
         length = int(self._broadcast(torch.zeros(1, dtype=torch.int64)).item())
         if length < 0:
             raise TrainerError(
@@ -93,7 +93,7 @@ class Group:
         return self._broadcast(torch.zeros(length, dtype=torch.uint8)).cpu().numpy().tobytes() if length else b""
 
     def _broadcast(self, value: Tensor) -> Tensor:
-        """The first process's tensor, in all of them."""
+        """Broadcast rank 0's tensor to all processes."""
         value = value.to(self.device)
         try:
             dist.broadcast(value, 0)
@@ -106,19 +106,19 @@ class Group:
 
 
 def count_processes() -> int:
-    """Processes that `torchrun` started; 1 where it started none."""
+    """Number of processes that `torchrun` started; 1 without `torchrun`."""
     return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in _VARIABLES) else 1
 
 
 @contextmanager
 def join_group(device: str) -> Iterator[Group]:
-    """The processes that `torchrun` started, or this one alone; may be entered again inside of itself.
+    """Join the process group that `torchrun` started, or a group of this process alone; may be nested.
 
     Args:
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        ConfigError: There is no such device, or no GPU for each process of a machine.
+        ConfigError: The device does not exist, or a machine has fewer GPUs than processes.
     """
     several = count_processes() > 1
     chosen = find_device(device, int(os.environ["LOCAL_RANK"]) if several else 0)
@@ -137,14 +137,14 @@ def join_group(device: str) -> Iterator[Group]:
 
 
 def find_device(name: str, number: int = 0) -> torch.device:
-    """What `train.device` means here.
+    """Resolve `train.device` to a device of this machine.
 
     Args:
         name: "auto", "cpu" or "cuda".
-        number: Which of a machine's processes this is: each has a GPU of its own.
+        number: The process's local rank, which is the index of its GPU.
 
     Raises:
-        ConfigError: It means nothing, or there is none.
+        ConfigError: The name is unknown, or there is no such device.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ConfigError(f'train.device: expected "auto", "cpu" or "cuda", got {name!r}')
@@ -166,7 +166,7 @@ def find_device(name: str, number: int = 0) -> torch.device:
 
 
 def synchronise_norms(network: nn.Module) -> nn.Module:
-    """Let every plain BatchNorm take its statistics over all processes; others, with a `forward` of their own, not."""
+    """Replace every plain BatchNorm by SyncBatchNorm, in place; subclasses with their own `forward` are left alone."""
     for name, child in network.named_children():
         if type(child) in _BATCH_NORMS:
             setattr(network, name, nn.SyncBatchNorm.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]

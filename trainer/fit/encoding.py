@@ -1,7 +1,7 @@
-"""Frames of a frozen encoder: encoded once a training, not once an epoch, wherever that comes to the same.
+"""Cache the frame embeddings of a frozen encoder, encoding each frame once per training where that is equivalent.
 
-What is kept of them lies in RUN/network/embeddings while the run trains. It follows from the encoder's weights, the
-prepared corpus and what the run takes of it; where one of them is another, frames are encoded anew.
+The cache lies in RUN/network/embeddings while the run trains. Its key covers the encoder's weights, the prepared
+corpus and what the run uses of it; if any of them changes, frames are encoded anew.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from trainer.models.systems import System
 FOLDER = "embeddings"
 _KEY = "train.cache_embeddings"
 _VERSION = 1
-"""Of how frames are made embeddings of."""
+"""Version of the encoding procedure; part of the cache key."""
 
 
 def check_cache(config: Config, system: System) -> None:
-    """See that frames can be encoded beforehand where the configuration insists on it.
+    """Check that frames can be encoded in advance if `train.cache_embeddings` is true.
 
     Raises:
         ConfigError: They cannot.
@@ -64,7 +64,7 @@ def check_cache(config: Config, system: System) -> None:
 
 
 class FrameCache:
-    """Decides stage by stage whether frames are encoded beforehand, and keeps what they became."""
+    """Decides for each stage whether frames are encoded in advance, and holds their embeddings."""
 
     def __init__(
         self,
@@ -77,17 +77,17 @@ class FrameCache:
         folder: Path,
         on_frames: OnFrames = lambda _done, _total: None,
     ) -> None:
-        """Take a training.
+        """Set up the cache for one training.
 
         Args:
-            config: What to do.
-            system: The network.
-            prepared: The corpus.
-            store: What reads it.
-            clips: Those that are trained on.
-            validation: Those that are validated with.
-            folder: Of the network; parts are kept in a folder in it.
-            on_frames: Called while frames are encoded, with how many are done, and of how many.
+            config: The run's configuration.
+            system: The network's description.
+            prepared: The prepared corpus.
+            store: Reads the corpus's clips.
+            clips: Positions of the training clips.
+            validation: Positions of the validation clips.
+            folder: The network's folder; the cache is a subfolder of it.
+            on_frames: Called while frames are encoded, with the number done and the total.
         """
         self._config = config
         self._system = system
@@ -98,20 +98,20 @@ class FrameCache:
         self._folder = folder / FOLDER
         self._on_frames = on_frames
         self.encoded: EmbeddingStore | None = None
-        """What stands for frames in the stage that is under way; None: frames are encoded as they come."""
+        """Embeddings that replace frames in the current stage; None: frames are encoded in every batch."""
 
     def begin(self, stage: Stage, network: nn.Module, n_processes: int) -> EmbeddingStore | None:
-        """Encode the frames of a stage if its encoder is frozen, nothing changes by it, and it is less work.
+        """Encode a stage's frames in advance if its encoder is frozen, results do not change, and it saves work.
 
         Args:
-            stage: The one that begins, or goes on.
-            network: With the stage's parts frozen.
-            n_processes: That train; several encode frames as they come.
+            stage: The stage that begins or resumes.
+            network: The network, with the stage's frozen parts frozen.
+            n_processes: Number of training processes; with more than one, frames are encoded in every batch.
 
         Raises:
             DataError: A frame cannot be read.
-            TrainerError: The disk refuses.
-            ConfigError: Frames shall be encoded beforehand, and several processes train.
+            TrainerError: The embeddings cannot be written to disk.
+            ConfigError: `train.cache_embeddings` is true, but several processes train.
         """
         self.encoded, video = None, self._config.video
         if video is None or not may_encode_once(stage, network, self._system):
@@ -127,19 +127,19 @@ class FrameCache:
         return self.encoded
 
     def clear(self) -> None:
-        """Remove what was kept; the training is over."""
+        """Delete the cached files once the training is over."""
         remove_embeddings(self._folder)
 
     def _as_they_come(self, stage: Stage, video: VideoInput, frames: FrameList) -> int:
-        """Frames that a stage would encode in all its epochs."""
+        """Number of frames that a stage would encode over all its epochs without the cache."""
         train = stage.config.train
         seen = stage.n_steps * train.batch_size * len(video.frame_times_seconds)
         return train.epochs * (seen + int(np.isin(frames.clips, self._validation).sum()))
 
     def _encode(self, encoder: nn.Module, frames: FrameList, video: VideoInput) -> EmbeddingStore:
-        """All of these frames, or what an earlier call kept of them."""
+        """Encode these frames, reusing embeddings that an earlier call has cached."""
         device = next(encoder.parameters()).device
-        encoder.eval()  # the stage's first epoch sets modes anew
+        encoder.eval()  # the stage's first epoch resets train and eval modes
 
         def run(tensors: Floats) -> Floats:
             with torch.inference_mode():
@@ -153,7 +153,7 @@ class FrameCache:
         )
 
     def _key(self, encoder: nn.Module, frames: FrameList) -> str:
-        """What embeddings follow from, as a name for files."""
+        """Cache key: a hash of everything the embeddings depend on, used in file names."""
         digest = hashlib.sha256()
         config = self._config
         said = (_VERSION, encode(config.model), encode(config.video), hash_of(self._prepared.folder / INDEX))
@@ -166,12 +166,12 @@ class FrameCache:
 
 
 def may_encode_once(stage: Stage, network: nn.Module, system: System) -> bool:
-    """Whether embeddings may stand for frames in a stage: no frame is ever other than stored, nor its embedding.
+    """Whether cached embeddings may replace frames in a stage: frames are never augmented, the encoder never changes.
 
     Args:
-        stage: It.
-        network: With the stage's parts frozen.
-        system: What the network is.
+        stage: The stage.
+        network: The network, with the stage's frozen parts frozen.
+        system: The network's description.
     """
     config = stage.config
     wanted = config.train.cache_embeddings
@@ -188,7 +188,7 @@ def may_encode_once(stage: Stage, network: nn.Module, system: System) -> bool:
 
 
 def _are_left_alone(config: Config) -> bool:
-    """Whether frames are trained on as they are stored."""
+    """Whether the configuration applies no augmentation to frames."""
     augment = config.augment
     chances = (
         augment.flip_probability,

@@ -1,4 +1,4 @@
-"""What a training did, epoch by epoch: kept in the checkpoint, written as CSV, and for TensorBoard if it is there."""
+"""Per-epoch training history: kept in the checkpoint, and written as CSV and, if installed, to TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from trainer.files import write_whole
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One pass."""
+    """Record of one epoch."""
 
     epoch: int
-    """Its number, from 1, over all stages."""
+    """Epoch number, from 1, counted over all stages."""
     stage: str
-    """What was trained: "all", or a step's number and parts."""
+    """Name of the stage: "all", or a step's number and parts."""
     learning_rate: float
-    """Of its last step."""
+    """Learning rate of the last step."""
     loss: float
-    """Mean over its steps."""
+    """Mean training loss over the steps."""
     validation_loss: float | None
-    """Mean log loss on the validation split, by the averaged weights; None: there is none."""
+    """Mean log loss of the averaged weights on the validation split; None: there is no such split."""
     seconds: float
-    """What it took, validation left out."""
+    """Duration without validation."""
     data_wait: float
-    """Part of that in which the network waited for its next batch."""
+    """Fraction of that time spent waiting for the next batch."""
 
 
 def to_plain(history: Sequence[Epoch]) -> list[dict[str, Any]]:
-    """A history as a checkpoint keeps it."""
+    """Convert a history to the plain values that a checkpoint stores."""
     return [asdict(epoch) for epoch in history]
 
 
 def from_plain(values: Sequence[dict[str, Any]]) -> tuple[Epoch, ...]:
-    """The other way."""
+    """Inverse of `to_plain`."""
     return tuple(Epoch(**value) for value in values)
 
 
 def write_log(path: Path, history: Sequence[Epoch]) -> None:
-    """A history as CSV, a line an epoch."""
+    """Write a history as CSV, one row per epoch."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(Epoch)])
@@ -57,16 +57,16 @@ def write_log(path: Path, history: Sequence[Epoch]) -> None:
 
 
 class TensorBoard:
-    """Scalars for TensorBoard, where the package is there; entered by `with`, opened by the first epoch."""
+    """Context manager that writes TensorBoard scalars if the package is installed; the first epoch opens the writer."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is made yet."""
+        """Remember the folder; no file is created yet."""
         self._folder = folder
         self._writer: Any = None
         self._is_there = True
 
     def add(self, epoch: Epoch) -> None:
-        """One epoch; what an earlier process wrote of it or of later ones no longer counts."""
+        """Log one epoch; an earlier process's entries for this and later epochs are purged."""
         if self._writer is None and self._is_there:
             self._open(epoch.epoch)
         if self._writer is None:
@@ -89,11 +89,11 @@ class TensorBoard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._writer is not None:
-            with suppress(*((OSError,) if error is not None else ())):  # a full disk has been said already
+            with suppress(*((OSError,) if error is not None else ())):  # a full disk has already been reported
                 self._writer.close()
 
     def _open(self, first: int) -> None:
-        """Open the writer, or see that there is none."""
+        """Open the writer, or note that TensorBoard is not installed."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
