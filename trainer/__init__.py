@@ -1,1 +1,1 @@
-"""Training: recordings and prepared corpora to networks, figures and bundles; the only package that knows torch."""
+"""Training: turns recordings and prepared corpora into networks, metrics and bundles; only this package uses torch."""

@@ -1,4 +1,4 @@
-"""`python -m trainer`, which is `trainer`: the form that `torchrun -m` wants."""
+"""Run the `trainer` command as `python -m trainer`, the form that `torchrun -m` requires."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A run on prepared clips: a folder with one network, what it said of clips it never saw, and the report made of that.
+"""A run on prepared clips: a folder with one network, its predictions on unseen clips, and the report on those.
 
     runs/slim-av/  config.json  clips.json  report.json …
                    network/  checkpoint.pt  log.csv  curves.png  validation.npz  calibration.npz  evaluation.npz
 
-Every file appears whole; a run that was stopped goes on where it was. Runs on recordings are `trainer.run`'s.
+Every file is written atomically; an interrupted run resumes where it stopped. For runs on recordings see `trainer.run`.
 """
 
 from __future__ import annotations
@@ -29,85 +29,85 @@ CLIPS = "clips.json"
 NETWORK = "network"
 EVALUATION = "evaluation"
 SETS: Mapping[str, str] = {VALIDATION: VALIDATION, CALIBRATION: CALIBRATION, EVALUATION: EVALUATE}
-"""Name of a set of answers to the split of its clips; where none are for calibration, those of validation serve."""
+"""Maps each set of answers to the split its clips come from; without calibration clips, validation clips are used."""
 _BEGIN = "make one with: trainer fit CONFIG"
 
 
 @dataclass(frozen=True, slots=True)
 class ClipEntry:
-    """A clip as a run remembers it."""
+    """A clip as recorded in a run's clips.json."""
 
     key: str
     """Its name in the prepared corpus."""
     label: str
-    """Its scene."""
+    """Its scene label."""
     city: str
-    """Where it was recorded; "" where the corpus does not say."""
+    """City of the recording; "" if the corpus does not say."""
     location: str
-    """The place: what no two splits share."""
+    """The place within the city: clips of one place are never divided between splits."""
     device: str
-    """What recorded it; "" where the corpus does not say."""
+    """Recording device; "" if the corpus does not say."""
     split: str
-    """"train", "validation", "calibration" or "evaluate"; "none" or "none evaluate" of clips of none of the scenes."""
+    """"train", "validation", "calibration" or "evaluate"; clips of no known scene: "none" or "none evaluate"."""
     seconds: float
-    """Length."""
+    """Length in seconds."""
 
     @property
     def place(self) -> str:
-        """What no two splits may share; see `place_name`."""
+        """City and location, which no two splits may share; see `place_name`."""
         return place_name(self.city, self.location)
 
 
 @dataclass(frozen=True, slots=True)
 class ClipRun:
-    """A run folder, opened."""
+    """An open run folder."""
 
     folder: Path
-    """Where it lies."""
+    """Path of the run folder."""
     config: Config
-    """What it was asked to do."""
+    """The configuration the run was started with."""
     labels: tuple[str, ...]
-    """Scenes, in order of the logits."""
+    """Scenes, in the order of the logits."""
     clips: tuple[ClipEntry, ...]
-    """Every clip, in the order of the prepared corpus."""
+    """All clips, in the order of the prepared corpus."""
     corpus: str
-    """What cards call the corpus."""
+    """Name of the corpus, for model cards."""
     licence: str
-    """Its terms, in a sentence."""
+    """Licence terms of the corpus, in one sentence."""
 
     @property
     def network(self) -> Path:
-        """The folder of checkpoint and answers."""
+        """The folder that holds the checkpoint and the answers."""
         return self.folder / NETWORK
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """[n_clips] position of each clip's scene; −1 where it is none of them."""
+        """[n_clips] index of each clip's scene; −1 for clips of no known scene."""
         position = {label: index for index, label in enumerate(self.labels)}
         return np.array([position.get(clip.label, -1) for clip in self.clips], np.int64)
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """The configured groups, as far as their scenes are trained."""
+        """The configured scene groups, restricted to trained scenes; groups left empty are dropped."""
         groups = sorted(self.config.data.groups.items())
         pairs = ((group, tuple(label for label in members if label in self.labels)) for group, members in groups)
         return {group: members for group, members in pairs if members}
 
     def numbers(self, split: str) -> list[int]:
-        """Positions of the clips of a split."""
+        """Indices of the clips of a split."""
         return [number for number, clip in enumerate(self.clips) if clip.split == split]
 
     def answers(self, which: str) -> Answers:
-        """What the network said of a set of clips: "validation", "calibration" or "evaluation".
+        """The network's answers on one set of clips: "validation", "calibration" or "evaluation".
 
         Raises:
-            RunError: It is not trained yet.
+            RunError: The network has not been trained yet.
         """
         return load_answers(answers_path(self.folder, which))
 
 
 def answers_path(folder: Path, which: str) -> Path:
-    """Where a run keeps one set of answers."""
+    """Path of the file in which a run keeps one set of answers."""
     return folder / NETWORK / f"{which}.npz"
 
 
@@ -119,10 +119,10 @@ def is_clip_run(folder: Path) -> bool:
 def start_clip_run(
     folder: Path, config: Config, labels: Sequence[str], clips: Sequence[ClipEntry], corpus: str, licence: str
 ) -> ClipRun:
-    """Make a run's folder, or open it to go on.
+    """Create a run folder, or reopen an existing one to resume it.
 
     Raises:
-        RunError: There is one of another configuration or of other clips; the message says what differs.
+        RunError: The folder holds a run with another configuration or other clips; the message lists the differences.
     """
     known = {"corpus": corpus, "licence": licence, "labels": list(labels), "clips": [asdict(clip) for clip in clips]}
     start_folder(folder, {CONFIG: encode(config), CLIPS: known})
@@ -130,10 +130,10 @@ def start_clip_run(
 
 
 def open_clip_run(folder: Path) -> ClipRun:
-    """Open a run's folder.
+    """Open an existing run folder.
 
     Raises:
-        RunError: It is none.
+        RunError: The folder does not hold a valid run.
     """
     try:
         config = parse_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")), str(folder / CONFIG))

@@ -1,6 +1,7 @@
-"""What a run is made of: one TOML file, frozen records, every key checked; the input is the manifest's own record.
+"""Run configuration: one TOML file parsed into frozen records, every key checked; inputs are the manifest's records.
 
-`load_config("configs/slim_audio.toml", ["train.epochs=2"])`. Unknown keys are refused with the nearest known one.
+Usage: `load_config("configs/slim_audio.toml", ["train.epochs=2"])`. An unknown key is an error that suggests the
+nearest known one.
 """
 
 from __future__ import annotations
@@ -24,304 +25,307 @@ else:
 
 
 SPLIT = "{split}"
-"""What stands for the name of a network's folder in the file of weights that it begins with."""
+"""Placeholder, in the name of an initial-weights file, for the name of a network's folder."""
 MACHINE_KEYS = ("train.threads", "train.workers", "train.device")
-"""What says how a machine is used, and nothing of what comes out: a run that was stopped goes on with others."""
+"""Keys that affect how the machine is used but not the result: they may change when a stopped run is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """Where some of the recordings come from, for the card."""
+    """A source of recordings, as described on the model card."""
 
     title: str = rule("a title")
-    """What it is."""
+    """Title of the source."""
     url: str = rule("an address")
-    """Where anyone can gather it."""
+    """Where the recordings can be obtained."""
     licence: str = rule("a licence")
-    """Under which terms."""
+    """Licence of the recordings."""
     credit: str | None = rule("a sentence, or null", default=None)
-    """The attribution it asks for."""
+    """The attribution that the licence requires."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which recordings, and what they are called: either a list of them, or a corpus that `trainer prepare` decoded."""
+    """The recordings and their labels: either a list of them, or a corpus that `trainer prepare` decoded."""
 
     labels: str | None = rule("a CSV file or a folder of classes, inside the data folder, or null", default=None)
-    """`file,scene_label[,confidence,licence,recording,source]`, files beside it; or a folder with a folder a class."""
+    """`file,scene_label[,confidence,licence,recording,source]` with files beside it, or a folder with a folder per
+    class."""
     prepared: str | None = rule("a folder that `trainer prepare` made, inside the data folder, or null", default=None)
-    """A prepared corpus: trained on its training split, reported on its evaluation split."""
+    """A prepared corpus: its training split is trained on, its evaluation split reported on."""
     fold: str | None = rule("a fold's name, or null", default=None)
-    """Of a prepared corpus that is dealt into folds: the one to report on."""
+    """For a prepared corpus divided into folds: the fold to report on."""
     validation_share: float = rule("a fraction", above=0, maximum=0.5, default=0.1)
-    """Of a prepared corpus: part of the training clips, in whole locations, that chooses the epoch."""
+    """For a prepared corpus: fraction of the training clips, in whole locations, held out to select the epoch."""
     calibration_cities: int = rule("an integer", minimum=0, default=1)
-    """Of a prepared corpus of three cities or more: training cities held out whole to fit the temperatures on."""
+    """For a prepared corpus of three or more cities: training cities held out whole to fit the temperatures on."""
     impulse_responses: str | None = rule("a folder inside the data folder, or null", default=None)
-    """Impulse responses of microphones."""
+    """Folder of microphone impulse responses."""
     impulse_response_credit: str = rule("a sentence", default="")
-    """Where they come from, for the card."""
+    """Where they come from, for the model card."""
     none_label: str = rule("a label", default="none")
-    """Recordings of none of the scenes: never trained on, only to see how often the network is sure of itself."""
+    """Label of recordings that show none of the scenes: never trained on, used only to measure how often the network is
+    confident about them."""
     min_recordings: int = rule("an integer", minimum=2, default=2)
     """A label with fewer recordings cannot be evaluated and is left out."""
     groups: Mapping[str, tuple[str, ...]] = rule("labels a group", default_factory=dict)
-    """Coarser answers; labels that are not trained are left out."""
+    """Coarser classes, each a list of labels; labels that are not trained are left out."""
     sources: Mapping[str, SourceConfig] = rule("an object a source", default_factory=dict)
-    """Sources by the name in the CSV's `source`, or the first folder of `file`."""
+    """Sources, keyed by the CSV column `source` or, without one, by the first folder in `file`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """What is done to windows in training, and how often. Probabilities are per window."""
+    """Augmentation of training windows: what is applied, and how often. Probabilities are per window."""
 
     gain_db: float = rule("a range in dB", minimum=0, default=20.0)
-    """Uniform gain of ± this."""
+    """Random gain, uniform within ± this many dB."""
     response_probability: float = rule("a probability", minimum=0, maximum=1, default=0.5)
-    """An impulse response of a microphone, if there are any."""
+    """Convolve with a microphone's impulse response, if any are configured."""
     tilt_probability: float = rule("a probability", minimum=0, maximum=1, default=0.5)
-    """A smooth random frequency response."""
+    """Apply a smooth random frequency response."""
     tilt_db: float = rule("a range in dB", minimum=0, default=8.0)
-    """Standard deviation of that response at its knots, an octave apart."""
+    """Standard deviation of that response at its knots, which are one octave apart."""
     lowpass_probability: float = rule("a probability", minimum=0, maximum=1, default=0.5)
-    """A low-pass, as codecs and telephones have."""
+    """Apply a low-pass filter, as codecs and telephones do."""
     lowpass_hertz: float = rule("a frequency in Hz", above=0, default=3000.0)
-    """Lowest cut-off; the highest is half the sample rate; uniform in its logarithm."""
+    """Lowest cut-off frequency; the highest is half the sample rate, and the logarithm is drawn uniformly."""
     noise_probability: float = rule("a probability", minimum=0, maximum=1, default=0.3)
-    """White or pink noise under the window."""
+    """Add white or pink noise."""
     noise_snr_db: float = rule("a ratio in dB", default=10.0)
-    """Loudest noise: signal above it by this much; the quietest lies 40 dB lower."""
+    """Lowest signal-to-noise ratio; the highest is 40 dB above it."""
     mix_probability: float = rule("a probability", minimum=0, maximum=1, default=0.3)
-    """Another recording of the same scene on top, −10 to 0 dB."""
+    """Mix in another recording of the same scene, at −10 to 0 dB."""
     mixup: float = rule("a number", minimum=0, default=0.2)
-    """Beta(α, α) of mixing two windows' features and labels; 0 switches it off."""
+    """α of mixup's Beta(α, α): the weights that mix two windows' inputs and labels; 0 disables mixup."""
     style_probability: float = rule("a probability", minimum=0, maximum=1, default=0.3)
-    """Frequency-wise MixStyle: a band's mean and spread mixed with those of another window."""
+    """Frequency-wise MixStyle: mix each band's mean and standard deviation with those of another window."""
     band_mask: int = rule("an integer number of bands", minimum=0, default=12)
-    """Longest of two masks over bands."""
+    """Maximum width of each of two frequency masks, in bands."""
     hop_mask: int = rule("an integer number of hops", minimum=0, default=10)
-    """Longest of two masks over hops."""
+    """Maximum width of each of two time masks, in hops."""
     mixup_form: Literal["pair", "batch", "every_other"] = rule("a form of mixup", default="pair")
-    """pair: a weight a window · batch: one weight a batch · every_other: one weight, in every second batch."""
+    """pair: one weight per window · batch: one per batch · every_other: one per batch, in every second batch only."""
     mono_probability: float = rule("a probability", minimum=0, maximum=1, default=0.2)
-    """Stereo networks: both channels replaced by their mean, as from a mono microphone."""
+    """For stereo networks: replace both channels by their mean, as if from a mono microphone."""
     flip_probability: float = rule("a probability", minimum=0, maximum=1, default=0.5)
-    """Frames mirrored left to right, all of a window alike."""
+    """Mirror frames left to right, all frames of a window alike."""
     crop_scale: float = rule("a fraction", above=0, maximum=1, default=0.7)
-    """Smallest part of a frame's sides that is cut out and scaled back, all of a window alike."""
+    """Smallest crop, as a fraction of a frame's sides, scaled back to full size; all frames of a window alike."""
     colour: float = rule("a fraction", minimum=0, maximum=1, default=0.3)
-    """Brightness, contrast and saturation vary by ± this part."""
+    """Vary brightness, contrast and saturation by up to ± this fraction."""
     drop_audio: float = rule("a probability", minimum=0, maximum=1, default=0.15)
-    """Audio-visual networks with presence flags: the sound is missing."""
+    """For audio-visual networks with presence flags: drop the sound."""
     drop_video: float = rule("a probability", minimum=0, maximum=1, default=0.15)
-    """Audio-visual networks with presence flags: the picture is missing."""
+    """For audio-visual networks with presence flags: drop the picture."""
     rotate_probability: float = rule("a probability", minimum=0, maximum=1, default=0.0)
-    """Frames turned by a quarter, either way, as a camera may be held."""
+    """Rotate square frames by 90° either way, as a camera may be held."""
     darken_probability: float = rule("a probability", minimum=0, maximum=1, default=0.0)
-    """Frames as at night: down to a tenth of their light, with the noise that comes with it."""
+    """Darken frames as at night: down to a tenth of their brightness, with the sensor noise that comes with it."""
     blur_probability: float = rule("a probability", minimum=0, maximum=1, default=0.0)
-    """Frames out of focus: a Gaussian of up to a fiftieth of their width."""
+    """Blur frames as if out of focus: Gaussian with a radius of up to a fiftieth of their width."""
     none_share: float = rule("a fraction", minimum=0, maximum=0.5, default=0.0)
-    """Windows of none of the scenes, where the corpus has such clips: trained to be as likely any of them (Hendrycks et
-    al., outlier exposure, 2019)."""
+    """Fraction of windows that show none of the scenes, if the corpus has such clips; trained towards a uniform
+    distribution over the scenes (outlier exposure, Hendrycks et al. 2019)."""
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsConfig:
-    """Trained weights that a part of the network begins with."""
+    """Pretrained weights that initialise a part of the network."""
 
     file: str = rule("a file inside the data folder")
-    """A .safetensors file, or a checkpoint of tensors and plain values alone. "{split}" in its name stands for the
-    network's folder, "fold-0" … "final" where a run trains several: weights that have not met what a fold holds out."""
+    """A .safetensors file, or a checkpoint that holds only tensors and plain values. "{split}" in its name stands for
+    the network's folder ("fold-0" … "final") where a run trains several: weights not trained on what that fold holds
+    out."""
     sha256: str | None = rule("64 hexadecimal digits, or null", default=None)
-    """Hash that file must have."""
+    """The hash that the file must have."""
     credit: str | None = rule("a sentence, or null", default=None)
-    """What the card says of them: what they were trained on, whose work that is, under which terms."""
+    """Credit on the model card: what the weights were trained on, who made them, under which licence."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Which network."""
+    """The network architecture and its initial weights."""
 
     name: str = rule("a network's name; `trainer models` lists them", default="slim_audio")
-    """Name in the registry."""
+    """The network's name in the registry."""
     dropout: float | None = rule("a probability, or null", minimum=0, maximum=0.9, default=None)
-    """Part dropped in training, where the network drops any; null: as much as it drops by itself."""
+    """Dropout probability, where the network has dropout; null: the network's default."""
     weights: Mapping[str, WeightsConfig] = rule("a table a part", default_factory=dict)
-    """Trained weights that parts begin with, as `[model.weights.encoder]`; "" is all of the network."""
+    """Initial weights by part, as in `[model.weights.encoder]`; "" is the whole network."""
     freeze: tuple[str, ...] = rule("a list of names of parts", default=())
-    """Parts that keep their weights, as "encoder"."""
+    """Parts whose weights are frozen, such as "encoder"."""
     options: Mapping[str, int | float | bool | str] = rule("a number, a word, true or false", default_factory=dict)
-    """What else the network's factory takes, as its docstring says."""
+    """Further arguments of the network's factory; see its docstring."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepConfig:
-    """One stage of a recipe that trains a network part by part; what is null is as in `[train]`."""
+    """One stage of a recipe that trains a network part by part; null fields inherit from `[train]`."""
 
     parts: tuple[str, ...] = rule("a list of names of parts")
-    """Modules that are trained, as "scene.audio"; all others are frozen. [""]: all."""
+    """Modules to train, such as "scene.audio"; all others are frozen. [""]: the whole network."""
     answer: str = rule("an output", default="fused")
-    """Output that the loss is about."""
+    """The output that the loss is computed on."""
     epochs: int | None = rule("an integer, or null", minimum=1, default=None)
-    """At most."""
+    """Maximum number of epochs."""
     learning_rate: float | None = rule("a positive number, or null", above=0, default=None)
-    """Peak."""
+    """Peak learning rate."""
     batch_size: int | None = rule("an integer, or null", minimum=2, default=None)
-    """Windows a step."""
+    """Windows per step."""
     mixup: float | None = rule("a number, or null", minimum=0, default=None)
-    """Beta(α, α)."""
+    """α of mixup's Beta(α, α); see `augment.mixup`."""
     plateau_epochs: int | None = rule("an integer, or null", minimum=1, default=None)
-    """Of schedule plateau."""
+    """For schedule plateau; see `train.plateau_epochs`."""
     stop_epochs: int | None = rule("an integer, or null", minimum=1, default=None)
-    """Early stop."""
+    """Early stopping; see `train.stop_epochs`."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistilConfig:
-    """Knowledge distillation: the network also learns a teacher's answers (Hinton et al. 2015)."""
+    """Knowledge distillation: the network also learns from a teacher's outputs (Hinton et al. 2015)."""
 
     teacher: str = rule("a bundle or a run, inside the data folder")
-    """A bundle's folder, or a finished run of this trainer; its labels must be the same."""
+    """A bundle folder or a finished run of this trainer; its labels must be the same."""
     temperature: float = rule("a positive number", above=0, default=2.0)
-    """Both answers are softened by this; the loss is multiplied by its square."""
+    """Temperature that softens both outputs; the loss is multiplied by its square."""
     weight: float = rule("a fraction", minimum=0, maximum=1, default=0.5)
-    """Of the teacher's answers in the loss; the labels have the rest."""
+    """Weight of the teacher's term in the loss; the labels get the remainder."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """How long and how fast."""
+    """Training duration, optimisation and checkpoint selection."""
 
     epochs: int = rule("an integer", minimum=1, default=40)
-    """Passes of `windows_per_epoch`."""
+    """Number of epochs, each of `windows_per_epoch` windows."""
     windows_per_epoch: int = rule("an integer", minimum=1, default=2048)
-    """Windows drawn: scenes alike, then recordings alike, then a random place."""
+    """Windows drawn per epoch: scenes equally often, within each its recordings equally often, at a random position."""
     batch_size: int = rule("an integer", minimum=2, default=64)
-    """Windows a step."""
+    """Windows per step."""
     learning_rate: float = rule("a positive number", above=0, default=2e-3)
-    """Peak of the schedule: warm-up over a tenth, then half a cosine to zero."""
+    """Peak learning rate of the schedule."""
     weight_decay: float = rule("a number", minimum=0, default=0.05)
-    """AdamW's, on weights of two axes and more."""
+    """Weight decay; AdamW applies it only to parameters of two or more dimensions."""
     label_smoothing: float = rule("a fraction", minimum=0, maximum=0.5, default=0.05)
-    """Part of the target spread over all scenes."""
+    """Fraction of the target spread over all scenes."""
     average_decay: float = rule("a fraction", minimum=0, maximum=0.99999, default=0.99)
-    """Exponential moving average of the weights: what is evaluated and exported."""
+    """Decay of the exponential moving average of the weights, which is what is evaluated and exported."""
     threads: int = rule("an integer", minimum=1, default=1)
-    """Threads torch may use."""
+    """Number of threads torch may use."""
     workers: int = rule("an integer", minimum=1, default=1)
-    """Threads that prepare windows ahead."""
+    """Number of threads that prepare windows in advance."""
     optimizer: Literal["adamw", "adam", "sgd"] = rule("an optimiser", default="adamw")
-    """adam: weight decay as a penalty; sgd: with `momentum`."""
+    """adam: weight decay as an L2 penalty; sgd: with `momentum`."""
     momentum: float = rule("a fraction", minimum=0, maximum=0.999, default=0.9)
-    """Of sgd."""
+    """Momentum of sgd."""
     schedule: Literal["cosine", "onecycle", "linear", "plateau", "constant"] = rule("a schedule", default="cosine")
-    """cosine: warm-up over a tenth, then half a cosine to zero · onecycle: up over 0.3, down to 1e-4 of it, momentum
-    opposite · linear: warm-up over a tenth, constant to a third, down to 0.5 % at nine tenths · plateau: times
-    `plateau_factor` after `plateau_epochs` without a lower validation loss · constant."""
+    """cosine: warm-up over a tenth, then half a cosine to zero · onecycle: up over 0.3, then down to 1e-4 of the
+    initial rate, momentum opposite · linear: warm-up over a tenth, constant until a third, 0.5 % from nine tenths on
+    · plateau: multiplied by `plateau_factor` after `plateau_epochs` without a lower validation loss · constant."""
     plateau_factor: float = rule("a fraction", above=0, maximum=1, default=0.5)
-    """Of schedule plateau."""
+    """For schedule plateau: factor applied to the learning rate."""
     plateau_epochs: int = rule("an integer", minimum=1, default=15)
-    """Of schedule plateau."""
+    """For schedule plateau: epochs without a lower validation loss before the rate is reduced."""
     stop_epochs: int | None = rule("an integer, or null", minimum=1, default=None)
-    """Training ends after so many epochs without a lower validation loss; null: never early."""
+    """Training ends after this many epochs without a lower validation loss; null: no early stopping."""
     select: Literal["last", "best"] = rule('"last" or "best"', default="last")
-    """Weights that are kept: the last epoch's, or those of the lowest validation loss (prepared corpora)."""
+    """Which weights to keep: those of the last epoch, or of the lowest validation loss (prepared corpora only)."""
     head_weight: float = rule("a number", minimum=0, default=0.3)
-    """Weight of the loss of each head beside the answer, in networks that have such."""
+    """Loss weight of each auxiliary head, in networks that have any."""
     mixed_precision: bool = rule("true or false", default=False)
-    """bfloat16 where the device is quick at it: activations, not weights."""
+    """Compute activations in bfloat16 where the device is fast at it; weights are not converted."""
     device: str = rule('"auto", "cpu" or "cuda"', default="auto")
-    """auto: a GPU if there is one."""
+    """auto: a GPU if one is available."""
     cache_embeddings: bool | None = rule("true, false or null", default=None)
-    """Frames encoded once, not once an epoch, where the encoder is frozen and frames are not augmented (prepared
-    corpora); null: where that changes no number and is less work; true: also where mixup then mixes embeddings."""
+    """Encode frames once instead of every epoch, if the encoder is frozen and frames are not augmented (prepared
+    corpora only); null: where this changes no number and saves work; true: even where mixup then mixes embeddings."""
     steps: tuple[StepConfig, ...] = rule("a list of tables", default=())
-    """Stages trained one after another, each with its own parts and rates; none: all of it at once."""
+    """Stages trained one after another, each with its own parts and rates; empty: the whole network in one stage."""
     distil: DistilConfig | None = rule("a table, or null", default=None)
-    """A teacher to learn from."""
+    """A teacher to distil from."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateConfig:
-    """How held-out figures come about."""
+    """How held-out metrics are computed."""
 
     folds: int = rule("an integer", minimum=2, default=5)
-    """Parts the recordings are dealt into; each is held out once."""
+    """Number of folds the recordings are divided into; each is held out once."""
     hold_out_sources: bool = rule("true or false", default=True)
-    """Whether each source is held out once, too, where every scene remains in the others."""
+    """Whether to hold out each source once as well, if every scene remains in the other sources."""
     step_seconds: float = rule("a duration in seconds", above=0, default=0.5)
-    """Time between two held-out windows' ends."""
+    """Time between the ends of consecutive held-out windows."""
     precision: float = rule("a fraction", minimum=0, maximum=1, default=0.8)
-    """Part of the answers named that shall be right: thresholds are the lowest that reach it on held-out recordings."""
+    """Target precision of named answers: thresholds are the lowest that reach it on held-out recordings."""
 
 
 @dataclass(frozen=True, slots=True)
 class BundleConfig:
-    """What the exported bundle says of itself."""
+    """Metadata of the exported bundle."""
 
     version: str = rule("a version", default="1.0.0")
-    """The bundle's version."""
+    """Version of the bundle."""
     description: str = rule("a sentence", default="A scene classifier.")
-    """What it is, in a line."""
+    """One-line description."""
     licence: str = rule("an SPDX expression", default="Apache-2.0")
     """Licence of the weights."""
     limits: tuple[str, ...] = rule("a list of sentences", default=())
-    """What the card says it cannot do, beside what the figures say."""
+    """Limitations that the model card states beyond what the metrics show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """One run."""
+    """The configuration of one run."""
 
     name: str = rule("a name")
-    """Of the run and of its bundle."""
+    """Name of the run and of its bundle."""
     seed: int = rule("an integer", minimum=0, default=1)
-    """Everything random follows from it."""
+    """Seed of all random numbers."""
     data: DataConfig = rule("a table")
-    """Recordings."""
+    """Recordings and labels."""
     audio: AudioInput | None = rule("a table, or null", default=None)
-    """Features, as in the manifest; without `normalisation`, each band's is measured in training."""
+    """Features, as in the manifest; without `normalisation`, each band's statistics are measured in training."""
     waveform: AudioInput | None = rule("a table, or null", default=None)
-    """The samples themselves, for networks that take them, beside features or alone."""
+    """Raw samples, for networks that take them, alone or beside features."""
     video: VideoInput | None = rule("a table, or null", default=None)
     """Frames, as in the manifest."""
     window: WindowSpec = rule("a table")
-    """Length, step and tail."""
+    """Window length, step and tail."""
     smoothing: SmoothingSpec = rule("a table", default_factory=SmoothingSpec)
-    """The runtime's filter."""
+    """The runtime's smoothing filter."""
     model: ModelConfig = rule("a table", default_factory=ModelConfig)
     """The network."""
     augment: AugmentConfig = rule("a table", default_factory=AugmentConfig)
-    """What is done to windows in training."""
+    """Augmentation of training windows."""
     train: TrainConfig = rule("a table", default_factory=TrainConfig)
-    """How long and how fast."""
+    """Training duration and optimisation."""
     evaluate: EvaluateConfig = rule("a table", default_factory=EvaluateConfig)
-    """How held-out figures come about."""
+    """How held-out metrics are computed."""
     bundle: BundleConfig = rule("a table", default_factory=BundleConfig)
-    """What the bundle says of itself."""
+    """Metadata of the exported bundle."""
 
     @property
     def inputs(self) -> Inputs:
-        """What the network takes."""
+        """The network's inputs."""
         return Inputs(self.audio, self.waveform, self.video)
 
     @property
     def n_window_samples(self) -> int:
-        """Samples that the network hears of a window, the context before it included, at its rate."""
+        """Number of samples per window at the network's sample rate, including the preceding context."""
         return self.inputs.n_samples(self.window.seconds)
 
 
 def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
-    """Read a configuration.
+    """Read a configuration file.
 
     Args:
         path: A TOML file.
-        settings: "a.b=value" each, over what the file says; the value as in TOML, or else a string; "a.b=" leaves the
-            key out. Of data.labels and data.prepared, which exclude each other, the one set here counts.
+        settings: Overrides of the form "a.b=value"; the value is parsed as TOML, or else taken as a string; "a.b="
+            removes the key. Setting one of the mutually exclusive data.labels and data.prepared removes the other.
 
     Raises:
-        ConfigError: The file cannot be read, or says something it may not; the message names the key.
+        ConfigError: The file cannot be read or is invalid; the message names the key.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -336,7 +340,7 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
                 data["data"].pop(other, None)
     table = data.get("data")
     if isinstance(table, dict) and type(table.get("fold")) is int:
-        table["fold"] = str(table["fold"])  # folds are names, most of them numbers: data.fold=1
+        table["fold"] = str(table["fold"])  # folds are named, mostly by numbers: data.fold=1
     return parse_config(data, str(path))
 
 
@@ -344,7 +348,7 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
     """Build a configuration from parsed TOML or JSON.
 
     Raises:
-        ConfigError: It says something it may not; the message names the key.
+        ConfigError: The configuration is invalid; the message names the key.
     """
     try:
         config = decode(Config, data)
@@ -378,7 +382,7 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
 
 
 def _set(data: dict[str, Any], setting: str) -> None:
-    """Put "a.b=value" into nested tables."""
+    """Apply one "a.b=value" override to nested tables."""
     key, equals, text = setting.partition("=")
     names = key.strip().split(".")
     if not equals or not all(names):

@@ -1,24 +1,24 @@
-"""The errors of training, drawn as a tree; each names the exit code the command line ends with.
+"""The trainer's exceptions as a tree, each with the exit code of the command line.
 
-TrainerError          1   anything the trainer raises on purpose
-├── ConfigError       2   a configuration or argument that cannot be (also a ValueError)
+TrainerError          1   any error the trainer raises deliberately
+├── ConfigError       2   an invalid configuration or argument (also a ValueError)
 ├── DataError         3   labels, recordings or a split that cannot be trained on (also a ValueError)
-├── RunError          3   a run folder that is missing, incomplete, or of another configuration
-├── ExportError       4   a bundle that does not answer as the network it was made from
+├── RunError          3   a run folder that is missing, incomplete, or has another configuration
+├── ExportError       4   a bundle whose outputs differ from those of the network it was made from
 └── MissingError      4   a package that training needs is not installed (also an ImportError)
 
-Every message says what was expected, what came, and what to type next.
+Every message says what was expected, what was found, and what to type next.
 """
 
 
 class TrainerError(Exception):
-    """Anything this package raises on purpose."""
+    """Any error this package raises deliberately."""
 
     exit_code = 1
 
 
 class ConfigError(TrainerError, ValueError):
-    """A configuration or an argument that cannot be; the message names the key."""
+    """An invalid configuration or argument; the message names the key."""
 
     exit_code = 2
 
@@ -30,13 +30,13 @@ class DataError(TrainerError, ValueError):
 
 
 class RunError(TrainerError):
-    """A run folder that is missing, incomplete, or of another configuration."""
+    """A run folder that is missing, incomplete, or has another configuration."""
 
     exit_code = 3
 
 
 class ExportError(TrainerError):
-    """A bundle that does not answer as the network it was made from."""
+    """A bundle whose outputs differ from those of the network it was made from."""
 
     exit_code = 4
 

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writing: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ UNREADABLE_ARRAYS: tuple[type[Exception], ...] = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What reading a damaged .npz raises: each of them was seen, or is said by zipfile or numpy."""
+"""Exceptions that reading a damaged .npz can raise: each was observed, or is documented by zipfile or numpy."""
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file beside `path`, then rename it there; folders are made."""
+    """Let `write` fill a temporary file beside `path`, then rename it to `path`; parent folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
@@ -42,5 +42,5 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     write_whole(path, lambda file: file.write(text.encode()))

@@ -1,4 +1,4 @@
-"""What a network takes of a window: features, samples, frames; each as the manifest describes it."""
+"""The inputs a network takes from a window: features, samples or frames, each as the manifest describes it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass
 from engines.manifest import AudioInput, VideoInput
 
 FEATURES, WAVEFORM, FRAMES, PRESENCE = "features", "waveform", "frames", "presence"
-"""Names of inputs, in batches as in graphs; `embeddings` stands for `frames` where a graph of its own encodes them."""
+"""Names of inputs, in batches and graphs; `embeddings` replaces `frames` where a separate graph encodes the frames."""
 EMBEDDINGS = "embeddings"
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs of one network; at least one is there."""
+    """The inputs of one network; at least one is set."""
 
     audio: AudioInput | None = None
-    """Features made of the samples."""
+    """Features computed from the samples."""
     waveform: AudioInput | None = None
-    """The samples themselves; at the rate of `audio` where both are there."""
+    """The raw samples; at the sample rate of `audio` if both are set."""
     video: VideoInput | None = None
-    """Frames."""
+    """Video frames."""
 
     @property
     def sound(self) -> AudioInput | None:
-        """The input that says at which rate and in how many channels samples are wanted; None: none are."""
+        """The input that determines sample rate and source channels; None if the network takes no sound."""
         both = [entry for entry in (self.audio, self.waveform) if entry is not None]
         return max(both, key=lambda entry: (entry.n_source_channels, entry.context_seconds), default=None)
 
     @property
     def sample_rate(self) -> int:
-        """In Hz; 0 where no samples are wanted."""
+        """Sample rate in Hz; 0 if the network takes no sound."""
         return 0 if self.sound is None else self.sound.sample_rate
 
     @property
     def n_source_channels(self) -> int:
-        """Channels a source delivers: 1 or 2; 0 where no samples are wanted."""
+        """Channels a source has to deliver: 1 or 2; 0 if the network takes no sound."""
         return 0 if self.sound is None else self.sound.n_source_channels
 
     @property
@@ -44,5 +44,5 @@ class Inputs:
         return max((entry.context_seconds for entry in (self.audio, self.waveform) if entry is not None), default=0.0)
 
     def n_samples(self, seconds: float) -> int:
-        """Samples of a window of `seconds`, the context before it included."""
+        """Number of samples in a window of `seconds`, including the context before it."""
         return round((seconds + self.context_seconds) * self.sample_rate)

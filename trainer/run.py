@@ -1,9 +1,9 @@
-"""A run: a folder with one network a split, its held-out answers, and the report made of them.
+"""A run on recordings: a folder with one network per split, its held-out predictions, and the report on them.
 
     runs/slim-audio/  config.json  recordings.json  report.json
                       fold-0/ … source-moodist/ … final/   checkpoint.pt  log.csv  predictions.npz  baseline.npz
 
-Every file appears whole; a run that was stopped goes on where it was.
+Every file is written atomically; an interrupted run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -33,68 +33,68 @@ _BEGIN = "make one with: trainer fit CONFIG"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A recording as a run remembers it."""
+    """A recording as listed in a run's recordings.json."""
 
     file: str
-    """Path as the list names it."""
+    """Path as given in the list."""
     label: str
     """Its scene, or the `none` label."""
     group: str
-    """What is never split."""
+    """Group of recordings that is never divided between training and evaluation."""
     source: str
-    """Where it comes from."""
+    """Source of the recording."""
     confidence: str
-    """How sure the label is."""
+    """How certain the label is."""
     licence: str
-    """Its terms."""
+    """Licence terms."""
     sha256: str
-    """Hash of the file."""
+    """SHA-256 of the file."""
     seconds: float
-    """Length."""
+    """Length in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What one network said of recordings it never heard."""
+    """One network's predictions on recordings it was not trained on."""
 
     logits: NDArray[np.float32]
-    """[n_windows, n_labels], in order of recordings and of time."""
+    """[n_windows, n_labels], ordered by recording and time."""
     recordings: NDArray[np.int64]
-    """[n_windows] position of each window's recording in the run's list."""
+    """[n_windows] index of each window's recording in the run's list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run folder, opened."""
+    """An open run folder."""
 
     folder: Path
-    """Where it lies."""
+    """Path of the run folder."""
     config: Config
-    """What it was asked to do."""
+    """The configuration the run was started with."""
     labels: tuple[str, ...]
-    """Scenes, in order of the logits."""
+    """Scenes, in the order of the logits."""
     entries: tuple[Entry, ...]
-    """Recordings that are trained on, then those of none of the scenes."""
+    """The recordings trained on, followed by those of none of the scenes."""
     splits: tuple[Split, ...]
-    """Folds, held-out sources, and the final network on everything."""
+    """Folds, held-out sources, and the final network trained on everything."""
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """[n_recordings] position of each recording's scene; −1 for none of them."""
+        """[n_recordings] index of each recording's scene; −1 for none of the scenes."""
         return np.array([self.labels.index(e.label) if e.label in self.labels else -1 for e in self.entries], np.int64)
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """The configured groups, as far as their scenes are trained."""
+        """The configured scene groups, restricted to trained scenes; groups left empty are dropped."""
         groups = sorted(self.config.data.groups.items())
         pairs = ((group, tuple(label for label in members if label in self.labels)) for group, members in groups)
         return {group: members for group, members in pairs if members}
 
     def predictions(self, split: Split, name: str = PREDICTIONS) -> Predictions:
-        """The answers of one split's network, or of its baseline.
+        """The predictions of one split's network, or of its baseline.
 
         Raises:
-            RunError: It is not trained yet.
+            RunError: They are missing or unreadable: the split has not been trained yet.
         """
         path = self.folder / split.name / name
         try:
@@ -105,17 +105,17 @@ class Run:
 
 
 def start_run(folder: Path, config: Config, corpus: Corpus, lengths: Sequence[float], splits: Sequence[Split]) -> Run:
-    """Make a run's folder, or open it to go on.
+    """Create a run folder, or reopen an existing one to resume it.
 
     Args:
-        folder: Where.
-        config: What to do.
-        corpus: Recordings.
-        lengths: Seconds of each recording, those of none of the scenes last.
-        splits: What is trained and held out, in order.
+        folder: Path of the run folder.
+        config: The configuration.
+        corpus: The recordings.
+        lengths: Length of each recording in seconds, those of none of the scenes last.
+        splits: What each network is trained on and what is held out, in order.
 
     Raises:
-        RunError: There is one of another configuration or other recordings.
+        RunError: The folder holds a run with another configuration or other recordings.
     """
     recordings = (*corpus.recordings, *corpus.none)
     known = {
@@ -128,10 +128,10 @@ def start_run(folder: Path, config: Config, corpus: Corpus, lengths: Sequence[fl
 
 
 def open_run(folder: Path) -> Run:
-    """Open a run's folder.
+    """Open an existing run folder.
 
     Raises:
-        RunError: It is none.
+        RunError: The folder does not hold a valid run.
     """
     try:
         config = parse_config(json.loads((folder / CONFIG).read_text(encoding="utf-8")), str(folder / CONFIG))
@@ -146,10 +146,10 @@ def open_run(folder: Path) -> Run:
 
 
 def newest_run(root: Path) -> Path:
-    """The folder in `root` whose report is the newest.
+    """The folder in `root` with the most recent report.
 
     Raises:
-        RunError: None has a report.
+        RunError: No folder has a report.
     """
     reports = sorted(root.glob(f"*/{REPORT}"), key=lambda path: path.stat().st_mtime)
     if not reports:
@@ -158,12 +158,12 @@ def newest_run(root: Path) -> Path:
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
-    """Write what `Run.predictions` reads."""
+    """Write predictions in the format that `Run.predictions` reads."""
     write_whole(path, lambda file: np.savez(file, logits=predictions.logits, recordings=predictions.recordings))
 
 
 def _entry(item: Recording, seconds: float) -> Entry:
-    """A recording with its hash and length."""
+    """The entry of a recording, with its hash and length."""
     hashed = item.sha256()
     return Entry(
         item.file, item.label, item.group, item.source, item.confidence, item.licence, hashed, round(seconds, 3)

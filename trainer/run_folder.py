@@ -1,4 +1,4 @@
-"""The files a run begins with: what it was asked to do, and with what; the same as now, or it is not gone on with."""
+"""The files a run starts with: its configuration and data; a run is resumed only if these are unchanged."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trainer.files import write_text
 
 
 def start_folder(folder: Path, files: Mapping[str, Any]) -> None:
-    """Write a run's first files, or see that they are there and say the same.
+    """Write a run's first files, or check that existing ones have the same content.
 
     Args:
-        folder: Where the run lies, or will.
-        files: Name to what it holds as JSON.
+        folder: The run folder, existing or not.
+        files: Maps each file name to its JSON content.
 
     Raises:
-        RunError: There is a run of something else; the message names the keys that differ. Nothing is written then.
+        RunError: The folder holds a different run; the message names the keys that differ. Nothing is written then.
     """
     texts = {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in files.items()}
     for name, text in texts.items():
@@ -32,14 +32,14 @@ def start_folder(folder: Path, files: Mapping[str, Any]) -> None:
 
 
 def _check_same(path: Path, now: Any) -> None:
-    """Refuse to go on with a run of something else.
+    """Refuse to resume a run whose content differs.
 
     Args:
-        path: A JSON file of the run; nothing is said where there is none.
-        now: What it has to say.
+        path: A JSON file of the run; accepted if it does not exist.
+        now: The content it should have.
 
     Raises:
-        RunError: It says something else; the message names the keys that differ.
+        RunError: Its content is different; the message names the keys that differ.
     """
     if not path.exists():
         return
@@ -56,7 +56,7 @@ def _check_same(path: Path, now: Any) -> None:
 
 
 def _differences(there: Any, now: Any, key: str = "") -> list[str]:
-    """Every key whose value differs, with both; the machine's keys are not looked at."""
+    """All keys whose values differ, with both values; `MACHINE_KEYS` are ignored."""
     if key in MACHINE_KEYS:
         return []
     if isinstance(there, dict) and isinstance(now, dict):
@@ -75,6 +75,6 @@ def _differences(there: Any, now: Any, key: str = "") -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """A value, cut short."""
+    """A value as JSON, truncated to 60 characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "…"
