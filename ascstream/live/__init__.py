@@ -1,4 +1,4 @@
-"""Streams that do not end: devices under supervision, an engine that may not keep up, a clock of their own."""
+"""Live streams, which have no end: supervised devices, an engine that may fall behind, and the streams' own clock."""
 
 ENGINE_THREAD = "ascstream-engine"
-"""Name of the thread that infers; a call that hangs may leave it behind."""
+"""Name of the inference thread; a call that hangs may leave it behind."""

@@ -1,4 +1,4 @@
-"""What a user types for a microphone, a camera or a source, turned into what a recording process is asked for."""
+"""Resolves what a user types for a microphone, camera or source into a request for a recording process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ascstream.sources.inputs import MEDIA_SUFFIXES, redact, url_scheme
 
 _Device = TypeVar("_Device", Microphone, Camera)
 SCHEMES = ("rtsp", "rtsps", "http", "https", "udp", "tcp", "srt", "rtmp", "rtmps")
-"""Network streams that are followed live."""
+"""URL schemes of network streams that can be followed live."""
 _NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 _PORTAUDIO = re.compile(r"pa:([0-9]{1,6})", re.ASCII)
 _NODE = re.compile(r"/dev/(video[0-9]+|v4l/.+)", re.ASCII)
@@ -27,30 +27,30 @@ _WAITED = {
     "microphone": "type --mic default, or --mic and the name or id that ascstream devices shows when it is there",
     "camera": "type --camera and the path that ascstream devices shows when it is there, such as /dev/v4l/by-id/…",
 }
-"""What can be waited for: a number is a place in a list, and any device may come to it."""
+"""What `--wait` can wait for: not a number, which is only a position in a list that any device may come to occupy."""
 _SOURCE = "a source with sound and picture: a URL such as rtsp://HOST/PATH, or a media file"
 
 
 def resolve_microphone(
     text: str, channels: tuple[int, ...] = (), *, devices: DeviceList | None = None, wait: bool = False
 ) -> MicrophoneRequest | MediaRequest | None:
-    """What `--mic` names.
+    """Resolve the value of `--mic`.
 
     Args:
-        text: A number N, the N-th microphone of `ascstream devices`; "pa:N", PortAudio's own number; "default"; a
-            stable id; a name or an unambiguous part of it; a URL or a file, of which the sound is taken; "none".
-            Numbers say which device it is now; from then on it is known by its id or name.
-        channels: Channels to take, counted from 1; (): one of one, and the first two of more.
-        devices: What there is; None: it is asked for where it is needed.
-        wait: Whether a device that is not there is taken as well, by its name or id, to be waited for.
+        text: A number N, for the N-th microphone listed by `ascstream devices`; "pa:N", PortAudio's own number;
+            "default"; a stable id; a name or an unambiguous part of it; a URL or a file, whose sound is used; "none".
+            A number only selects a device now; from then on the device is identified by its id or name.
+        channels: Channels to record, counted from 1; (): the only channel, or the first two of several.
+        devices: The devices present; None: list them when needed.
+        wait: Whether to accept the id or name of a device that is absent, so that it can be waited for.
 
     Returns:
         A request; None for "none".
 
     Raises:
-        UsageError: Nothing was typed, or channels that cannot be.
-        SourceNotFoundError: There is no such microphone.
-        SourceError: Several bear the name, or what is named gives no sound.
+        UsageError: The text is empty, or the channels are invalid.
+        SourceNotFoundError: There is no such microphone or file.
+        SourceError: The name is ambiguous, or the text is a pipe, a folder or a URL that cannot be used.
     """
     word = _typed(text, _MICROPHONE)
     if any(channel < 1 for channel in channels) or len(set(channels)) < len(channels):
@@ -87,21 +87,22 @@ def resolve_microphone(
 
 
 def resolve_camera(text: str, *, devices: DeviceList | None = None, wait: bool = False) -> MediaRequest | None:
-    """What `--camera` names.
+    """Resolve the value of `--camera`.
 
     Args:
-        text: A number N, the N-th camera of `ascstream devices`; its node or a link to it; its name or an unambiguous
-            part of it; a URL or a file, of which the picture is taken; "none".
-        devices: What there is; None: it is asked for where it is needed.
-        wait: Whether a node that is not there is taken as well, to be waited for.
+        text: A number N, for the N-th camera listed by `ascstream devices`; its device node or a link to it; its name
+            or an unambiguous part of it; a URL or a file, whose picture is used; "none".
+        devices: The devices present; None: list them when needed.
+        wait: Whether to accept a device node that does not exist yet, so that it can be waited for.
 
     Returns:
-        A request, without what is wanted of the picture; None for "none".
+        A request that does not yet say what picture is wanted; None for "none".
 
     Raises:
-        UsageError: Nothing was typed.
-        SourceNotFoundError: There is no such camera.
-        SourceError: Several bear the name, or FFmpeg cannot read it.
+        UsageError: The text is empty.
+        SourceNotFoundError: There is no such camera or file.
+        SourceError: The name is ambiguous, FFmpeg cannot read the camera, or the text is a pipe, a folder or a URL that
+            cannot be used.
     """
     word = _typed(text, _CAMERA)
     if word.lower() == "none":
@@ -132,15 +133,15 @@ def resolve_camera(text: str, *, devices: DeviceList | None = None, wait: bool =
 
 
 def resolve_source(text: str) -> MediaRequest:
-    """What `--source` names: one source of both sound and picture.
+    """Resolve the value of `--source`: a single source of both sound and picture.
 
     Args:
         text: A URL or a file.
 
     Raises:
-        UsageError: Nothing was typed.
+        UsageError: The text is empty.
         SourceNotFoundError: There is no such file.
-        SourceError: What is named is a device that has one of both only.
+        SourceError: The text is neither: a device, for example, has only sound or only picture.
     """
     word = _typed(text, _SOURCE)
     media = None if _NODE.fullmatch(word) else _media(word, _SOURCE)
@@ -153,7 +154,7 @@ def resolve_source(text: str) -> MediaRequest:
 
 
 def _typed(text: str, expected: str) -> str:
-    """What was typed, less spaces around it."""
+    """Strip the typed text; raise UsageError if it is empty and SourceError if it is "-"."""
     word = text.strip()
     if not word:
         raise UsageError(f"expected {expected}; got nothing; see: ascstream devices")
@@ -163,7 +164,7 @@ def _typed(text: str, expected: str) -> str:
 
 
 def _media(word: str, expected: str) -> str | None:
-    """`word` where it is a URL that is followed live, or a file; None where it may be a device's name."""
+    """Return `word` if it is a URL that can be followed live or a file; None if it may be a device's name."""
     scheme = url_scheme(word)
     if scheme is not None:
         if scheme not in SCHEMES:
@@ -182,7 +183,7 @@ def _media(word: str, expected: str) -> str | None:
         if path.is_file():
             return word
         folder = path.is_dir()
-    except (OSError, ValueError):  # too long for a path, or not to be looked at
+    except (OSError, ValueError):  # too long for a path, or not accessible
         return None
     if folder and word.startswith((".", "/", "~")):
         raise SourceError(f"expected {expected}; got the folder {_shown(word)}; name one file in it")
@@ -192,7 +193,7 @@ def _media(word: str, expected: str) -> str | None:
 
 
 def _of(mic: Microphone, mics: Sequence[Microphone], channels: tuple[int, ...]) -> MicrophoneRequest:
-    """The request for a microphone; by PortAudio's number only where nothing else tells it from another."""
+    """The request for a microphone; includes PortAudio's number only if nothing else tells two devices apart."""
     twins = [other for other in mics if (other.name, other.host_api) == (mic.name, mic.host_api)]
     index = mic.portaudio_index if len(twins) > 1 and mic.stable_id is None else None
     return MicrophoneRequest(mic.name, mic.host_api, index, mic.stable_id, channels)
@@ -205,7 +206,7 @@ def _picture(camera: Camera, where: str) -> MediaRequest:
 
 
 def _named(word: str, devices: Sequence[_Device]) -> list[_Device]:
-    """Devices of that name; else those of that name in other letters' case; else those with it in their names."""
+    """The devices with exactly this name; else those that match ignoring case; else those whose names contain it."""
     folded = word.casefold()
     for matches in (
         [device for device in devices if device.name == word],
@@ -218,7 +219,7 @@ def _named(word: str, devices: Sequence[_Device]) -> list[_Device]:
 
 
 def _nothing(kind: str, word: str, found: DeviceList, vain: str = "") -> SourceError:
-    """Say that there is no device at all, and, where `vain` was given to wait for, what can be waited for."""
+    """The error for no device at all; `vain`, if given, names what `--wait` cannot wait for."""
     return SourceNotFoundError(
         f"expected a {kind} for {_shown(word)}, found none; {'; '.join(found.advice) or 'see: ascstream devices'}; "
         + (f"--wait cannot wait for {vain}: {_WAITED[kind]}" if vain else _DOCTOR)
@@ -226,7 +227,7 @@ def _nothing(kind: str, word: str, found: DeviceList, vain: str = "") -> SourceE
 
 
 def _not_found(kind: str, word: str, expected: str, found: DeviceList, vain: str = "") -> SourceError:
-    """Say that none of the devices is meant, and list them."""
+    """The error for a text that matches none of the devices; lists them."""
     devices = found.microphones if kind == "microphone" else found.cameras
     if not devices:
         return _nothing(kind, word, found, vain)
@@ -249,13 +250,13 @@ def _ambiguous(kind: str, word: str, lines: Iterable[str]) -> SourceError:
 
 
 def _line(device: Microphone | Camera) -> str:
-    """A device as an error lists it."""
+    """A device as error messages list it."""
     if isinstance(device, Microphone):
         return f"{device.index} {device.name} [{device.stable_id or device.host_api}]"
     return f"{device.index} {device.name} [{device.stable_path or device.path}]"
 
 
 def _shown(word: str) -> str:
-    """What was typed, in quotes, in one line, without secrets."""
+    """The typed text in quotes, on one line, without credentials, and cut to 80 characters."""
     text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in redact(word))
     return f'"{text if len(text) <= 80 else text[:79] + "…"}"'

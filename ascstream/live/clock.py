@@ -1,4 +1,4 @@
-"""The clocks of a live stream: one that only goes forward, and the one on the wall, which may jump."""
+"""The clocks of a live stream: a monotonic one, and wall-clock time, which may jump."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from datetime import datetime, timezone
 
 
 class Clock:
-    """What time it is. A test may stand in its place."""
+    """The current time. Tests may substitute their own."""
 
     def monotonic(self) -> float:
-        """Seconds that only go forward; one clock for all processes of the machine."""
+        """Monotonic seconds, on one clock shared by all processes of the machine."""
         return time.monotonic()
 
     def utc(self) -> datetime:
-        """Wall time; may jump either way."""
+        """Wall-clock time in UTC; may jump forwards or backwards."""
         return datetime.now(timezone.utc)
 
 
 def utc_text(moment: datetime) -> str:
-    """`2026-11-21T15:04:05.123Z`, as in `Prediction.time`."""
+    """Format a time as in `Prediction.time`: `2026-11-21T15:04:05.123Z`."""
     text = moment.astimezone(timezone.utc).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")

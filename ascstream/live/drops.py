@@ -1,13 +1,13 @@
-"""Windows that are dropped, folded: told when it begins and when it is over, not one by one."""
+"""Counts dropped windows and reports when dropping begins and ends, instead of each window."""
 
 from __future__ import annotations
 
 _QUIET_SECONDS = 10.0
-"""Windows are no longer dropped once none was for this long."""
+"""Dropping counts as over once no window has been dropped for this long."""
 
 
 class Drops:
-    """Windows that were dropped, told when it begins and when it is over."""
+    """Counts dropped windows; `add` and `over` return the sentences to report."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -15,7 +15,7 @@ class Drops:
         self._begun = self._newest = 0.0
 
     def add(self, n: int, now: float) -> str | None:
-        """Count some; the sentence that it begins, where it does."""
+        """Count `n` dropped windows; return a sentence if this is where dropping begins, else None."""
         if not n:
             return None
         begins = not self._n
@@ -26,7 +26,7 @@ class Drops:
         return "windows come faster than they are judged: the oldest are dropped" if begins else None
 
     def over(self, now: float, *, ended: bool) -> tuple[str, float] | None:
-        """The sentence that it is over and how long it lasted, once, where it is."""
+        """Once dropping is over, return the sentence for it and its duration in seconds, a single time; else None."""
         if not self._n or not (ended or now - self._newest >= _QUIET_SECONDS):
             return None
         n, self._n = self._n, 0

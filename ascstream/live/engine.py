@@ -1,4 +1,4 @@
-"""A thread that scores one window at a time, so that a call which hangs costs the stream nothing but its answer."""
+"""A thread that scores one window at a time, so that a hanging call costs the stream nothing but its answer."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from ascstream.records import Window, WindowScores
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of a call."""
+    """The outcome of one inference call."""
 
     window: Window
-    """What was asked about."""
+    """The window that was scored."""
     scores: WindowScores | None
-    """What the networks say; None where the call failed."""
+    """The networks' scores; None if the call failed."""
     error: Exception | None = None
-    """Why it failed."""
+    """The exception, if the call failed."""
 
 
 class EngineThread:
-    """Scores windows in a daemon thread; `start`, then `take` until there is an answer.
+    """Scores windows in a daemon thread; call `start`, then `take` until there is an answer.
 
-    A call that hangs can be abandoned, not ended: `stop` then leaves the thread behind, and the process can still exit.
+    A call that hangs can be abandoned but not ended: `stop` then leaves the thread behind, and the process can still
+    exit.
     """
 
     def __init__(self, classifier: Classifier, changed: threading.Condition) -> None:
         """Start the thread.
 
         Args:
-            classifier: Judges the windows; not to be used elsewhere meanwhile.
-            changed: Notified when there is an answer; guards what is shared.
+            classifier: Scores the windows; must not be used elsewhere meanwhile.
+            changed: Notified when there is an answer; guards the shared state.
         """
         self._classifier = classifier
         self._changed = changed
@@ -47,7 +48,7 @@ class EngineThread:
 
     @property
     def busy(self) -> bool:
-        """Whether a window was started whose answer was not taken yet."""
+        """Whether a window was started and its answer not taken yet."""
         return self._busy
 
     @property
@@ -56,7 +57,7 @@ class EngineThread:
         return self._answer is not None
 
     def start(self, window: Window) -> None:
-        """Have a window scored; only where none is."""
+        """Start scoring a window. Raises RuntimeError while another one is being scored."""
         if self._busy:
             raise RuntimeError("start while a window is being scored")
         self._busy = True
@@ -65,14 +66,14 @@ class EngineThread:
             self._work.notify()
 
     def take(self) -> Answer | None:
-        """The answer, once; None while there is none."""
+        """Take the answer, once; None until there is one."""
         answer, self._answer = self._answer, None
         if answer is not None:
             self._busy = False
         return answer
 
     def stop(self, timeout_seconds: float) -> bool:
-        """End the thread; whether it ended in time, rather than being left behind in a call that hangs."""
+        """End the thread; return whether it ended in time, rather than being left behind in a hanging call."""
         with self._work:
             self._stopped = True
             self._work.notify()
@@ -95,6 +96,6 @@ class EngineThread:
     def _ask(self, window: Window) -> Answer:
         try:
             return Answer(window, self._classifier.score(window))
-        except Exception as error:  # noqa: BLE001 - whatever an engine raises is the caller's to judge
-            self._classifier.reset()  # what the call left half done
+        except Exception as error:  # noqa: BLE001 - the caller decides about whatever an engine raises
+            self._classifier.reset()  # clears the state the failed call left behind
             return Answer(window, None, error)

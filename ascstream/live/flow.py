@@ -1,4 +1,4 @@
-"""The thread of a live stream: letters of the devices in, blocks and pictures out, in real time whatever comes."""
+"""The main loop of a live stream: turns messages from devices into blocks and pictures, always in real time."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ from ascstream.records import EndOfVideo, StreamEvent, StreamItem
 from ascstream.sources.base import Wants
 
 STEP_SECONDS = 0.1
-"""How often devices are looked after, at least."""
+"""Longest time between two checks of the devices."""
 SUSPENDED_SECONDS = 5.0
-"""A process that was away for longer was suspended, not slow."""
+"""A process that did not run for longer than this was suspended, not slow."""
 _ABSENT_SECONDS = 0.1
-"""How far lost blocks keep behind while no sound can come: what the first sound of a device is late by."""
+"""How far lost blocks lag behind real time while no sound can come: as late as a device's first sound arrives."""
 _LATEST_START_SECONDS = 0.3
-"""The stream begins at most this much before the moment at which all devices deliver."""
+"""The stream begins at most this long before the moment at which all devices deliver."""
 _HELD_SECONDS = 0.0015
-"""What a resampler holds back: 16 samples of the lower rate, here of 16 kHz, and what rounding adds."""
+"""How much a resampler holds back: 16 samples of the lower rate, here 16 kHz, plus rounding."""
 _LONGEST_CHUNK_SECONDS = 0.1
-"""The stream does not begin later by more, for the sake of where chunks end."""
+"""Longest delay of the stream's start for the sake of alignment: longer chunks are not aligned to."""
 _FOLD_SECONDS = 10.0
-"""Events of one kind that come again within this time are told together."""
+"""Events of one kind that recur within this time are reported together."""
 _FOLDED = frozenset({"overflow", "gap"})
 
 
 @dataclass(slots=True)
 class Member:
-    """A device of the stream."""
+    """One device of the stream."""
 
     supervisor: Supervisor
-    """Keeps it recording."""
+    """Keeps the device recording."""
     hears: bool
-    """Whether sound is wanted of it."""
+    """Whether sound is wanted from it."""
     sees: bool
-    """Whether pictures are wanted of it."""
+    """Whether pictures are wanted from it."""
     measures: Measures = field(default_factory=Measures)
-    """What is measured of it."""
+    """Measurements of it."""
     form: tuple[str, int | None] | None = None
-    """Name and rate of the card that was last heard: the drift of the same one is expected again."""
+    """Name and sample rate of the sound device last heard; if the same one returns, the same drift is expected."""
 
     def notice_form(self) -> bool:
-        """Note what is heard now; whether it is what was heard before."""
+        """Remember which sound device is heard now; return whether it is the same as before."""
         opened, before = self.supervisor.opened, self.form
         self.form = None if opened is None else (opened.name, opened.sample_rate)
         return self.form == before
 
 
 class Flow:
-    """One stream, from its devices' start to its end, in one thread."""
+    """One stream, from the start of its devices to its end, in one thread."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Flow:
         camera_delay_seconds: float,
         wait: bool,
     ) -> None:
-        """Join devices to a stream; `run` begins it."""
+        """Combine devices into a stream; `run` starts it."""
         self._members = {member.supervisor.device: member for member in members}
         self._ear = next((member for member in members if member.hears), None)
         self._eye = next((member for member in members if member.sees), None)
@@ -93,13 +93,13 @@ class Flow:
         self.timeline: Timeline | None = None
         """None until the stream has begun."""
         self.health = Health(())
-        """How the devices were at the last step; frozen."""
+        """The devices' health at the last step; immutable."""
 
     def run(self) -> Iterator[StreamItem]:
-        """Yield what comes, until the inbox says stop.
+        """Yield the stream's items until the inbox asks to stop.
 
         Raises:
-            SourceError: A device did not deliver within 5 s of the start, and is not waited for.
+            SourceError: A device did not deliver within 5 s of the start, and `wait` is off.
         """
         self._begun = self._previous = self._clock.monotonic()
         for member in self._members.values():
@@ -118,7 +118,7 @@ class Flow:
                 self._pause(self._due_moment(now) - self._clock.monotonic())
 
     def _seconds(self) -> float:
-        """How far the stream is."""
+        """How far the stream has come, in stream seconds."""
         if self._sound is not None:
             return self._sound.seconds
         return 0.0 if self.timeline is None else max(0.0, self.timeline.to_stream(self._previous))
@@ -132,7 +132,7 @@ class Flow:
             yield self._tell(Happened("suspended", f"the program did not run for {away:.1f} s", away))
 
     def _receive(self, letter: Letter, now: float) -> Iterator[StreamItem]:
-        """Take one letter."""
+        """Process one letter."""
         member = self._members[letter.device]
         supervisor, message = member.supervisor, letter.message
         if not supervisor.is_current(letter.attempt):
@@ -157,7 +157,7 @@ class Flow:
             yield from self._after_loss(member)
 
     def _hear(self, member: Member, sound: LiveSound, message: Sound, now: float) -> Iterator[StreamItem]:
-        """Sound of the running stream: only what comes in time shows that the microphone works."""
+        """Process sound of the running stream: only sound that arrives in time shows that the microphone works."""
         supervisor = member.supervisor
         if supervisor.state == "opening":
             sound.timeline.restart(same_clock=member.notice_form())
@@ -175,7 +175,7 @@ class Flow:
             yield from map(self._tell, supervisor.heard(message, now))
 
     def _fold(self, event: StreamEvent, now: float) -> Iterator[StreamEvent]:
-        """An event that comes often is told at once, then at most every ten seconds, with all of its seconds."""
+        """Report a frequent event at once, then at most every ten seconds with its durations summed."""
         told, seconds = self._folded.get(event.kind, (float("-inf"), 0.0))
         seconds += event.seconds
         if now - told < _FOLD_SECONDS:
@@ -193,7 +193,7 @@ class Flow:
             yield from self._after_loss(member)
 
     def _after_loss(self, member: Member) -> Iterator[StreamItem]:
-        """What came before a loss is complete."""
+        """If the device does not deliver, complete the sound that came before the loss."""
         if member.supervisor.state == "running":
             return
         member.measures.clear()
@@ -201,13 +201,16 @@ class Flow:
             yield from self._sound.end_stretch()
 
     def _keep_early(self, attempt: int, sound: Sound, now: float) -> None:
-        """Sound that comes before the stream begins: what is too old will not be part of it."""
+        """Keep sound that arrives before the stream begins, except what is too old to become part of it."""
         self._early.append((attempt, sound, now))
         while self._early[0][2] < now - MOST_SOUND_SECONDS:
             self._early.popleft()
 
     def _try_to_begin(self, now: float) -> Iterator[StreamItem]:
-        """Time 0 is when every device has delivered; without some, five seconds after the start."""
+        """Begin the stream once all devices have delivered, or five seconds after the start without the others.
+
+        Stream second 0 is about the moment from which all devices deliver.
+        """
         supervisors = [member.supervisor for member in self._members.values()]
         if not all(supervisor.ready for supervisor in supervisors):
             if now - self._begun <= OPENING_SECONDS:
@@ -239,10 +242,10 @@ class Flow:
                 yield from self._sound.add(sound, came)
 
     def _align(self, begin: float) -> float:
-        """A beginning a little later, so that chunks of sound end just after windows do, as seldom just before.
+        """Move the start slightly later, so that sound chunks end just after windows do, and rarely just before.
 
-        A window whose last samples are still in the resampler waits for a whole chunk more. Steps are mostly a
-        multiple of the chunks' length, or nearly so: what holds for second 0 then holds for many windows.
+        A window whose last samples are still in the resampler has to wait for another whole chunk. Since steps are
+        usually a multiple of the chunk length, or nearly so, what holds at second 0 then holds for many windows.
         """
         chunk = self._early[-1][1] if self._early else None
         length = 0.0 if chunk is None else chunk.samples.shape[1] / chunk.sample_rate
@@ -252,14 +255,14 @@ class Flow:
         return edge + length * math.ceil((begin - edge) / length)
 
     def _advance(self, now: float) -> Iterator[StreamItem]:
-        """What the time demands: questions, and lost blocks for what does not come."""
+        """Do what is due by now: ask for pictures, and emit lost blocks for sound that did not arrive."""
         if self._pictures is not None and self._eye is not None:
             yield from self._pictures.step(now, self._eye.supervisor.ask)
         if self._sound is not None:
             yield from self._sound.keep_pace(now, self._lateness())
 
     def _lateness(self) -> float:
-        """How far lost blocks keep behind."""
+        """How far lost blocks lag behind real time, in seconds."""
         if self._ear is None:
             return 0.0
         return LATE_SECONDS if self._ear.supervisor.state == "running" else _ABSENT_SECONDS
@@ -273,7 +276,7 @@ class Flow:
         return due
 
     def _publish(self, now: float) -> None:
-        """Let other threads see how the devices are."""
+        """Publish the devices' health for other threads."""
         if now - self._published < STEP_SECONDS:
             return
         self._published = now
@@ -288,6 +291,6 @@ class Flow:
 
 
 def _explain(supervisor: Supervisor) -> SourceError:
-    """Why the stream cannot begin."""
+    """The error that says why the stream cannot begin."""
     problem = supervisor.problem or f"{supervisor.name} gave nothing within {OPENING_SECONDS:g} s"
     return SourceNotFoundError(problem) if supervisor.missing else SourceError(problem)

@@ -1,4 +1,4 @@
-"""The thread that listens: items of a source to windows, of which it keeps the newest two."""
+"""The gathering thread: cuts a source's items into windows and keeps the newest two."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from ascstream.sources.base import Source, Wants
 from ascstream.windows import Windower
 
 MOST_WINDOWS = 2
-"""Windows that wait to be judged; where there are more, the oldest is dropped."""
+"""Most windows that wait for the engine; beyond that, the oldest is dropped."""
 _MOST_EVENTS = 256
 
 
 class LiveStream(Source, Protocol):
-    """A source whose time passes by itself."""
+    """A source that runs in real time."""
 
     def health(self) -> Health:
-        """How the devices are, now; from any thread."""
+        """The devices' current health; callable from any thread."""
         ...
 
     def to_monotonic(self, stream_seconds: float) -> float:
-        """The moment (`Clock.monotonic`) at which a time of the stream was; from any thread."""
+        """Convert stream seconds to a moment of `Clock.monotonic`; callable from any thread."""
         ...
 
     def stop(self) -> None:
-        """Let `items` end within 0.1 s; from any thread."""
+        """Make `items` end within 0.1 s; callable from any thread."""
         ...
 
 
 class Gatherer:
-    """Runs a source in a daemon thread. Nothing it does waits for whoever takes the windows."""
+    """Reads a source in a daemon thread and never waits for whoever takes the windows."""
 
     def __init__(self, source: LiveStream, wants: Wants, windower: Windower, changed: threading.Condition) -> None:
         """Start the thread.
 
         Args:
             source: Its `items` are read to their end, or until `stop`.
-            wants: What is asked of it.
+            wants: What to request of the source.
             windower: Cuts the windows; belongs to the thread from now on.
-            changed: Notified when there is something to take; guards what is shared.
+            changed: Notified when there is something to take; guards the shared state.
         """
         self._source = source
         self._wants = wants
@@ -55,19 +55,19 @@ class Gatherer:
         self._lost_seconds = 0.0
         self._n_dropped = 0
         self.picture: Image | None = None
-        """The newest frame; None where there is none."""
+        """The newest frame; None before the first."""
         self.begun = False
-        """Whether the source has given anything yet."""
+        """Whether the source has given any block or frame yet."""
         self.ended = False
-        """Whether nothing more will come."""
+        """Whether the source has ended, so nothing more will come."""
         self.failure: BaseException | None = None
-        """Why it ended, where that was an error."""
+        """The exception that ended the source, if any."""
         self._thread = threading.Thread(target=self._run, name="ascstream-gather", daemon=True)
         self._thread.start()
 
     @property
     def n_waiting(self) -> int:
-        """Windows that wait."""
+        """Number of windows waiting."""
         return len(self._windows)
 
     @property
@@ -76,12 +76,12 @@ class Gatherer:
         return bool(self._events) or self._n_dropped > 0 or self._lost_seconds > 0
 
     def take_window(self) -> Window | None:
-        """The oldest window that waits."""
+        """Take the oldest waiting window; None if there is none."""
         with self._changed:
             return self._windows.popleft() if self._windows else None
 
     def take_news(self) -> tuple[list[StreamEvent], float, int]:
-        """Events, seconds of lost samples and the number of dropped windows since the last time."""
+        """Take the events, the seconds of lost samples and the number of dropped windows since the last call."""
         with self._changed:
             news = list(self._events), self._lost_seconds, self._n_dropped
             self._events.clear()
@@ -89,7 +89,7 @@ class Gatherer:
             return news
 
     def stop(self, timeout_seconds: float) -> bool:
-        """End the source and the thread; whether it ended in time."""
+        """End the source and the thread; return whether the thread ended in time."""
         self._stopped = True
         self._source.stop()
         self._thread.join(timeout_seconds)

@@ -1,4 +1,4 @@
-"""How the devices of a live stream are: what views, JSON and services show."""
+"""The health of a live stream's devices, as views, JSON and services show it."""
 
 from __future__ import annotations
 
@@ -6,55 +6,55 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Device: TypeAlias = Literal["microphone", "camera", "source"]
-"""What a device is for: hearing, seeing, or both at once."""
+"""A device's role: sound, pictures, or both at once."""
 State: TypeAlias = Literal["opening", "running", "waiting"]
-"""opening: until the first sample or picture · running · waiting: lost, until the next attempt."""
+"""opening: until the first sound or picture · running · waiting: lost, until the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceHealth:
-    """One device, now."""
+    """The health of one device."""
 
     device: Device
-    """What it is for."""
+    """Its role."""
     name: str
-    """For people, credentials removed."""
+    """Name for display, without credentials."""
     state: State
     """Whether it delivers."""
     since: float
-    """Moment (`Clock.monotonic`) at which it came into this state."""
+    """Moment (`Clock.monotonic`) at which it entered this state."""
     lost_since: float | None = None
-    """Moment of the last sample or picture, where it does not deliver; None where it does."""
+    """Moment of the last sound or picture if it does not deliver; None if it does."""
     problem: str | None = None
-    """What was last wrong; None while it delivers."""
+    """The last problem; None while it delivers."""
     n_losses: int = 0
-    """Times it was lost so far: stalled, ended, unplugged."""
+    """How often it was lost so far: stalled, ended, unplugged."""
     details: str = ""
-    """Rate, size, codec."""
+    """Sample rate, channels, picture size, codec."""
     drift_ppm: float | None = None
-    """How much faster its clock goes than the machine's, in millionths; None where that is not known yet."""
+    """How much faster its clock runs than the machine's, in ppm; None while unknown."""
     level_dbfs: float | None = None
-    """Level of the newest sound, RMS; None without sound."""
+    """RMS level of the newest sound in dBFS; None without sound."""
     frame_rate: float | None = None
-    """Pictures a second, measured; None without picture."""
+    """Measured frames per second; None without picture."""
     delay_seconds: float | None = None
-    """From the air, or the light, to this process: the median of late."""
+    """Median recent delay from capture (sound in the air, light at the camera) to this process, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A live stream, now."""
+    """The health of a live stream."""
 
     devices: tuple[DeviceHealth, ...]
-    """What was asked for."""
+    """The devices that were asked for."""
     n_dropped_windows: int = 0
-    """Windows that were never judged, because newer ones were there."""
+    """Number of windows dropped without being scored, because newer ones had arrived."""
     n_waiting_windows: int = 0
-    """Windows that wait to be judged."""
+    """Number of windows waiting to be scored."""
     engine_problem: str | None = None
     """What is wrong with the engine; None while it answers."""
     offset_seconds: float | None = None
-    """How much later pictures are than sound where one source has both; None otherwise."""
+    """How much later pictures arrive than sound if one source provides both; None otherwise."""
 
     @property
     def lost(self) -> tuple[DeviceHealth, ...]:

@@ -1,4 +1,4 @@
-"""Where recorders put what they say, from threads of their own, until the stream takes it. Bounded."""
+"""A bounded queue in which recorders' threads put their messages until the stream takes them."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from ascstream.capture.messages import Message, Sound
 from ascstream.live.health import Device
 
 MOST_SOUND_SECONDS = 3.0
-"""Sound that waits at most; the oldest goes, and what follows it says so."""
+"""Most sound that may wait; beyond that, the oldest chunk is dropped and the one after it is marked `lost`."""
 _MOST_LETTERS = 2000
-"""Letters that wait at most: twenty seconds of everything else that children say."""
+"""Most letters that may wait: about twenty seconds of everything the recording processes send besides sound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A message and who sent it."""
+    """A message and its sender."""
 
     device: Device
-    """Which device,"""
+    """The device that sent it."""
     attempt: int
-    """and in which attempt."""
+    """Number of the recording attempt it belongs to."""
     message: Message
-    """What it says."""
+    """The message itself."""
 
 
 class Inbox:
-    """Letters, and orders from other threads and signal handlers."""
+    """Queued letters, and requests from other threads and signal handlers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,12 +37,12 @@ class Inbox:
         self._sound_seconds = 0.0
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.stopping = False
-        """Whether the stream shall end."""
+        """Whether the stream is to end."""
         self.reopening = False
-        """Whether all devices shall be opened anew."""
+        """Whether all devices are to be reopened."""
 
     def put(self, device: Device, attempt: int, message: Message) -> None:
-        """Add a letter; from any thread, never blocks."""
+        """Add a letter; callable from any thread, never blocks on the stream."""
         with self._lock:
             self._letters.append(Letter(device, attempt, message))
             if isinstance(message, Sound):
@@ -54,12 +54,12 @@ class Inbox:
         self.ring()
 
     def ring(self) -> None:
-        """Wake whoever waits. Takes no lock: for signal handlers too."""
+        """Wake up whoever waits. Takes no lock, so signal handlers may call it too."""
         if self._bell.empty():
             self._bell.put(None)
 
     def take(self) -> list[Letter]:
-        """All letters there are, the oldest first."""
+        """Take all letters, oldest first."""
         with self._lock:
             letters = list(self._letters)
             self._letters.clear()
@@ -67,7 +67,7 @@ class Inbox:
         return letters
 
     def wait(self, seconds: float) -> None:
-        """Until something comes, at most so long."""
+        """Wait until something arrives, at most for `seconds`."""
         try:
             self._bell.get(timeout=max(seconds, 0.0))
             while True:
