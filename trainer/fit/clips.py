@@ -45,7 +45,7 @@ class Plan:
     config: Config
     """The run's configuration."""
     system: System
-    """The network's description."""
+    """Description of the network."""
     labels: tuple[str, ...]
     """Scene names, in the order of the logits."""
     clips: tuple[ClipEntry, ...]

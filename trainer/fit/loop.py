@@ -1,4 +1,4 @@
-"""The training loop: one network, stage by stage, epoch by epoch, resumable to the same numbers."""
+"""The training loop: trains one network, stage by stage and epoch by epoch; resuming reproduces the same weights."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ __all__ = ["CHECKPOINT", "LOG", "Answer", "Trained", "Validate", "fit_network", 
 
 LOG, CURVES, TENSORBOARD = "log.csv", "curves.png", "tensorboard"
 _MEASURE = 0
-"""Stream of random numbers that the input is measured with."""
+"""Random stream used to measure the input statistics."""
 _DRAW_SECONDS = 60.0
-"""Time between two drawings of the curves; the last one is drawn in any case."""
+"""Minimum time between redraws of the curves; they are always drawn at the end."""
 
 Answer: TypeAlias = Callable[[Mapping[str, Floats]], dict[str, Floats]]
-"""Inputs of n windows to logits [n, n_labels] a head."""
+"""Maps the inputs of n windows to logits [n, n_labels] per head."""
 Validate: TypeAlias = Callable[[Answer, Inputs], float]
-"""Mean log loss on the validation split."""
+"""Returns the mean log loss on the validation split."""
 
 
 def fit_network(
@@ -59,30 +59,31 @@ def fit_network(
     on_epoch: Callable[[int, float], object] = lambda _epoch, _loss: None,
     on_stage: Callable[[Stage, nn.Module], object] = lambda _stage, _network: None,
 ) -> Trained:
-    """Train a network, going on from the folder's checkpoint if there is one.
+    """Train a network, resuming from the folder's checkpoint if there is one.
 
-    Every epoch draws from random numbers of its own, so that a run that was stopped ends with the same weights. Among
-    several processes the first one alone touches the folder, validates and calls `on_epoch`.
+    Each epoch has its own random seed, so an interrupted and resumed run ends with the same weights. With several
+    processes, only rank 0 touches the folder, validates and calls `on_epoch`.
 
     Args:
-        config: What to do.
-        n_labels: Length of the answers.
-        data: Gives the batches.
-        folder: Where checkpoint, log and curves are kept; its name takes part in the seed.
-        validate: Judges the averaged weights after each epoch, on clips that are neither trained on nor reported on.
-        root: The data folder: pretrained weights and a teacher lie there; None: the working folder.
-        labels: Names of the answers, for the teacher's to be compared with.
-        on_epoch: Called with the number of epochs done and the last one's mean loss.
-        on_stage: Called in every process before a stage's first epoch of this call, with the network, its parts frozen
-            as the stage has them.
+        config: The run's configuration.
+        n_labels: Number of labels.
+        data: Provides the batches.
+        folder: Folder of the checkpoint, log and curves; its name is part of the random seed.
+        validate: Computes the validation loss of the averaged weights after each epoch, on clips that are used neither
+            for training nor in the report.
+        root: The data folder, which holds pretrained weights and teachers; None: the working directory.
+        labels: Label names, compared with the teacher's.
+        on_epoch: Called with the number of epochs done and the last epoch's mean loss.
+        on_stage: Called in every process before the first epoch that this call trains in a stage, with the network, its
+            parts frozen as the stage requires.
 
     Returns:
-        The network on the device that it was trained on.
+        The network, on its training device.
 
     Raises:
-        ConfigError: The configuration asks for what cannot be; the message names the key.
-        RunError: The checkpoint is unreadable or of another configuration, or the loss is no number.
-        TrainerError: The disk refuses; the last checkpoint is as it was.
+        ConfigError: The configuration cannot be satisfied; the message names the key.
+        RunError: The checkpoint is unreadable or of another configuration, or the loss is not finite.
+        TrainerError: The disk cannot be written; the last checkpoint is intact.
     """
     torch.set_num_threads(config.train.threads)
     system = check_inputs(config)
@@ -103,7 +104,7 @@ def fit_network(
 
 
 class _Fit:
-    """One call of `fit_network`."""
+    """State of one `fit_network` call."""
 
     def __init__(
         self,
@@ -139,7 +140,7 @@ class _Fit:
         root: Path | None,
         labels: Sequence[str],
     ) -> dict[str, Any]:
-        """All stages that are not over yet; gives the finished checkpoint."""
+        """Train all unfinished stages; returns the final checkpoint's state."""
         group, path = self._group, self._folder / CHECKPOINT
         self._history = list(from_plain(state.get("history", [])))
         self._inputs = self._measure(data, state)
@@ -167,7 +168,7 @@ class _Fit:
         return finished
 
     def _measure(self, data: TrainingData, state: Mapping[str, Any]) -> Inputs:
-        """The inputs, by the checkpoint or by the first process's measurement."""
+        """Return the inputs with their statistics: from the checkpoint, or measured by rank 0 and shared."""
         if state:
             return decode(Inputs, state["inputs"])
         rng = np.random.default_rng((*self._seed, _MEASURE))
@@ -175,17 +176,17 @@ class _Fit:
         return decode(Inputs, json.loads(measured))
 
     def _losses(self, stage: Stage) -> list[float]:
-        """Validation losses of a stage so far; NaN where there is none."""
+        """Validation losses of a stage's epochs so far; NaN for epochs without one."""
         mine = [epoch.validation_loss for epoch in self._history if epoch.stage == stage.name]
         return [math.nan if loss is None else loss for loss in mine]
 
     def _is_over(self, stage: Stage) -> bool:
-        """Whether a stage has had its epochs, or stopped before."""
+        """Whether a stage has trained all its epochs or has stopped early."""
         losses, train = self._losses(stage), stage.config.train
         return len(losses) >= train.epochs or has_stopped(losses, train.stop_epochs)
 
     def _epoch(self, training: StageTraining, stage: Stage, data: TrainingData, teacher: Teacher | None) -> None:
-        """One epoch, and what is kept of it."""
+        """Train one epoch, then record it."""
         number, losses, group = len(self._history), self._losses(stage), self._group
         train, process = stage.config.train, group.process
         torch.manual_seed(_torch_seed(*self._seed, number + 1, *((process.rank,) if process.rank else ())))
@@ -199,7 +200,7 @@ class _Fit:
             self._history.append(Epoch(**json.loads(told)))
 
     def _close_epoch(self, training: StageTraining, stage: Stage, passed: Passed) -> bytes:
-        """Validate, keep, tell: what only the first process does after an epoch."""
+        """Validate, save the checkpoint and report: what only rank 0 does after an epoch. Returns the epoch as JSON."""
         number = len(self._history) + 1
         if not math.isfinite(passed.loss):
             raise RunError(
@@ -218,7 +219,7 @@ class _Fit:
         return json.dumps(asdict(epoch)).encode()
 
     def _record(self, epoch: Epoch) -> None:
-        """Log, TensorBoard, and the curves if it is time."""
+        """Update the log, TensorBoard and, if enough time has passed, the curves."""
         try:
             write_log(self._folder / LOG, self._history)
             self._board.add(epoch)
@@ -228,7 +229,7 @@ class _Fit:
             raise _refused(error, self._folder) from None
 
     def _finish(self, state: Mapping[str, Any]) -> bytes:
-        """Leave the log, the curves and, when they are there, the finished network."""
+        """Write the log and the curves, then the final checkpoint with the finished network."""
         try:
             write_log(self._folder / LOG, self._history)
             self._draw()
@@ -238,7 +239,7 @@ class _Fit:
         return b""
 
     def _draw(self) -> None:
-        """The curves so far."""
+        """Draw the curves so far, if matplotlib is installed."""
         if not has_matplotlib():
             return
         kept = None
@@ -250,14 +251,14 @@ class _Fit:
         self._drawn = time.monotonic()
 
     def _shared(self, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """The first process's weights, in all of them."""
+        """Broadcast rank 0's weights to all processes."""
         if self._group.process.count == 1:
             return make()
         data = self._group.share(lambda: checkpoint_bytes(make()))
         return parse_checkpoint(data, self._folder / CHECKPOINT)
 
     def _common(self) -> dict[str, Any]:
-        """What every checkpoint holds."""
+        """Entries common to all checkpoints."""
         return {
             "version": VERSION,
             "of": describe(self._config, self._n_labels),
@@ -267,7 +268,7 @@ class _Fit:
 
 
 def _begun_with(config: Config, split: str) -> Config:
-    """The configuration with the files of weights of one split."""
+    """The configuration with the split's name filled into the paths of the weight files."""
     weights = {
         part: replace(given, file=given.file.replace(SPLIT, split)) for part, given in config.model.weights.items()
     }
@@ -275,10 +276,10 @@ def _begun_with(config: Config, split: str) -> Config:
 
 
 def _read(path: Path) -> bytes:
-    """A checkpoint's bytes; none where there is no such file.
+    """Read a checkpoint's bytes; empty if there is no such file.
 
     Raises:
-        RunError: It cannot be read, or is empty.
+        RunError: The file cannot be read or is empty.
     """
     try:
         data = path.read_bytes()
@@ -292,7 +293,7 @@ def _read(path: Path) -> bytes:
 
 
 def _refused(error: OSError, folder: Path) -> TrainerError:
-    """The error of a disk that takes no more."""
+    """The error for a failed write of the log or the curves."""
     return TrainerError(
         f"{error.filename or folder}: expected to write the training's log and curves, got: {error.strerror}; "
         "the checkpoint is whole: make room, then go on with: trainer fit … --resume"
@@ -300,5 +301,5 @@ def _refused(error: OSError, folder: Path) -> TrainerError:
 
 
 def _torch_seed(*numbers: int) -> int:
-    """One number of several."""
+    """Derive one seed for PyTorch from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,4 +1,4 @@
-"""Whether one network can be given another's inputs, and how: equal records, but for what can be computed after."""
+"""Convert one network's inputs into another's, if the input records agree in all but what can be recomputed."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from trainer.inputs import FEATURES, FRAMES, WAVEFORM, Inputs
 
 _TABLES = {FEATURES: "audio", WAVEFORM: "waveform", FRAMES: "video"}
 _AFFINE = ("none", "affine", "per_bin")
-"""Normalisations that can be turned into one another."""
+"""Kinds of normalisation that can be converted into one another."""
 Change: TypeAlias = Callable[[Tensor], Tensor]
-"""From one network's input to another's."""
+"""Converts an input of one network into an input of another."""
 
 
 def match_inputs(
     theirs: Inputs, ours: Inputs, their_seconds: float, our_seconds: float, path: Path, key: str
 ) -> dict[str, Change]:
-    """What turns our inputs into those that another network takes.
+    """Build the functions that convert our inputs into those that another network takes.
 
     Args:
-        theirs: What it takes.
-        ours: What there is, statistics included.
-        their_seconds: Length of its windows.
-        our_seconds: Length of ours.
-        path: Where it lies, for the message.
-        key: Which key names it, for the message.
+        theirs: The other network's inputs.
+        ours: The available inputs, statistics included.
+        their_seconds: Length of the other network's windows.
+        our_seconds: Length of our windows.
+        path: Path of the other network, for the message.
+        key: Configuration key that names it, for the message.
 
     Returns:
-        A function an input that it takes, by name.
+        One function per input that the other network takes, by name.
 
     Raises:
-        ConfigError: An input is missing or of another record; the message names the first thing that differs.
+        ConfigError: An input is missing or differs; the message names the first difference.
     """
     if their_seconds != our_seconds:
         raise ConfigError(
@@ -65,7 +65,7 @@ def match_inputs(
 
 
 def _comparable(*records: Any) -> list[Any]:
-    """Records as JSON, without what need not be equal: affine normalisations, and whether frames are encoded apart."""
+    """Records as JSON, without what may differ: affine normalisations, and whether frames have a separate encoder."""
     if not isinstance(records[0], AudioInput):
         return [encode(replace(record, embedding_size=None)) for record in records]
     if all(record.normalisation.kind in _AFFINE for record in records):
@@ -74,7 +74,7 @@ def _comparable(*records: Any) -> list[Any]:
 
 
 def _renormalise(ours: AudioInput, theirs: AudioInput) -> Change:
-    """From one normalisation to the other: both affine, or both the same."""
+    """Convert between two normalisations that are equal or both affine."""
     if ours.normalisation == theirs.normalisation:
         return _as_it_is
     (our_mean, our_std), (mean, std) = (_statistics(audio) for audio in (ours, theirs))
@@ -83,7 +83,7 @@ def _renormalise(ours: AudioInput, theirs: AudioInput) -> Change:
 
 
 def _statistics(audio: AudioInput) -> tuple[Tensor, Tensor]:
-    """Mean and spread, as they stand against [n, channels, bands, hops] or [n, channels, hops, bands]."""
+    """Mean and spread, shaped to broadcast against [n, channels, bands, hops] or [n, channels, hops, bands]."""
     spec = audio.normalisation
     across = isinstance(audio.feature, LogMelFeature) and audio.feature.layout == "time_mel"
     pair = [torch.tensor(values, dtype=torch.float32) for values in (spec.mean or (0.0,), spec.std or (1.0,))]
@@ -92,5 +92,5 @@ def _statistics(audio: AudioInput) -> tuple[Tensor, Tensor]:
 
 
 def _as_it_is(values: Tensor) -> Tensor:
-    """No change."""
+    """Return the values unchanged."""
     return values

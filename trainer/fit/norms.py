@@ -1,4 +1,4 @@
-"""Running statistics of batch normalisations, measured for the weights that they go with."""
+"""Running statistics of batch normalisations, re-estimated for the weights they are used with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def trained_norms(network: nn.Module) -> tuple[str, ...]:
-    """Names of the normalisations that take their statistics of batches now; a frozen one keeps those it has."""
+    """Names of the BatchNorm layers in training mode that track running statistics; frozen ones are not among them."""
     return tuple(
         name
         for name, module in network.named_modules()
@@ -21,17 +21,17 @@ def trained_norms(network: nn.Module) -> tuple[str, ...]:
 
 @torch.no_grad()
 def measure_norms(network: nn.Module, names: Iterable[str], passes: Iterable[Callable[[], object]]) -> None:
-    """Give normalisations the plain mean of what batches have, as their running statistics.
+    """Set the running statistics of normalisations to the plain mean of the batch statistics.
 
-    The ones that training leaves belong to other weights: they lag behind the network's own, those of an average lag
-    behind its, and both hold (1 − m)^t of the 0 and 1 they began with, at Keras' momentum m = 0.01 for hundreds of
-    steps. Statistics of a thousand windows by the weights themselves are better than either ("precise BN", Y. Wu and
-    J. Johnson, Rethinking "Batch" in BatchNorm, 2021, §3).
+    The running statistics left by training belong to other weights: the network's lag behind its weights, the
+    weight average's lag behind that average, and both still contain (1 − m)^t of their initial 0 and 1, which at Keras'
+    momentum m = 0.01 matters for hundreds of steps. Statistics of a thousand windows under the weights themselves are
+    better than either ("precise BN", Y. Wu and J. Johnson, Rethinking "Batch" in BatchNorm, 2021, §3).
 
     Args:
-        network: In evaluation mode, which it is left in; dropout and the like stay off.
-        names: Normalisations that are measured; see `trained_norms`.
-        passes: Each call runs the network over one batch.
+        network: In evaluation mode, and left in it; dropout and the like stay off.
+        names: The normalisations to measure; see `trained_norms`.
+        passes: Each call runs the network on one batch.
     """
     chosen = frozenset(names)
     with ExitStack() as stack:
@@ -44,7 +44,7 @@ def measure_norms(network: nn.Module, names: Iterable[str], passes: Iterable[Cal
 
 @contextmanager
 def _averaging(norm: _BatchNorm) -> Iterator[None]:
-    """A normalisation that takes the plain mean of what is to come; what no batch passes keeps its statistics."""
+    """Let a normalisation average the statistics of the batches to come; without any it keeps its old statistics."""
     momentum, before = norm.momentum, {name: value.clone() for name, value in norm.named_buffers()}
     norm.reset_running_stats()
     norm.momentum = None

@@ -1,4 +1,4 @@
-"""The optimisers, and the moving average of the weights that is evaluated and exported."""
+"""Optimisers, and the moving average of the weights that is evaluated and exported."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from trainer.fit.schedules import Rates
 
 
 def make_optimizer(network: nn.Module, train: TrainConfig) -> torch.optim.Optimizer:
-    """The configured optimiser over the weights that take gradients.
+    """Create the configured optimiser for the trainable weights.
 
-    adamw leaves biases and normalisations undecayed; adam and sgd add the penalty to every gradient, as published
-    recipes that use them do.
+    adamw applies no weight decay to biases and normalisations; adam and sgd add the penalty to every gradient, as the
+    published recipes that use them do.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if train.optimizer == "adam":
@@ -30,7 +30,7 @@ def make_optimizer(network: nn.Module, train: TrainConfig) -> torch.optim.Optimi
 
 
 def set_rates(optimizer: torch.optim.Optimizer, rates: Rates, peak: float) -> float:
-    """Set the learning rate, and the momentum where the schedule has an opinion; gives the learning rate."""
+    """Set the learning rate and, if the schedule defines one, the momentum; returns the learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = peak * rates.learning_rate
         if rates.momentum is not None and "betas" in group:
@@ -41,10 +41,10 @@ def set_rates(optimizer: torch.optim.Optimizer, rates: Rates, peak: float) -> fl
 
 
 class Average:
-    """The exponential moving average of a network's weights, as a network of its own in evaluation mode."""
+    """Exponential moving average of a network's weights, held as a separate network in evaluation mode."""
 
     def __init__(self, network: nn.Module) -> None:
-        """Begin with the weights as they are."""
+        """Start from the network's current weights."""
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         own, theirs = self.network.state_dict(), network.state_dict()
         floats = [name for name, value in own.items() if value.is_floating_point()]
@@ -54,11 +54,11 @@ class Average:
 
     @torch.no_grad()
     def follow(self, step: int, decay: float) -> None:
-        """Move a little towards the network's weights of now; counters are copied.
+        """Update the average with the network's current weights; integer counters are copied.
 
         Args:
-            step: Steps since the average began: its memory is short at first, or the fresh weights would stay in it.
-            decay: Its longest memory.
+            step: Steps since the average began; the decay starts low so that the initial weights fade quickly.
+            decay: The largest decay.
         """
         torch._foreach_lerp_(self._own, self._theirs, 1 - min(decay, (1 + step) / (10 + step)))
         for own, other in self._counters:
@@ -66,5 +66,5 @@ class Average:
 
 
 def copied(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of a network's weights, on the CPU."""
+    """Copy a network's weights to the CPU."""
     return {name: value.detach().to("cpu", copy=True) for name, value in network.state_dict().items()}

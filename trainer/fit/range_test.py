@@ -1,6 +1,6 @@
-"""The learning-rate range test: how high a one-cycle training may go, before any is begun (Smith, 2017).
+"""The learning-rate range test: finds the highest usable learning rate before a one-cycle training (Smith, 2017).
 
-As the wave-spec-fusion systems do it: fifty rates, a batch each, from fresh weights; a tenth of the rate with the
+It follows the wave-spec-fusion systems: fifty rates, one batch each, from fresh weights; a tenth of the rate with the
 lowest loss; the median of seven repetitions.
 """
 
@@ -34,22 +34,22 @@ from trainer.models.systems import build_network, check_inputs
 
 TABLE, PICTURE = "range_test.csv", "range_test.png"
 RATES = tuple(float(rate) for rate in np.logspace(-7, 2, 50))
-"""Learning rates that are tried, a batch each."""
+"""Learning rates to try, one batch each."""
 REPETITIONS = 7
 _BELOW = 10.0
-"""The suggestion by the rate of the lowest loss."""
+"""Ratio of the rate with the lowest loss to the suggested peak."""
 
 
 @dataclass(frozen=True, slots=True)
 class RangeTest:
-    """What a range test found."""
+    """Result of a range test."""
 
     rates: tuple[float, ...]
     """Learning rates, ascending."""
     losses: tuple[tuple[float, ...], ...]
-    """Of each repetition, one a rate: of the batch before its step; NaN from where it was no number."""
+    """Per repetition, one loss per rate, computed before that rate's step; NaN from the first non-finite loss on."""
     peak: float
-    """What `train.learning_rate` may be set to."""
+    """Suggested value for `train.learning_rate`."""
 
 
 def range_test(
@@ -62,22 +62,22 @@ def range_test(
     rates: Sequence[float] = RATES,
     repetitions: int = REPETITIONS,
 ) -> RangeTest:
-    """Try learning rates; nothing is trained, and the folder gets a table and a picture, no checkpoint.
+    """Try learning rates; the folder gets a table and a plot but no checkpoint, as no training is kept.
 
-    Of a configuration with `train.steps` the whole network is tried, and without a teacher.
+    If the configuration has `train.steps`, the whole network is tested, and always without a teacher.
 
     Args:
-        config: What would be trained.
-        n_labels: Length of the answers.
-        data: Gives the batches.
-        folder: Where `range_test.csv` and `range_test.png` go.
+        config: The training configuration to test.
+        n_labels: Number of labels.
+        data: Provides the batches.
+        folder: Where `range_test.csv` and `range_test.png` are written.
         root: The data folder, for pretrained weights.
         rates: Learning rates, ascending.
-        repetitions: How often, on other batches each.
+        repetitions: Number of repetitions, each on different batches.
 
     Raises:
-        ConfigError: The configuration asks for what cannot be; the message names the key.
-        DataError: There are no batches, or no loss is a number.
+        ConfigError: The configuration cannot be satisfied; the message names the key.
+        DataError: There are no batches, or no loss is finite.
     """
     torch.set_num_threads(config.train.threads)
     check_inputs(config)
@@ -100,7 +100,7 @@ def range_test(
 def _losses(
     config: Config, network: nn.Module, batches: Iterator[tuple[object, ...]], rates: Sequence[float]
 ) -> tuple[float, ...]:
-    """A batch a rate; from the first loss on that is no number, NaN."""
+    """Train one batch per rate and return the losses; NaN from the first non-finite loss on."""
     stage = Stage("all", config, "fused", None)
     stage.prepare(network)
     module, optimizer = StageLoss(check_inputs(config), network, stage), make_optimizer(network, config.train)
@@ -121,10 +121,10 @@ def _losses(
 
 
 def _endless(epochs: Iterator[Feed]) -> Iterator[tuple[object, ...]]:
-    """Batches of one epoch after the other.
+    """Chain the batches of endless epochs.
 
     Raises:
-        DataError: An epoch has none.
+        DataError: An epoch has no batch.
     """
     for feed in epochs:
         n_batches = 0
@@ -136,7 +136,7 @@ def _endless(epochs: Iterator[Feed]) -> Iterator[tuple[object, ...]]:
 
 
 def _write(folder: Path, result: RangeTest) -> None:
-    """The table and, where it can be drawn, the picture."""
+    """Write the table and, if matplotlib is installed, the plot."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["learning_rate", *(f"loss_{number}" for number in range(1, len(result.losses) + 1))])

@@ -1,4 +1,4 @@
-"""From recordings to a finished run: decode, train a network a split, keep its held-out answers, report."""
+"""From recordings to a finished run: decode, train one network per split, store its held-out answers, report."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ SplitHook = Callable[[Split, int, int], object]
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """What all splits are trained on."""
+    """What all splits share."""
 
     run: Run
     """The run."""
     system: System
-    """The network."""
+    """Description of the network."""
     audio: AudioInput
-    """What it hears."""
+    """The network's audio input."""
     store: MemoryStore
-    """Every recording."""
+    """All decoded recordings."""
     responses: Sequence[Mono]
-    """Impulse responses of microphones."""
+    """Microphone impulse responses."""
 
 
 def fit_run(
@@ -58,19 +58,19 @@ def fit_run(
     on_split: SplitHook = lambda _split, _number, _n: None,
     on_epoch: EpochHook = lambda _epoch, _loss: None,
 ) -> Run:
-    """Train and evaluate everything a configuration asks for, going on where an earlier call stopped.
+    """Train and evaluate everything a configuration asks for, resuming where an earlier call stopped.
 
     Args:
         folder: The run's folder.
-        config: What to do.
+        config: The run's configuration.
         root: The data folder.
-        on_split: Called before each split with it, its number from 1, and their number.
-        on_epoch: Called after each epoch with the epochs done and the last one's mean loss.
+        on_split: Called before each split with the split, its number from 1, and the number of splits.
+        on_epoch: Called after each epoch with the number of epochs done and the last epoch's mean loss.
 
     Raises:
-        ConfigError: The network does not take the configured features.
-        DataError: Recordings are missing, too short, not decodable, or too few.
-        RunError: The folder holds another run.
+        ConfigError: The network takes more than mono features, or several processes train.
+        DataError: Recordings are missing, too short, undecodable, or too few.
+        RunError: The folder holds a different run.
     """
     system = check_inputs(config)
     if config.audio is None or config.audio.channels != "mono" or config.inputs != Inputs(config.audio):
@@ -101,13 +101,13 @@ def fit_run(
 
 
 def plan_splits(corpus: Corpus, config: Config) -> list[Split]:
-    """Every network that is trained: a fold's, without its recordings; without a source's; and the last with all.
+    """Plan a split for each trained network: one per fold, one per source if held out, and a final one on all.
 
     Returns:
-        Splits of `corpus.recordings` followed by `corpus.none`; these are only ever tested on.
+        Splits that index `corpus.recordings` followed by `corpus.none`; the latter are only ever tested on.
 
     Raises:
-        DataError: A scene has a single recording.
+        DataError: A scene has only one recording.
     """
     splits = deal_folds(corpus.recordings, config.evaluate.folds, config.seed)
     if config.evaluate.hold_out_sources:
@@ -118,7 +118,7 @@ def plan_splits(corpus: Corpus, config: Config) -> list[Split]:
 
 
 def _fit_split(heard: _Heard, split: Split, root: Path, on_epoch: EpochHook) -> None:
-    """Train a split's network and keep what it says of the recordings held out."""
+    """Train a split's network and store its answers for the held-out recordings, unless that was done before."""
     run, names = heard.run, heard.system.inputs
     place = run.folder / split.name
     if (place / PREDICTIONS).exists():
@@ -132,7 +132,7 @@ def _fit_split(heard: _Heard, split: Split, root: Path, on_epoch: EpochHook) -> 
 
 
 def _answers(run: Run, reader: SegmentReader, numbers: Sequence[int], answer: Answer) -> Predictions:
-    """What a network says of recordings, at the step of evaluation."""
+    """A network's answers for the windows of recordings, `evaluate.step_seconds` apart."""
     recordings, starts = reader.segments(numbers, run.config.evaluate.step_seconds)
     if not recordings.size:
         return _joined([], numbers, len(run.labels))
@@ -140,7 +140,7 @@ def _answers(run: Run, reader: SegmentReader, numbers: Sequence[int], answer: An
 
 
 def _fit_baseline(heard: _Heard) -> None:
-    """The same splits with a linear model on each band's mean and spread."""
+    """Train the baseline on the same splits: a linear model on each band's mean and standard deviation."""
     run = heard.run
     plain = Inputs(audio=replace(heard.audio, normalisation=Normalisation(kind="none")))
     reader = SegmentReader(heard.store, plain, run.config, (FEATURES,))
@@ -159,13 +159,13 @@ def _fit_baseline(heard: _Heard) -> None:
 
 
 def _features(run: Run, reader: SegmentReader, number: int) -> Floats:
-    """Features of a recording's windows at the step of evaluation."""
+    """Features of a recording's windows, `evaluate.step_seconds` apart."""
     recordings, starts = reader.segments([number], run.config.evaluate.step_seconds)
     return np.concatenate([inputs[FEATURES] for inputs in reader.read(recordings, starts)])
 
 
 def _joined(parts: Sequence[NDArray[np.floating]], numbers: Sequence[int], n_labels: int) -> Predictions:
-    """Answers a recording to answers of all."""
+    """Concatenate per-recording logits into one set of predictions."""
     recordings = np.repeat(np.asarray(numbers, np.int64), [len(part) for part in parts])
     logits = np.concatenate(parts) if parts else np.zeros((0, n_labels))
     return Predictions(logits.astype(np.float32), recordings)

@@ -1,4 +1,4 @@
-"""How fast to learn when: rates as pure functions of the step, and what a validation loss decides, of its history."""
+"""Learning-rate schedules as pure functions of the step, and decisions that depend on the validation losses so far."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Literal, NamedTuple
 
 Schedule = Literal["cosine", "onecycle", "linear", "plateau", "constant"]
 _WARM_UP = 0.1
-"""Part of the training in which cosine and linear rise."""
+"""Fraction of the training during which cosine and linear warm up."""
 _RISE, _START, _END = 0.3, 1 / 25, 1e-4
-"""Of onecycle: part in which it rises, first rate by the peak, last rate by the first."""
+"""onecycle: fraction of rising steps, ratio of the first rate to the peak, ratio of the last rate to the first."""
 _MOMENTUM = (0.95, 0.85)
-"""Of onecycle: momentum at the first and last rate, and at the peak."""
+"""onecycle: momentum at the first and last rate, and at the peak."""
 _FALL, _FALLEN, _LOWEST = 1 / 3, 0.9, 0.005
-"""Of linear: parts at which the fall begins and ends, and where it ends."""
+"""linear: fractions of the training at which the decay begins and ends, and the final rate relative to the peak."""
 
 
 class Rates(NamedTuple):
-    """What the optimiser is set to for one step."""
+    """Optimiser settings for one step."""
 
     learning_rate: float
-    """By its peak."""
+    """Relative to the peak."""
     momentum: float | None = None
-    """sgd's momentum or Adam's first decay; None: as configured."""
+    """sgd's momentum or Adam's first beta; None: as configured."""
 
 
 def rates(schedule: Schedule, step: int, n_steps: int) -> Rates:
-    """Rates of one step; those that wait for the validation loss (`plateau`) are constant here.
+    """Compute the rates of one step; `plateau`, which depends on the validation loss, is constant here.
 
-    cosine follows Loshchilov and Hutter (2017); onecycle Smith and Topin (2018), in two phases as PyTorch's
-    `OneCycleLR` has it; linear Schmid et al. (CP-Mobile, 2023).
+    cosine follows Loshchilov and Hutter (2017); onecycle Smith and Topin (2018), in two phases like PyTorch's
+    `OneCycleLR`; linear Schmid et al. (CP-Mobile, 2023).
 
     Args:
-        schedule: Its name.
-        step: Number of the step, from 0.
-        n_steps: Steps of the whole training.
+        schedule: The schedule's name.
+        step: Step number, from 0.
+        n_steps: Total number of steps in the training.
     """
     done = min(step / n_steps, 1.0)
     if schedule == "cosine":
@@ -51,9 +51,9 @@ def rates(schedule: Schedule, step: int, n_steps: int) -> Rates:
 
 
 def plateau_rate(losses: Sequence[float], patience: int, factor: float) -> float:
-    """Learning rate by its peak after these validation losses: times `factor` whenever `patience` were not lower.
+    """Learning rate relative to the peak: multiplied by `factor` after every `patience` epochs without improvement.
 
-    As Keras's `ReduceLROnPlateau`: the count begins anew after each reduction.
+    As in Keras's `ReduceLROnPlateau`, the count restarts after each reduction.
     """
     rate, best, waited = 1.0, math.inf, 0
     for loss in losses:
@@ -65,18 +65,18 @@ def plateau_rate(losses: Sequence[float], patience: int, factor: float) -> float
 
 
 def has_stopped(losses: Sequence[float], patience: int | None) -> bool:
-    """Whether the last `patience` validation losses were none of them lower than the best one before."""
+    """Whether none of the last `patience` validation losses improved on the best one before them."""
     return patience is not None and len(losses) - 1 - best_epoch(losses) >= patience
 
 
 def best_epoch(losses: Sequence[float]) -> int:
-    """Position of the lowest loss, the first of several; −1 where there is none that is a number."""
+    """Index of the lowest loss, the first if several are equal; −1 if every loss is NaN."""
     numbers = [(loss, index) for index, loss in enumerate(losses) if not math.isnan(loss)]
     return min(numbers)[1] if numbers else -1
 
 
 def _one_cycle(step: int, n_steps: int) -> Rates:
-    """Up and down in half cosines."""
+    """Rise to the peak and fall again, each along half a cosine."""
     peak, last = _RISE * n_steps - 1, n_steps - 1
     if step <= peak:
         part, ends = step / max(peak, 1), (_START, 1.0)

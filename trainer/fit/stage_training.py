@@ -1,4 +1,4 @@
-"""A stage of training: batches to the device, a loss, gradients, an optimiser; nothing waits for the device."""
+"""One training stage: moves batches to the device, computes loss and gradients, and steps without synchronising."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from trainer.models.freezing import training_mode
 from trainer.models.systems import System, run_network, training_loss
 
 _IN_FLIGHT = 2
-"""Steps that a GPU may have before it; more would only hold memory, and hide how long batches are waited for."""
+"""Most steps queued on a GPU; more would only use memory and hide the time spent waiting for batches."""
 _NORM_WINDOWS = 1024
-"""Windows of an epoch's end that the averaged weights' normalisations are measured by."""
+"""Number of windows at an epoch's end on which the averaged weights' normalisation statistics are measured."""
 
 
 class Passed(NamedTuple):
-    """What an epoch came to."""
+    """Result of one epoch."""
 
     loss: float
-    """Mean over its steps, and over all processes."""
+    """Mean over the steps and over all processes."""
     learning_rate: float
-    """Of the last step."""
+    """Learning rate of the last step."""
     seconds: float
-    """What it took."""
+    """Duration of the epoch."""
     data_wait: float
-    """Part of that spent waiting for batches."""
+    """Fraction of that time spent waiting for batches."""
 
 
 class StageLoss(nn.Module):
-    """A network together with the loss of a stage: one module, so that processes may share it."""
+    """A network and its stage's loss in one module, so that DistributedDataParallel can wrap it."""
 
     def __init__(self, system: System, network: nn.Module, stage: Stage) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class StageLoss(nn.Module):
         self._stage = stage
 
     def forward(self, inputs: dict[str, Tensor], targets: Tensor, lesson: tuple[Tensor, Tensor] | None) -> Tensor:
-        """The loss of a batch; in float32, whatever the activations are."""
+        """Compute a batch's loss, in float32 whatever the activations' type."""
         train, answer = self._stage.config.train, self._stage.answer
         with torch.autocast(targets.device.type, torch.bfloat16, enabled=train.mixed_precision):
             loss, logits = training_loss(self._system, self.network, inputs, targets, train, answer)
@@ -66,15 +66,15 @@ class StageLoss(nn.Module):
 
 
 class Feed:
-    """Batches on their way to the device, with what the teacher says of them."""
+    """Iterates over batches on the device, together with the teacher's answers."""
 
     def __init__(self, batches: Iterable[Batch], device: torch.device, teacher: Teacher | None) -> None:
-        """Take an epoch's batches."""
+        """Wrap the batches of one epoch."""
         self._batches = batches
         self._device = device
         self._teacher = teacher
         self.waited = 0.0
-        """Seconds that batches were waited for so far."""
+        """Seconds spent waiting for batches so far."""
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor, tuple[Tensor, Tensor] | None]]:
         batches = iter(self._batches)
@@ -93,20 +93,20 @@ class Feed:
             yield moved, self._move(torch.from_numpy(batch.targets)), lesson
 
     def _move(self, values: Tensor) -> Tensor:
-        """To the device; a GPU fetches it by itself, from memory that stays where it is."""
+        """Move a tensor to the device; for a GPU it is copied asynchronously from pinned memory."""
         if self._device.type == "cpu":
             return values
         return values.pin_memory().to(self._device, non_blocking=True)
 
 
 class StageTraining:
-    """A stage under way: the optimiser, the averaged weights, the best ones so far."""
+    """State of a running stage: the optimiser, the averaged weights and the best weights so far."""
 
     def __init__(self, system: System, network: nn.Module, stage: Stage, group: Group) -> None:
-        """Begin with the network's weights of now.
+        """Start from the network's current weights.
 
         Raises:
-            ConfigError: The stage names a part that the network has not.
+            ConfigError: The stage names a part that the network does not have, or nothing in the network is trainable.
         """
         stage.prepare(network)
         self._system = system
@@ -117,15 +117,15 @@ class StageTraining:
         self._module = group.spread(StageLoss(system, network, stage))
         self.average = Average(network)
         self.best: dict[str, Tensor] | None = None
-        """Weights of the lowest validation loss; None: they are not asked for, or there is none yet."""
+        """Weights with the lowest validation loss; None: not requested, or no epoch has finished yet."""
 
     def epoch(self, feed: Feed, n_done: int, peak: float) -> Passed:
-        """One pass.
+        """Train for one epoch.
 
         Args:
             feed: This process's part of every batch.
-            n_done: Passes of this stage before.
-            peak: Learning rate at the schedule's highest.
+            n_done: Number of epochs that this stage has already done.
+            peak: The schedule's peak learning rate.
 
         Raises:
             DataError: There was no batch.
@@ -156,31 +156,31 @@ class StageTraining:
         return Passed(mean, rate, seconds, feed.waited / seconds)
 
     def _measure_norms(self, batches: Iterable[dict[str, Tensor]]) -> None:
-        """Fit the averaged weights' normalisations to those weights; in every process, as they may be synchronised."""
+        """Re-estimate the averaged network's running statistics; on every rank, as norms may be synchronised."""
         network, answer = self.average.network, self._stage.answer
         passes = (partial(run_network, self._system, network, inputs, answer) for inputs in batches)
         measure_norms(network, trained_norms(self._network), passes)
 
     def answer(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-        """What the averaged weights say of windows; the output that the stage is about stands for the fused one."""
+        """Logits of the averaged weights; "fused" is replaced by the output that the stage trains."""
         heads = answer_with(self._system, self.average.network, inputs, self._stage.answer)
         return {**heads, "fused": heads[self._stage.answer]}
 
     def kept(self) -> dict[str, Tensor]:
-        """Weights that this stage leaves."""
+        """The weights this stage ends with: the best ones if tracked, otherwise the average."""
         return self.average.network.state_dict() if self.best is None else self.best
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint needs to go on."""
+        """State that a checkpoint needs to resume."""
         state = {"network": self._network.state_dict(), "average": self.average.network.state_dict()}
         best = {} if self.best is None else {"best": self.best}
         return {**state, "optimizer": self._optimizer.state_dict(), **best}
 
     def load(self, state: Mapping[str, Any], path: Path) -> None:
-        """Go on where a checkpoint was made.
+        """Resume from a checkpoint's state.
 
         Raises:
-            RunError: Its weights are another network's.
+            RunError: The weights do not fit the network.
         """
         load_weights(self._network, state["network"], path)
         load_weights(self.average.network, state["average"], path)
@@ -189,7 +189,7 @@ class StageTraining:
 
 
 def _wait_for_older(flying: deque[torch.cuda.Event], device: torch.device) -> None:
-    """Let a GPU fall no more than a few steps behind; it has work all the while."""
+    """Let the CPU run at most a few steps ahead of the GPU, which stays busy all the while."""
     if device.type != "cuda":
         return
     event = torch.cuda.Event()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The stages of a training: each trains its parts of the network with rates of its own; without any there is one."""
+"""Training stages: each trains some parts of the network with its own settings; without `train.steps` there is one."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from trainer.models.pretrained import find_part
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One of `train.steps`, or all of the training where there are none."""
+    """One entry of `train.steps`, or the whole training if there are none."""
 
     name: str
-    """What the log calls it: "2 scene.visual+encoder"; "all" where there are none."""
+    """Name in the log, such as "2 scene.visual+encoder"; "all" without `train.steps`."""
     config: Config
-    """The run's, with this stage's values in `[train]` and `[augment]`."""
+    """The run's configuration with this stage's values in `[train]` and `[augment]`."""
     answer: str
-    """Output that the loss is about."""
+    """Network output that the loss is computed on."""
     parts: tuple[str, ...] | None
-    """Parts that are trained; None: those that the network was built with."""
+    """Parts to train; None: those that the built network leaves trainable."""
 
     @property
     def n_steps(self) -> int:
-        """The optimiser's steps an epoch, at least one."""
+        """Optimiser steps per epoch, at least one."""
         train = self.config.train
         return max(1, train.windows_per_epoch // train.batch_size)
 
     def prepare(self, network: nn.Module) -> None:
-        """Freeze what this stage leaves alone, free what it trains.
+        """Freeze the parts that this stage does not train, and unfreeze those it does.
 
         Raises:
-            ConfigError: The network has no such part.
+            ConfigError: The network has no such part, or nothing in it is trainable.
         """
         if self.parts is not None:
             train_only(network, [find_part(network, part, "train.steps: parts") for part in self.parts])
@@ -46,15 +46,16 @@ class Stage:
 
 
 def stages_of(config: Config, n_processes: int, *, validated: bool) -> tuple[Stage, ...]:
-    """The stages of a configuration, in order.
+    """Return a configuration's stages, in order.
 
     Args:
-        config: The run's.
-        n_processes: Processes that share every batch.
-        validated: Whether there is a validation loss after each epoch.
+        config: The run's configuration.
+        n_processes: Number of processes that share every batch.
+        validated: Whether a validation loss is computed after each epoch.
 
     Raises:
-        ConfigError: A batch cannot be shared by so many, or something waits for a validation loss that never comes.
+        ConfigError: A batch cannot be split among that many processes, or a setting needs the validation loss that is
+            not computed.
     """
     steps = config.train.steps
     stages = tuple(_stage(config, step, number) for number, step in enumerate(steps, start=1))
@@ -72,7 +73,7 @@ def stages_of(config: Config, n_processes: int, *, validated: bool) -> tuple[Sta
 
 
 def _stage(config: Config, step: StepConfig, number: int) -> Stage:
-    """What a step changes."""
+    """Apply a step's settings to the configuration."""
     keys = ("epochs", "learning_rate", "batch_size", "plateau_epochs", "stop_epochs")
     changes = {key: getattr(step, key) for key in keys if getattr(step, key) is not None}
     augment = config.augment if step.mixup is None else replace(config.augment, mixup=step.mixup)
@@ -82,7 +83,7 @@ def _stage(config: Config, step: StepConfig, number: int) -> Stage:
 
 
 def _check_unvalidated(stage: Stage) -> None:
-    """Refuse what waits for a validation loss."""
+    """Raise ConfigError for settings that need a validation loss."""
     train = stage.config.train
     for key, value, waits in (
         ("select", train.select, train.select == "best"),

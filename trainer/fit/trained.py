@@ -1,4 +1,4 @@
-"""A network that was trained: loaded from its checkpoint, answering batches of any size."""
+"""A trained network: loaded from its checkpoint, and run on any number of windows."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from trainer.models.systems import System, build_network, find_system, run_netwo
 
 CHECKPOINT = "checkpoint.pt"
 _WINDOWS, _NUMBERS = 256, 1 << 22
-"""Most windows, and most numbers of one input, that a network is given at once."""
+"""Limits for one forward pass: windows, and elements of one input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A network and the inputs it was trained for."""
+    """A trained network and its inputs."""
 
     network: nn.Module
-    """With the weights that were kept, in evaluation mode."""
+    """Holds the weights that training kept; in evaluation mode."""
     system: System
-    """What it is."""
+    """Description of the network."""
     inputs: Inputs
-    """What it takes, statistics included."""
+    """The inputs it takes, statistics included."""
     history: tuple[Epoch, ...]
-    """How it was trained."""
+    """Its training history."""
 
     def answer(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-        """Inputs of n windows to logits [n, n_labels] a head."""
+        """Map the inputs of n windows to logits [n, n_labels] per head."""
         return answer_with(self.system, self.network, inputs)
 
 
 def answer_with(
     system: System, network: nn.Module, inputs: Mapping[str, Floats], answer: str = "fused"
 ) -> dict[str, Floats]:
-    """What a network in evaluation mode says of windows, where it lies, a part of them at a time.
+    """Run a network in evaluation mode on windows, in chunks, on the device its weights are on.
 
     Args:
-        system: What the network is.
-        network: It.
+        system: The network's description.
+        network: The network.
         inputs: By name, [n, …] each.
-        answer: The output that is asked for.
+        answer: The output requested.
 
     Returns:
-        Logits [n, n_labels] a head; see `run_network`.
+        Logits [n, n_labels] per head; see `run_network`.
     """
     device = next(network.parameters()).device
     n_windows = len(next(iter(inputs.values())))
@@ -73,7 +73,7 @@ def answer_with(
 
 
 def load_trained(folder: Path, n_labels: int, config: Config) -> Trained:
-    """A network that `fit_network` finished, on the CPU.
+    """Load a network that `fit_network` finished, onto the CPU.
 
     Raises:
         RunError: There is none, it is not finished, or it is of another configuration.
@@ -83,10 +83,10 @@ def load_trained(folder: Path, n_labels: int, config: Config) -> Trained:
 
 
 def restore(state: Mapping[str, Any], n_labels: int, config: Config, path: Path) -> Trained:
-    """A finished network of its checkpoint.
+    """Rebuild a finished network from its checkpoint's state.
 
     Raises:
-        RunError: It is not finished, or is of another configuration; `path` is what the message names.
+        RunError: It is not finished, or is of another configuration; the message names `path`.
     """
     check_same(state, config, n_labels, path)
     history = from_plain(state["history"])
@@ -99,10 +99,10 @@ def restore(state: Mapping[str, Any], n_labels: int, config: Config, path: Path)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Give a network the weights of a checkpoint.
+    """Load a checkpoint's weights into a network.
 
     Raises:
-        RunError: They are another network's.
+        RunError: The weights belong to another network.
     """
     try:
         network.load_state_dict(weights)
