@@ -6,7 +6,7 @@
         for prediction in stream(classifier, source):
             print(f"{prediction.end:6.1f} s  {prediction.label}  {prediction.score:.0%}")
 
-Names are loaded when they are first used: `import ascstream` alone brings no decoder, no backend and no terminal.
+Public names are imported lazily, on first use: `import ascstream` alone loads no decoder, backend or terminal library.
 """
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
-"""The version of the distribution, alone in its file so that printing it loads nothing else."""
+"""The version of the distribution, in a file of its own so that printing it imports nothing else."""
 
 __version__ = "0.1.0"

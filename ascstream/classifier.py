@@ -1,7 +1,7 @@
-"""A window in, scores out: a bundle, its engines and the front-end, joined.
+"""Window in, scores out: combines a bundle, its engines and the front-end.
 
-Decides what a window may be judged by (sound, picture, both, neither), feeds the graphs, and calibrates what they say.
-Time and smoothing are not its business; they are in `pipeline.py` and `smoothing.py`.
+Decides which modalities of a window are usable (sound, picture, both, neither), feeds the graphs, and calibrates their
+logits. Timing and smoothing are handled elsewhere, in `pipeline.py` and `smoothing.py`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ if TYPE_CHECKING:
 
 
 class Classifier:
-    """One bundle, ready to judge windows; entered by `with`.
+    """One loaded bundle, ready to score windows; a context manager.
 
-    Holds what overlapping windows share, hops and frame embeddings: one stream at a time, and `reset` between two.
+    Caches what overlapping windows share (hops and frame embeddings), so it serves one stream at a time; call `reset`
+    between streams.
     """
 
     def __init__(self, bundle: Bundle, engines: Engines) -> None:
-        """Join a bundle and its loaded graphs; `load` does both."""
+        """Combine a bundle with its loaded engines; `load` opens and loads both."""
         self._bundle = bundle
         self._engines = engines
         self._manifest = bundle.manifest
@@ -67,16 +68,17 @@ class Classifier:
         """Open a bundle and load its graphs.
 
         Args:
-            bundle: A shipped bundle's name, or a folder; None: the default one.
-            backend: What runs the graphs: "onnxruntime", "tensorrt", or "auto", which is TensorRT where it can run and
-                has plans for this machine, else ONNX Runtime.
+            bundle: Name of a shipped bundle, or a bundle's folder; None: the default bundle.
+            backend: What runs the graphs: "onnxruntime", "tensorrt", or "auto": TensorRT if it can run and has plans
+                for this machine, else ONNX Runtime.
             precision: "float32", "float16", "int8"; None: the plans' own with TensorRT, float32 with ONNX Runtime.
-            threads: CPU threads an inference with ONNX Runtime may use.
-            plans: Folder to take plans from; None: the user's cache. A plan is code: name only a folder that you trust.
-            tensorrt: What opens plans; None: the TensorRT that is installed.
+            threads: CPU threads that ONNX Runtime may use per inference.
+            plans: Folder to load plans from; None: the user's cache. A plan is executable code: pass only a folder
+                that you trust.
+            tensorrt: The TensorRT that deserialises plans; None: the installed one.
 
         Raises:
-            engines.errors.EngineError: The bundle is missing, incomplete, altered, or its graphs cannot be run.
+            engines.errors.EngineError: The bundle is missing, incomplete or altered, or its graphs cannot be run.
         """
         opened = open_bundle(find_bundle(bundle))
         engines = load_engines(
@@ -86,7 +88,7 @@ class Classifier:
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says about itself."""
+        """The bundle's manifest."""
         return self._manifest
 
     @property
@@ -96,26 +98,26 @@ class Classifier:
 
     @property
     def backend(self) -> str:
-        """What runs the graphs, for people: backend, version, device, precision, threads."""
+        """Human-readable description of the backend: name, version, device, precision, threads."""
         return self._engines.backend
 
     @property
     def note(self) -> str | None:
-        """What a user should know of it: why it is not TensorRT, where a GPU is there, and what to type."""
+        """Hint about the backend for the user: on a machine with a GPU, why it is not TensorRT and what to type."""
         return self._engines.note
 
     @property
     def fell_back(self) -> str | None:
-        """Why ONNX Runtime has taken over from TensorRT; None where it has not."""
+        """Why ONNX Runtime has taken over from TensorRT; None if it has not."""
         return self._engines.fell_back
 
     @property
     def n_encoded_frames(self) -> int:
-        """Frames whose embedding is kept at the moment."""
+        """Number of frame embeddings currently cached."""
         return len(self._embeddings)
 
     def wants(self, step_seconds: Fraction) -> Wants:
-        """What a source has to deliver for windows `step_seconds` apart."""
+        """What a source must deliver for windows that start `step_seconds` apart."""
         audio: AudioWants | None = None
         inputs = [spec for _, spec in self._manifest.audio_inputs]
         if inputs:
@@ -130,14 +132,14 @@ class Classifier:
         return Wants(audio, video)
 
     def score(self, window: Window) -> WindowScores:
-        """Judge one window by whatever of it is usable.
+        """Score one window using whichever modalities are usable.
 
-        Where a modality is missing, the head of the other one answers, which is calibrated for that; where there is
-        none, the graph copes if it takes presence flags; else nobody answers. A missing picture is never replaced by a
-        blank one. Nobody answers either where a graph gives NaN or infinity.
+        If a modality is missing, the other one's own head answers, with its own calibration. Without such a head, the
+        fused head answers if the graph takes presence flags; otherwise there are no scores. A missing picture is never
+        passed off as a blank one. There are no scores either if a graph returns NaN or infinity.
 
-        Where TensorRT fails, ONNX Runtime goes on, and `fallback` says why. What was encoded before is forgotten then:
-        no window is judged by the embeddings of both.
+        If TensorRT fails, ONNX Runtime takes over and `fallback` says why. The cached embeddings are then dropped, so
+        that no window mixes embeddings from both backends.
         """
         before = self.fell_back
         scores = self._score(window)
@@ -147,14 +149,14 @@ class Classifier:
         return scores if scores.probabilities is None else replace(scores, fallback=self.fell_back)
 
     def abandon(self, why: str) -> Classifier | None:
-        """Give TensorRT up, a call of which does not return.
+        """Give up on TensorRT after one of its calls hung.
 
         Args:
-            why: A sentence for people.
+            why: The reason, as a sentence for the user.
 
         Returns:
-            A classifier that runs ONNX Runtime and shares nothing with this one, which has to be closed all the same;
-            None where there is nothing to go over to.
+            A classifier that runs ONNX Runtime and shares no state with this one (which must still be closed); None
+            if there is no backend to fall back to.
         """
         engines = self._engines.abandon(why)
         return None if engines is None else Classifier(self._bundle, engines)
@@ -166,7 +168,7 @@ class Classifier:
         self._dark.clear()
 
     def close(self) -> None:
-        """Give the engines back; may be called twice."""
+        """Release the engines; may be called twice."""
         self._engines.close()
 
     def __enter__(self) -> Classifier:
@@ -176,7 +178,7 @@ class Classifier:
         self.close()
 
     def _score(self, window: Window) -> WindowScores:
-        """Judge one window."""
+        """Score one window with the current backend."""
         missing: dict[Modality, str] = {}
         if self._manifest.audio_inputs:
             reason = self._audio_fault(window)
@@ -200,12 +202,12 @@ class Classifier:
             if output.name == head or output.name in present
         }
         if not all(np.isfinite(probabilities).all() for probabilities in by_output.values()):
-            # one such window would stay in the filter for ever
+            # a single such window would corrupt the smoothing filter for good
             return WindowScores(None, (), degraded=True, reason="invalid_scores")
         return WindowScores(by_output[head], present, degraded, None, by_output)
 
     def _audio_fault(self, window: Window) -> str | None:
-        """Why the window cannot be judged by ear."""
+        """Why the window's sound is unusable; None if it is usable."""
         thresholds, length = self._manifest.thresholds, self._manifest.window.seconds
         if window.samples is None or window.lost_seconds + window.padded_seconds >= length - 1e-9:
             return "no_audio"
@@ -215,7 +217,7 @@ class Classifier:
         return "silence" if is_silent(heard, thresholds.silence_dbfs) else None
 
     def _video_fault(self, window: Window) -> str | None:
-        """Why the window cannot be judged by eye."""
+        """Why the window's picture is unusable; None if it is usable."""
         frames = [frame for frame in window.frames if frame is not None]
         if not frames:
             return "no_video"
@@ -228,13 +230,13 @@ class Classifier:
         return self._dark[frame.index]
 
     def _forget_frames_before(self, index: int) -> None:
-        """Windows move forward: what is older than this window's first frame will not be asked for again."""
+        """Evict cached results of frames before `index`: windows only move forward, so they are not needed again."""
         for kept in (self._embeddings, self._dark):
             for old in [key for key in kept if key < index]:
                 del kept[old]
 
     def _head(self, present: tuple[Modality, ...]) -> OutputName | None:
-        """Which head may answer."""
+        """The head that answers for these modalities; None if there is none."""
         if not present:
             return None
         if present == self._manifest.modalities:
@@ -244,7 +246,7 @@ class Classifier:
         return "fused" if self._manifest.presence_input is not None else None
 
     def _feeds(self, window: Window, present: tuple[Modality, ...]) -> dict[str, NDArray[np.float32]]:
-        """The scene graph's inputs; zeros for an absent modality, whose head is then not asked."""
+        """The scene graph's inputs; an absent modality is fed zeros, and the output of its head is then ignored."""
         feeds: dict[str, NDArray[np.float32]] = {}
         if "audio" in present and window.samples is not None:
             feeds.update(self._front_end(window.samples, window.start_sample))
@@ -260,7 +262,7 @@ class Classifier:
         return feeds
 
     def _picture(self, frames: tuple[VideoFrame | None, ...], spec: VideoInput) -> NDArray[np.float32]:
-        """[1, n_frames, …]: what the scene graph sees; an empty slot takes the nearest one that is filled."""
+        """The scene graph's video input [1, n_frames, …]; an empty slot repeats the frame of the nearest filled one."""
         filled = [slot for slot, frame in enumerate(frames) if frame is not None]
         nearest = [min(filled, key=lambda other, slot=slot: (abs(other - slot), other)) for slot in range(len(frames))]  # type: ignore[misc]
         chosen = [frame for frame in (frames[slot] for slot in nearest) if frame is not None]
@@ -276,14 +278,14 @@ class Classifier:
 
 
 def _shaped(name: str, answer: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """What a graph answered, of the shape the manifest says: a graph may leave its sizes open until it runs."""
+    """`answer`, checked against the manifest's shape: a graph with dynamic sizes reveals its shape only when run."""
     if answer.shape != shape:
         raise BackendError(f"{name}: expected an answer of {list(shape)}, got {list(answer.shape)}; export it anew")
     return answer
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """[n] logits to [n] probabilities, in double precision; NaN where a logit is none."""
+    """Softmax of [n] logits in double precision; NaNs if a logit is NaN or +infinity."""
     shifted = np.asarray(logits, np.float64)
     with np.errstate(invalid="ignore"):
         exponentials = np.exp(shifted - shifted.max())
@@ -291,7 +293,7 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _reason(missing: dict[Modality, str]) -> str:
-    """One word for why nobody can answer: what is there but useless says more than what is absent."""
+    """One word for why there are no scores; a modality that is present but unusable outranks one that is absent."""
     reasons = set(missing.values())
     if len(missing) > 1 and reasons <= {"no_audio", "no_video"}:
         return "no_input"

@@ -1,15 +1,15 @@
-"""The errors of the runtime, drawn as a tree; each names the exit code the command line ends with.
+"""The errors of the runtime, drawn as a tree, with the exit code that each gives the command line.
 
 AscstreamError               1   anything the runtime raises on purpose
-├── UsageError               2   an argument or a setting that cannot be (also a ValueError)
-├── SourceError              3   an input that gives nothing, or stopped giving (also an OSError)
+├── UsageError               2   an invalid argument or setting (also a ValueError)
+├── SourceError              3   an input that delivers nothing, or stopped delivering (also an OSError)
 │   ├── SourceNotFoundError  3   there is no such file or device (also a FileNotFoundError)
-│   └── DecodeError          3   there is one, but not media, or broken in the middle
-├── OutputError              1   results that cannot be written: full disk, no permission (also an OSError)
-└── DegradedError            5   `--strict` and something was lost
+│   └── DecodeError          3   the input exists, but is not media or is broken partway through
+├── OutputError              1   results cannot be written: full disk, no permission (also an OSError)
+└── DegradedError            5   something was lost under `--strict`
 
-Bundles and engines raise `engines.errors.EngineError`: exit code 4. Every message says what was expected, what came,
-and what to type next.
+Bundles and engines raise `engines.errors.EngineError`: exit code 4. Every message says what was expected, what came
+instead, and what to type next.
 """
 
 
@@ -20,13 +20,13 @@ class AscstreamError(Exception):
 
 
 class UsageError(AscstreamError, ValueError):
-    """An argument or a setting that cannot be."""
+    """An invalid argument or setting."""
 
     exit_code = 2
 
 
 class SourceError(AscstreamError, OSError):
-    """An input that gives nothing, or stopped giving."""
+    """An input delivers nothing, or stopped delivering."""
 
     exit_code = 3
 
@@ -36,14 +36,14 @@ class SourceNotFoundError(SourceError, FileNotFoundError):
 
 
 class DecodeError(SourceError):
-    """The input is there, but is not media, has no usable stream, or broke in the middle."""
+    """The input exists, but is not media, has no usable stream, or is broken partway through."""
 
 
 class OutputError(AscstreamError, OSError):
-    """Results cannot be written; what was written so far is kept."""
+    """Results cannot be written; those written so far are kept."""
 
 
 class DegradedError(AscstreamError):
-    """Something was lost and the user asked to stop then."""
+    """Something was lost, and the user asked to stop in that case."""
 
     exit_code = 5

@@ -1,4 +1,4 @@
-"""What an answer came from: what each modality said of a window, and how much the fusion made of either."""
+"""Explains an answer: what each modality predicted for a window, and how much weight the fusion gave to each."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import numpy as np
 from ascstream.records import Prediction
 
 _SENSES = {"audio": "sound", "video": "picture", "fused": "both"}
-"""Head to what people call it."""
+"""Each head's name for users."""
 _SHOWN = 3
-"""Scenes of a head that are told."""
+"""Number of top scenes shown per head."""
 _FLOOR = 1e-30
-"""Scenes below this in any answer are left out: beyond it logarithms are rounding."""
+"""Scenes with a lower probability from any head are left out of the fit: their logarithms are rounding noise."""
 _LEAST = 4
-"""Scenes that a gate is read from: two weights and a constant always explain three."""
+"""Fewest scenes a gate can be fitted to: two weights and a constant fit any three exactly."""
 _FITS = 0.05
-"""Largest error, in nats, of the pool that a gate describes; beyond it the fusion is of another kind."""
+"""Largest residual, in nats, of a fitted gate; beyond it the fusion is not a log-linear pool."""
 
 
 def gate(by_output: Mapping[str, Mapping[str, float]]) -> tuple[float, float] | None:
-    """How much sound and picture weighed in a fused answer: log p = a·log p_audio + v·log p_video + const.
+    """The weights of sound and picture in a fused answer: log p = a·log p_audio + v·log p_video + const.
 
-    Found from the answers themselves, by least squares over the scenes, so it holds for any network that pools its
-    modalities so (a product of experts, Hinton 2002), whatever its gate is inside.
+    Fitted to the three answers by least squares over the scenes, so it works for any network that pools its modalities
+    this way (a product of experts, Hinton 2002), however its gate is built.
 
     Args:
         by_output: Calibrated probabilities of "audio", "video" and "fused", by label.
 
     Returns:
-        Weights of sound and picture; None where one of the three is missing, or no such pool explains the answer.
+        Weights of sound and picture; None if one of the three is missing, or if no such pool fits the fused answer.
     """
     if not _SENSES.keys() <= by_output.keys():
         return None
@@ -47,7 +47,7 @@ def gate(by_output: Mapping[str, Mapping[str, float]]) -> tuple[float, float] | 
 
 
 def explain(prediction: Prediction) -> list[str]:
-    """Lines for people: what each modality said, and what was made of it, before smoothing; none where nobody spoke."""
+    """Lines for the user: each head's top scenes and weights before smoothing; empty if the window has no scores."""
     by_output = prediction.by_output
     weights = gate(by_output)
     lines = []
@@ -55,7 +55,7 @@ def explain(prediction: Prediction) -> list[str]:
         scores = by_output.get(name)
         if scores is None:
             continue
-        if name == "fused" and len(prediction.modalities) == 1:  # one sense, and a single head
+        if name == "fused" and len(prediction.modalities) == 1:  # one modality and no head of its own
             sense = _SENSES[prediction.modalities[0]]
         best = sorted(scores, key=lambda label: -scores[label])[:_SHOWN]
         said = ", ".join(f"{label} {100 * scores[label]:.0f} %" for label in best)

@@ -1,7 +1,7 @@
-"""Samples and frames become tensors, exactly as the manifest says; the trainer's data workers call the same functions.
+"""Turns samples and frames into tensors, exactly as the manifest says; the trainer's data workers call it too.
 
-`audio_tensor` and `image_tensor` are pure. `FrontEnd` gives the same values for the windows of a stream, and computes
-only those hops that the window before did not hold. One file a feature: `ascstream/features/`.
+`audio_tensor` and `image_tensor` are pure functions. `FrontEnd` gives the same values for the windows of a stream, but
+computes only the hops that the previous window did not contain. Each feature has its file in `ascstream/features/`.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ __all__ = ["FrontEnd", "Gammatone", "LogMel", "audio_tensor", "image_tensor", "i
 
 
 def audio_tensor(samples: Samples, audio: AudioInput) -> NDArray[np.float32]:
-    """One audio input of one window, all of it: channels, feature, normalisation, layout.
+    """One audio input of one window, from channel mix through feature and normalisation to layout.
 
     Args:
-        samples: [n_source_channels, n_samples] at `audio.sample_rate`, the input's context included. One channel
-            where two are wanted is copied.
-        audio: What the network wants.
+        samples: [n_source_channels, n_samples] at `audio.sample_rate`, including the input's context. If two channels
+            are wanted and there is one, it is duplicated.
+        audio: Specification of the input.
 
     Returns:
         [n_channels, n_bands, n_hops] (or [n_channels, n_hops, n_mels], or [n_channels, n_samples]) float32, as
         `engines.manifest.input_shape` says.
 
     Raises:
-        ValueError: `samples` is not [1 or 2, n_samples], or mono and the input refuses that.
-        ManifestError: This version does not compute the feature: gammatone by biquads.
+        ValueError: `samples` is not [1 or 2, n_samples], or is mono and the input refuses that.
+        ManifestError: This version cannot compute the feature: gammatone by biquads.
     """
     return _path_of(audio).tensor(samples)
 
 
 class FrontEnd:
-    """Audio features of the windows of one stream. Used by one thread at a time."""
+    """Computes the audio features of a stream's windows, reusing overlapping hops. For one thread at a time."""
 
     def __init__(self, manifest: Manifest) -> None:
         """Prepare every audio input of `manifest`.
 
         Raises:
-            ManifestError: This version does not compute a feature it asks for: gammatone by biquads.
+            ManifestError: This version cannot compute one of its features: gammatone by biquads.
         """
         self._inputs: list[tuple[str, int, _Incremental]] = []
         self._n_samples = 0
@@ -62,15 +62,15 @@ class FrontEnd:
                 self._inputs.append((name, skipped, _Incremental(_path_of(audio))))
 
     def __call__(self, samples: Samples, start_sample: int) -> dict[str, NDArray[np.float32]]:
-        """The tensors of one window, by input name, with a batch axis of 1 in front.
+        """The tensors of one window by input name, each with a leading batch axis of 1.
 
         Args:
-            samples: [n_source_channels, context + window]; kept to be compared with the next window's, so never
-                written to afterwards.
+            samples: [n_source_channels, context + window]; kept for comparison with the next window's, so it must not
+                be modified afterwards.
             start_sample: Position of `samples[:, 0]` in the stream. Windows may come in any order.
 
         Raises:
-            ValueError: `samples` has another length or channel count.
+            ValueError: `samples` has the wrong length or channel count.
         """
         if samples.ndim != 2 or samples.shape[1] != self._n_samples:
             raise ValueError(f"expected samples [n_channels, {self._n_samples}], got {list(samples.shape)}")
@@ -78,18 +78,18 @@ class FrontEnd:
 
     @property
     def reuses_hops(self) -> bool:
-        """Whether the last window took over hops from the one before it, in every spectrogram there is."""
+        """Whether, in every spectrogram input, the last window reused hops of the one before it."""
         parts = [part for _, _, part in self._inputs if part.path.spectrogram is not None]
         return bool(parts) and all(part.n_reused > 0 for part in parts)
 
     def reset(self) -> None:
-        """Forget the last window: another stream begins."""
+        """Forget the last window, before another stream begins."""
         for _, _, part in self._inputs:
             part.reset()
 
 
 class _AudioPath:
-    """The constants of one audio input, and the way from samples to its tensor; nothing changes after construction."""
+    """The path from samples to one audio input's tensor, with its constants; immutable after construction."""
 
     def __init__(self, audio: AudioInput) -> None:
         self.audio = audio
@@ -98,12 +98,12 @@ class _AudioPath:
         self._swap = isinstance(audio.feature, LogMelFeature) and audio.feature.layout == "time_mel"
 
     def tensor(self, samples: Samples) -> NDArray[np.float32]:
-        """Samples [n_source_channels, n_samples] to the input's tensor, computed whole."""
+        """The input's tensor for samples [n_source_channels, n_samples], computed from scratch."""
         arranged = self.arrange(samples)
         return self.finish(arranged if self.spectrogram is None else self.spectrogram.hops(arranged))
 
     def arrange(self, samples: Samples) -> Samples:
-        """Source channels to the input's: mono, or left and right, or those and their difference."""
+        """Map source channels to the input's: mono, left and right, or left, right and their difference."""
         samples = np.asarray(samples, np.float32)
         if samples.ndim != 2 or samples.shape[0] not in (1, 2):
             raise ValueError(f"expected samples [1 or 2, n_samples], got {list(samples.shape)}")
@@ -118,7 +118,7 @@ class _AudioPath:
         return np.concatenate((samples, samples[:1] - samples[1:]))
 
     def finish(self, values: Bands) -> NDArray[np.float32]:
-        """All hops (or the arranged samples) to the tensor; `values` stays as it is."""
+        """Turn all hops (or the arranged samples) into the tensor; `values` is not modified."""
         if self.spectrogram is not None:
             values = self.spectrogram.relate(values)
         values = self._normalise(values)
@@ -126,7 +126,7 @@ class _AudioPath:
 
 
 class _Incremental:
-    """One audio input along a stream: keeps the last window's hops, before anything that relates them to each other."""
+    """One audio input over a stream: caches the last window's hops, as they are before `Spectrogram.relate`."""
 
     def __init__(self, path: _AudioPath) -> None:
         self.path = path
@@ -147,7 +147,7 @@ class _Incremental:
         return self.path.finish(values)
 
     def _hops(self, spectrogram: Spectrogram, samples: Samples, start: int) -> Bands:
-        """Every hop of the window: taken over where the last window held it, computed where it did not."""
+        """Every hop of the window: reused if the last window contained it, computed if not."""
         first, stop, shift = self._overlap(spectrogram, samples, start)
         self.n_reused = stop - first
         if self._values is None or first >= stop:
@@ -162,7 +162,8 @@ class _Incremental:
     def _overlap(self, spectrogram: Spectrogram, samples: Samples, start: int) -> tuple[int, int, int]:
         """Hops [first, stop) of this window that were hops [first + shift, stop + shift) of the last one.
 
-        With pre-emphasis the first hop of a window depends on the cut: it is neither taken over nor given.
+        With pre-emphasis a window's first hop depends on where the window was cut, so it is neither reused nor
+        offered for reuse.
         """
         if self._samples is None or self._values is None or samples.shape != self._samples.shape:
             return 0, 0, 0
@@ -172,7 +173,7 @@ class _Incremental:
         stop = min(n, n - shift)
         if phase or first >= stop:
             return 0, 0, 0
-        # that positions are equal is the caller's word; that samples are, is seen here: padding and streams may differ
+        # equal positions do not guarantee equal samples (padding, another stream), so compare the samples themselves
         low = first * spectrogram.hop_length - spectrogram.lead
         high = (stop - 1) * spectrogram.hop_length + spectrogram.span
         moved = shift * spectrogram.hop_length
@@ -181,7 +182,7 @@ class _Incremental:
         return first, stop, shift
 
     def _compute(self, spectrogram: Spectrogram, samples: Samples, first: int, stop: int | None) -> Bands:
-        """Hops [first, stop) of the window, or all from `first`."""
+        """Compute hops [first, stop) of the window; `stop` None: all hops from `first` on."""
         low = first * spectrogram.hop_length
         lead = min(low, spectrogram.lead)
         high = None if stop is None else (stop - 1) * spectrogram.hop_length + spectrogram.span
@@ -190,12 +191,12 @@ class _Incremental:
 
 @lru_cache(maxsize=64)
 def _path_of(audio: AudioInput) -> _AudioPath:
-    """One path an input description, shared by every caller."""
+    """The path of an input specification, cached and shared by all callers."""
     return _AudioPath(audio)
 
 
 def _spectrogram_of(audio: AudioInput) -> Spectrogram | None:
-    """The feature's extractor; None for a waveform."""
+    """The extractor of the input's feature; None for a waveform."""
     if isinstance(audio.feature, WaveformFeature):
         return None
     if isinstance(audio.feature, LogMelFeature):

@@ -1,4 +1,4 @@
-"""Predictions to decided intervals: neighbours with the same answer merged, never overlapping, in order of time."""
+"""Merges predictions into intervals: adjacent ones with the same answer are joined; no overlaps, in time order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ascstream.records import Level, Prediction
 
 _JOIN_SECONDS = 1e-6
-"""Two intervals whose ends differ by less are adjacent: rounding, not a hole."""
+"""A gap shorter than this between two intervals is rounding: they are adjacent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,16 @@ class Interval:
 
 
 class IntervalMerger:
-    """Takes predictions one by one and gives back each interval when it is over."""
+    """Takes predictions one by one and returns each interval once it has ended."""
 
     def __init__(self) -> None:
         self._open: Interval | None = None
 
     def add(self, prediction: Prediction) -> Interval | None:
-        """Take a prediction; it decides the `step_seconds` before its end, as far as the stream reaches.
+        """Add a prediction, which covers the `step_seconds` before its end, up to the end of the stream.
 
         Returns:
-            The interval that this prediction closed, if it did.
+            The interval that this prediction closed, if any.
         """
         start = prediction.end - prediction.step_seconds
         last = self._open
@@ -58,10 +58,10 @@ class IntervalMerger:
 
     @property
     def current(self) -> Interval | None:
-        """The interval still open."""
+        """The interval that is still open, if any."""
         return self._open
 
     def finish(self) -> Interval | None:
-        """Close and give back the interval still open."""
+        """Close and return the interval that is still open, if any."""
         last, self._open = self._open, None
         return last

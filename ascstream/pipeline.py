@@ -1,4 +1,4 @@
-"""The loop that joins everything: items from a source, windows, scores, a decision, a prediction."""
+"""The main loop: from a source's items to windows, scores, decisions and predictions."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from engines.manifest import SHORTEST_STEP_SECONDS, Manifest
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """How a stream is judged; None means as the bundle's manifest says."""
+    """How a stream is classified; None means the default from the bundle's manifest."""
 
     step_seconds: float | None = None
     """Time between two predictions; at least `SHORTEST_STEP_SECONDS`, at most a window."""
     smoothing_seconds: float | None = None
     """Time constant of the filter; 0 switches it off."""
     scene_threshold: float | None = None
-    """Score a scene needs to be named, 0…1."""
+    """Score that a scene needs to be answered, 0…1."""
     group_threshold: float | None = None
-    """Score a group needs to be named, 0…1."""
+    """Score that a group needs to be answered, 0…1."""
 
     def step(self, manifest: Manifest) -> Fraction:
-        """The step, exactly.
+        """The step as an exact fraction of a second.
 
         Raises:
-            UsageError: It is shorter than a millisecond, or longer than a window.
+            UsageError: It is shorter than `SHORTEST_STEP_SECONDS`, or longer than a window.
         """
         spec = manifest.window
         seconds = spec.default_step_seconds if self.step_seconds is None else self.step_seconds
@@ -58,19 +58,20 @@ def stream(
     """Classify a source window by window.
 
     Args:
-        classifier: Judges the windows; reset first, so it may have served another stream, but serves one at a time.
-        source: An open source; stays open.
+        classifier: Scores the windows. It is reset first, so it may have served another stream, but it serves only
+            one at a time.
+        source: An open source; not closed here.
         settings: Step, smoothing and thresholds.
-        stats: Counts along, if given.
-        on_event: Called with whatever happens besides predictions.
-        clock: Seconds, for latencies.
+        stats: Updated along the way, if given.
+        on_event: Called with every event of the stream (`StreamEvent`).
+        clock: Clock in seconds, for latencies.
 
     Yields:
-        A prediction a window, in order of time, as soon as the window is complete.
+        One prediction per window, in time order, as soon as the window is complete.
 
     Raises:
-        UsageError: A setting that cannot be; before anything is read.
-        SourceError: The source gives nothing the bundle perceives, or broke off; all that was decoded before is
+        UsageError: A setting is invalid; raised before anything is read.
+        SourceError: The source has no modality the bundle uses, or broke off; everything decoded before that is
             classified and yielded first.
         engines.errors.EngineError: An inference failed.
     """
@@ -123,7 +124,7 @@ def stream(
     dropped = windower.dropped_tail_seconds
     if stats is not None:
         stats.add_dropped_tail(dropped)
-    if dropped > manifest.window.pad_seconds:  # as little too much as would be padded needs no word
+    if dropped > manifest.window.pad_seconds:  # a shorter tail is not worth an event
         message = f"the last {dropped:.2f} s are too short for a window and were not classified"
         tell(StreamEvent(judge.end_seconds, "tail_dropped", message, dropped))
     if failure is not None:
@@ -135,21 +136,21 @@ def stream(
 
 
 class Judge:
-    """A window and its scores to a prediction: filter, decision, and when it was. One stream, its windows in order."""
+    """Turns a window and its scores into a prediction: smoothing, decision, times. One stream, windows in order."""
 
     def __init__(
         self, manifest: Manifest, settings: StreamSettings, info: SourceInfo, clock: Callable[[], float]
     ) -> None:
-        """Begin a stream.
+        """Start a stream.
 
         Args:
-            manifest: Of the bundle whose scores will come.
-            settings: Smoothing and thresholds; None in them means the manifest's.
-            info: Of the source: its name and where it begins.
-            clock: Seconds, for latencies.
+            manifest: Manifest of the bundle that gives the scores.
+            settings: Smoothing and thresholds; None fields mean the manifest's defaults.
+            info: The source's name and start offset.
+            clock: Clock in seconds, for latencies.
 
         Raises:
-            UsageError: A setting that cannot be.
+            UsageError: A setting is invalid.
         """
         smoothing, thresholds = manifest.smoothing, manifest.thresholds
         if settings.smoothing_seconds is not None:
@@ -166,9 +167,9 @@ class Judge:
         self._filter = SceneFilter(len(manifest.labels), smoothing, manifest.window.seconds)
         self._decider = Decider(manifest.labels, manifest.groups, thresholds)
         self.end_seconds = 0.0
-        """End of the last window."""
+        """End of the last window, in seconds since the stream began."""
         self.n_windows = 0
-        """Windows judged so far."""
+        """Number of windows judged so far."""
 
     def __call__(
         self,
@@ -179,14 +180,14 @@ class Judge:
         time: str | None = None,
         lost: Mapping[str, float] | None = None,
     ) -> Prediction:
-        """Judge the next window; windows between it and the one before may be missing: time has passed all the same.
+        """Judge the next window. Windows may have been skipped since the last one; the filter accounts for the time.
 
         Args:
             window: The window.
-            scores: What the networks say of it.
-            complete: Moment, by the clock, from which latency counts.
+            scores: Its scores.
+            complete: Time by the clock at which the window was complete; latency counts from here.
             time: UTC time of the window's end; live streams only.
-            lost: Seconds for which each device that does not deliver has been lost.
+            lost: For each device that is not delivering, for how many seconds it has been lost.
         """
         elapsed = window.end - self.end_seconds if self.n_windows else self._window_seconds
         posterior = self._filter.update(scores.probabilities, elapsed)
@@ -223,21 +224,21 @@ class Judge:
 
 
 def describe_fallback(why: str | None) -> str:
-    """The sentence of the event `engine_fallback`."""
+    """The message of an `engine_fallback` event."""
     return f"TensorRT failed, and ONNX Runtime goes on: {why}"
 
 
 def _require(holds: bool, name: str, expected: str, got: float) -> None:
-    """Refuse a setting that cannot be; NaN never holds."""
+    """Reject an invalid setting; NaN fails every comparison, so it is rejected too."""
     if not holds:
         raise UsageError(f"{name}: expected {expected}, got {got:g}")
 
 
 def require_input(info: SourceInfo, manifest: Manifest) -> None:
-    """Refuse a source that has nothing the bundle perceives.
+    """Reject a source that has none of the bundle's modalities.
 
     Raises:
-        DecodeError: The message says what was expected, and what there is.
+        DecodeError: The message says what was expected and what the source has.
     """
     has = {"audio": info.has_audio, "video": info.has_video}
     if any(has[modality] for modality in manifest.modalities):

@@ -1,6 +1,6 @@
-"""What travels through the runtime: blocks and frames in, windows between, predictions out.
+"""The records that flow through the runtime: blocks and frames in, windows in between, predictions out.
 
-All of it is frozen; the arrays inside are never written to after they were handed on.
+All of them are frozen; the arrays in them are never modified once passed on.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ Level = Literal["scene", "group", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class AudioBlock:
-    """A stretch of samples. Blocks of one stream follow each other without a hole: what never came is a lost block."""
+    """A run of samples. A stream's blocks follow each other without gaps: samples that never came are a lost block."""
 
     start: float
     """Time of the first sample: seconds since the stream began."""
     samples: Samples
     """[n_channels, n_samples], finite; zeros where `lost`."""
     sample_rate: int
-    """Rate in Hz."""
+    """Sample rate in Hz."""
     lost: bool = False
     """Whether these samples never came and zeros stand in for them."""
 
     @property
     def n_samples(self) -> int:
-        """Samples a channel."""
+        """Number of samples per channel."""
         return int(self.samples.shape[1])
 
     @property
@@ -48,90 +48,90 @@ class AudioBlock:
 
 @dataclass(frozen=True, slots=True)
 class VideoFrame:
-    """One picture, already at the size the bundle wants."""
+    """One picture, already scaled to the bundle's size."""
 
     time: float
-    """When it was shown: seconds since the stream began."""
+    """Timestamp: seconds since the stream began."""
     image: Image
     """[height, width, 3] RGB."""
     until: float
-    """The source knows that no newer frame is stamped before this; equals `time` where it cannot know."""
+    """The source guarantees that the next frame is not stamped before this; equals `time` if it cannot know."""
     index: int
-    """Counts the frames of a stream that were handed on: the key under which an embedding is kept."""
+    """Counts the frames that the source passed on; the key under which the frame's embedding is cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndOfVideo:
-    """No frame will come any more, while samples may."""
+    """No more frames will come, though samples still may."""
 
     time: float
-    """When the picture ended: seconds since the stream began."""
+    """Time at which the picture ended: seconds since the stream began."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEvent:
-    """Something a user should know that is no prediction: a jump in the stamps, a packet that could not be decoded."""
+    """Something other than a prediction that a user should know: a timestamp jump, a packet that cannot be decoded."""
 
     time: float
     """Seconds since the stream began."""
     kind: str
-    """A word: "gap", "jump", "corrupt", "ended_early", "mono_source", "tail_dropped" …"""
+    """One word: "gap", "jump", "corrupt", "ended_early", "mono_source", "tail_dropped" …"""
     message: str
-    """A sentence for people."""
+    """A sentence for the user."""
     seconds: float = 0.0
-    """How much time it concerns."""
+    """How much time it affects."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoProgress:
-    """Nothing newer was seen up to a moment: windows need not wait for pictures before it. Live streams only."""
+    """No new frame will be stamped before this time: windows need not wait for one. Live streams only."""
 
     time: float
     """Seconds since the stream began."""
 
 
 StreamItem: TypeAlias = AudioBlock | VideoFrame | VideoProgress | EndOfVideo | StreamEvent
-"""What a source yields."""
+"""Anything a source yields."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one prediction is about."""
+    """The stretch of sound and picture that one prediction covers."""
 
     index: int
-    """Counts the windows of a stream, from 0."""
+    """Number of the window in its stream, from 0."""
     start: float
     """Seconds since the stream began."""
     end: float
     """Seconds since the stream began."""
     start_sample: int
-    """Position of `samples[:, 0]` in the stream: the window's start less the context; may be negative at the start."""
+    """Position of `samples[:, 0]` in the stream: the window's start minus the context; may be negative at first."""
     samples: Samples | None
-    """[n_channels, context + window] at the bundle's rate; None without audio. A copy, the window's own."""
+    """[n_channels, context + window] at the bundle's rate; None without audio. The window's own copy."""
     frames: tuple[VideoFrame | None, ...]
-    """A slot each of the manifest's `frame_times_seconds`; None where no frame is young enough."""
+    """One slot for each of the manifest's `frame_times_seconds`; None where no frame is recent enough."""
     lost_seconds: float = 0.0
-    """Samples of the window itself (not its context) that never came."""
+    """Duration of the samples in the window itself (not its context) that never came."""
     padded_seconds: float = 0.0
-    """Zeros after the stream's end."""
+    """Duration of zero padding after the stream's end."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowScores:
-    """What the networks say of one window, calibrated, before any smoothing."""
+    """Calibrated scores of one window, before smoothing."""
 
     probabilities: NDArray[np.float64] | None
-    """[n_labels]; None where nothing usable was heard or seen."""
+    """[n_labels]; None if the window could not be scored."""
     modalities: tuple[Literal["audio", "video"], ...]
-    """What the probabilities rest on."""
+    """The modalities the probabilities are based on."""
     degraded: bool
-    """Whether a modality the bundle has is missing, or samples were lost or padded."""
+    """Whether one of the bundle's modalities is missing, or samples were lost or padded."""
     reason: str | None = None
-    """Why there are none: "silence", "gap", "no_audio", "lens_covered", "no_video", "no_input", "invalid_scores"."""
+    """Why not: "silence", "gap", "no_audio", "lens_covered", "no_video", "no_input", "invalid_scores"; else None."""
     by_output: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-    """Calibrated probabilities of every head that was asked."""
+    """Calibrated probabilities of every head that was evaluated."""
     fallback: str | None = None
-    """Why ONNX Runtime gave them, in a sentence, where TensorRT should have; None otherwise."""
+    """A sentence on why ONNX Runtime computed them instead of TensorRT; None if no fallback happened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Prediction:
     """The answer for one window."""
 
     source: str
-    """Where the stream comes from, credentials removed."""
+    """Path, URL or device of the stream, credentials removed."""
     start: float
     """Window's start: seconds since the stream began."""
     end: float
@@ -149,30 +149,30 @@ class Prediction:
     level: Level
     """What `label` is."""
     reason: str | None
-    """Why it is unknown ("low_confidence", "silence", …); None otherwise."""
+    """Why the answer is "unknown" ("low_confidence", "silence", …); None otherwise."""
     score: float
-    """Probability of `label` after smoothing; of the best scene where unknown."""
+    """Probability of `label` after smoothing; that of the best scene if unknown."""
     scores: Mapping[str, float]
     """Probability of every scene after smoothing."""
     raw_scores: Mapping[str, float]
-    """Probability of every scene by this window alone, calibrated; empty where nothing usable came."""
+    """Calibrated probability of every scene from this window alone; empty if it could not be scored."""
     modalities: tuple[Literal["audio", "video"], ...]
-    """What this window's scores rest on."""
+    """The modalities this window's scores are based on."""
     degraded: bool
-    """Whether something was missing."""
+    """Whether a modality was missing, or samples were lost or padded."""
     lost_seconds: float
-    """Samples of the window that never came."""
+    """Duration of the window's samples that never came."""
     padded_seconds: float
-    """Zeros after the stream's end."""
+    """Duration of zero padding after the stream's end."""
     latency_seconds: float
-    """Moment of emission less the moment the window was complete."""
+    """Time from the window's completion to this prediction."""
     step_seconds: float
-    """Time since the previous prediction's end; the window's length for the first. What this answer adds."""
+    """Time since the previous prediction's end (the window's length for the first): the time this answer adds."""
     time: str | None = None
     """UTC time of `end`, ISO 8601; live streams only."""
     lost: Mapping[str, float] = field(default_factory=dict)
-    """Seconds for which each device that does not deliver has been lost; live streams only."""
+    """For each device that is not delivering, for how many seconds it has been lost; live streams only."""
     by_output: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """What each head said of this window alone, calibrated, scene by scene: "audio", "video", "fused"."""
+    """Each head's ("audio", "video", "fused") calibrated probability of every scene, from this window alone."""
     fallback: str | None = None
-    """Why ONNX Runtime gave the scores, in a sentence, where TensorRT should have; None otherwise."""
+    """A sentence on why ONNX Runtime computed the scores instead of TensorRT; None if no fallback happened."""

@@ -1,11 +1,11 @@
 """Settings: flag > environment > settings file > default, each value with its origin.
 
-click reads the flags and the environment; this file finds and checks the one TOML file, hands it to click as the map of
-defaults, and says afterwards where each value came from.
+click reads the flags and the environment; this module finds and validates the one TOML file, passes it to click as the
+default map, and afterwards reports where each value came from.
 
-    bundle = "slim-audio"      # at the top: every command that has such a setting
+    bundle = "slim-audio"      # at the top level: for every command that has this setting
     [file]
-    step = 0.2                 # one command's own; wins over the top
+    step = 0.2                 # for one command only; overrides the top level
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from click.core import ParameterSource
 from ascstream.errors import UsageError
 
 _MAX_BYTES = 1 << 16
-"""Dotted keys take time by the square of their length: in a larger file, minutes."""
+"""Limit on the file's size: parsing dotted keys takes quadratic time, which in a larger file could be minutes."""
 
 Tables: TypeAlias = Mapping[str, Sequence[click.Option]]
-"""The options of each command that may be settings."""
+"""For each command, its options that may appear in the settings file."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """Which settings file counts."""
+    """The settings file in effect."""
 
     path: Path
     """Where it is, or would be."""
     origin: str
-    """Why this one: "flag --config", "environment ASCSTREAM_CONFIG" or "default"."""
+    """How it was chosen: "flag --config", "environment ASCSTREAM_CONFIG" or "default"."""
     exists: bool
-    """Whether it is there; only the default one may be missing."""
+    """Whether it exists; only the default one may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +51,18 @@ class Setting:
     name: str
     """Its name in the settings file."""
     value: Any
-    """Its value; None where the bundle decides."""
+    """Its value; None if the bundle decides."""
     shown: str
-    """The value for people."""
+    """The value as shown to the user."""
     origin: str
     """"flag --step", "environment ASCSTREAM_FILE_STEP", "file PATH, [file] step" or "default"."""
 
 
 def find_settings_file(flag: Path | None) -> SettingsFile:
-    """The settings file that counts: `--config`, else ASCSTREAM_CONFIG, else the user's own.
+    """The settings file in effect: `--config`, else ASCSTREAM_CONFIG, else the one in the user's config folder.
 
     Raises:
-        UsageError: The one that was asked for is not there.
+        UsageError: The file named by the flag or the variable does not exist.
     """
     variable = os.environ.get("ASCSTREAM_CONFIG")
     if flag is not None:
@@ -80,14 +80,14 @@ def find_settings_file(flag: Path | None) -> SettingsFile:
 
 
 def read_settings_file(path: Path, tables: Tables) -> dict[str, dict[str, Any]]:
-    """The settings each command takes from a file, shared ones included.
+    """The settings that each command takes from a file, including top-level ones.
 
     Args:
         path: A TOML file.
-        tables: What may stand in it.
+        tables: The settings allowed in it.
 
     Raises:
-        UsageError: It cannot be read, is not TOML, or has a key or a value that cannot be; the message names both.
+        UsageError: It cannot be read, is not TOML, or has an invalid key or value, which the message names.
     """
     data = _parse(path)
     shared = {key: value for key, value in data.items() if not isinstance(value, Mapping)}
@@ -118,12 +118,12 @@ def read_settings_file(path: Path, tables: Tables) -> dict[str, dict[str, Any]]:
 
 
 def describe_settings(context: click.Context, options: Sequence[click.Option], file: SettingsFile) -> list[Setting]:
-    """What a command's settings are and where each comes from.
+    """A command's settings and where each comes from.
 
     Args:
-        context: The command's context, its arguments parsed.
-        options: Its options that are settings.
-        file: The settings file its map of defaults was read from.
+        context: The command's context, with its arguments parsed.
+        options: The command's options that are settings.
+        file: The settings file that its default map was read from.
     """
     command = context.command.name or ""
     settings = []
@@ -145,13 +145,13 @@ def describe_settings(context: click.Context, options: Sequence[click.Option], f
 
 
 def variable_of(option: click.Option) -> str | None:
-    """The environment variable that gives an option its value now, if one does."""
+    """The environment variable that currently sets an option, if any."""
     names = (option.envvar,) if isinstance(option.envvar, str) else tuple(option.envvar or ())
     return next((name for name in names if os.environ.get(name)), None)
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a file is there and may be seen: a service often may not look into any home."""
+    """Whether a file exists and is visible: a service often has no access to home folders."""
     try:
         return path.is_file()
     except OSError:
@@ -159,7 +159,7 @@ def _is_file(path: Path) -> bool:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    """A TOML file as a mapping."""
+    """Parse a TOML file."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -173,12 +173,12 @@ def _parse(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: expected a settings file of at most {_MAX_BYTES} bytes, got a larger one")
     try:
         return tomllib.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or brackets without end
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or nested too deeply
         raise UsageError(f"{path}: expected TOML, got something else: {error}") from None
 
 
 def _check(option: click.Option, value: object, where: str) -> None:
-    """Refuse a value of the wrong TOML type, then whatever the flag itself would refuse."""
+    """Reject a value of the wrong TOML type, then anything that the flag itself would reject."""
     if option.is_flag:
         fits, expects = isinstance(value, bool), "true or false"
     elif hasattr(option.type, "expects"):
@@ -197,13 +197,13 @@ def _check(option: click.Option, value: object, where: str) -> None:
 
 
 def _suggest(key: str, known: Sequence[str]) -> str:
-    """What was probably meant."""
+    """The name that was probably meant, or all known names."""
     close = difflib.get_close_matches(key.replace("-", "_"), known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 
 
 def _show(value: object) -> str:
-    """A value as the settings file spells it."""
+    """A value as it would be written in the settings file."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

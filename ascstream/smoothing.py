@@ -1,13 +1,13 @@
-"""Window scores to a steady answer: a recursive filter in seconds, then hysteresis and an honest "unknown".
+"""From window scores to a steady answer: a continuous-time recursive filter, then hysteresis and an honest "unknown".
 
-The filter is that of a hidden Markov chain which stays in a scene for `dwell_seconds` on average and then moves to any
+The filter is that of a hidden Markov chain that stays in a scene for `dwell_seconds` on average and then moves to any
 other. In continuous time its unnormalised posterior obeys (Zakai, 1969, for a finite chain)
 
     dp/dt = (Qᵀ + diag(ℓ(t)/τ)) p,    Q = (11ᵀ/K − I)·K / ((K − 1)·dwell),    ℓ = log-likelihood of the current window
 
-so evidence counts by the time it covers, not by the number of windows: overlapping windows repeat what was heard, and τ
-says how long it takes to hear something independent. ℓ runs linearly from one window to the next and the equation is
-stepped finely, so the posterior at a given moment does not depend on the step between windows.
+so evidence is weighted by the time it covers, not by the number of windows: overlapping windows repeat evidence, and τ
+is the time after which new evidence counts as independent. ℓ is interpolated linearly between windows and the equation
+is integrated in small substeps, so the posterior at a given time does not depend on the step between windows.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from engines.manifest import SmoothingSpec, Thresholds
 Vector = NDArray[np.float64]
 
 _SUBSTEP_SECONDS = 0.1
-"""Stride of the integration; half of it changes a posterior by less than 1e-3 at a time constant of 1 s."""
+"""Longest integration substep; halving it changes a posterior by less than 1e-3 at a time constant of 1 s."""
 _FLOOR = 1e-6
-"""Smallest likelihood of a window: one window, however sure, is no proof."""
+"""Lower bound on a window's likelihoods: no single window, however confident, is proof."""
 
 
 class SceneFilter:
-    """The posterior over scenes given all windows so far; of one stream, or of several that go side by side."""
+    """The posterior over scenes given all windows so far, of one stream or of several in parallel."""
 
     def __init__(self, n_labels: int, spec: SmoothingSpec, window_seconds: float) -> None:
-        """Start from no knowledge.
+        """Start from a uniform posterior.
 
         Args:
             n_labels: Number of scenes, K.
-            spec: Time constant τ (0: no smoothing) and expected stay, both in seconds.
-            window_seconds: What the first window covers.
+            spec: Time constant τ (0: no smoothing) and mean dwell time, both in seconds.
+            window_seconds: Length of a window: the most time whose evidence one window can provide.
         """
         self._n_labels = n_labels
         self._tau = spec.time_constant_seconds
@@ -58,15 +58,15 @@ class SceneFilter:
         return self._posterior.copy()
 
     def update(self, probabilities: Vector | None, elapsed_seconds: float) -> Vector:
-        """Take a window.
+        """Update with the next window.
 
         Args:
-            probabilities: [n_labels], calibrated, under even prior odds; None: nothing usable was heard or seen.
-                Of several streams: [n_streams, n_labels], always as many.
+            probabilities: [n_labels], calibrated, under a uniform prior; None: the window could not be scored.
+                For several streams: [n_streams, n_labels], with the same n_streams every time.
             elapsed_seconds: Time since the previous window's end; the window's length for the first.
 
         Returns:
-            The posterior at this window's end, as `probabilities`.
+            The posterior at this window's end, in the shape of `probabilities`.
         """
         if self._tau <= 0:
             if probabilities is None:
@@ -80,7 +80,7 @@ class SceneFilter:
             return self.posterior
         now = np.log(np.maximum(np.asarray(probabilities, np.float64), _FLOOR))
         before = self._last if self._last is not None else now
-        # after a hole the window speaks for itself alone, not for the time that nobody listened to
+        # after a gap the window is evidence for its own length only, not for the time that no window covered
         covered = min(elapsed_seconds, self._window_seconds)
         self._mix(elapsed_seconds - covered)
         n_steps = max(1, math.ceil(covered / _SUBSTEP_SECONDS - 1e-9))
@@ -96,7 +96,7 @@ class SceneFilter:
         return self.posterior
 
     def _mix(self, seconds: float) -> None:
-        """Let the chain move on: exp(Q·seconds), in closed form."""
+        """Advance the chain without evidence: exp(Q·seconds), in closed form."""
         if seconds > 0:
             keep = math.exp(-self._rate * seconds)
             self._posterior = keep * self._posterior + (1.0 - keep) / self._n_labels
@@ -104,23 +104,23 @@ class SceneFilter:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is answered for a window."""
+    """The answer for a window."""
 
     label: str
     """A scene, a group, or "unknown"."""
     level: Level
     """What `label` is."""
     reason: str | None
-    """Why it is unknown."""
+    """Why the answer is "unknown"; None otherwise."""
     score: float
-    """Posterior of the label; of the best scene where unknown."""
+    """Posterior of the label; that of the best scene if unknown."""
 
 
 class Decider:
-    """The most specific thing that is confident: the scene, else its group, else unknown. Does not flicker."""
+    """Picks the most specific confident answer: a scene, else a group, else "unknown"; hysteresis avoids flicker."""
 
     def __init__(self, labels: Sequence[str], groups: Mapping[str, Sequence[str]], thresholds: Thresholds) -> None:
-        """Decide among `labels` (order of the scores) and `groups`."""
+        """Decide among `labels` (in the order of the scores) and `groups`."""
         self._labels = tuple(labels)
         positions = {label: index for index, label in enumerate(self._labels)}
         self._groups = {group: [positions[label] for label in members] for group, members in groups.items() if members}
@@ -137,7 +137,7 @@ class Decider:
 
         Args:
             posterior: [n_labels] smoothed scores.
-            reason: Why this window could not be judged at all; None where it could.
+            reason: Why this window could not be scored; None if it could.
         """
         best = int(np.argmax(posterior))
         if reason is not None:
@@ -153,7 +153,7 @@ class Decider:
         return self._keep(Decision("unknown", "unknown", "low_confidence", float(posterior[best])))
 
     def _choose(self, scores: Mapping[str, float], threshold: float, previous: str) -> str | None:
-        """The answer at one level: the previous one while it holds, else the best where it is confident."""
+        """The answer at one level: the previous one while it holds, else the best if confident, else None."""
         if not scores:
             return None
         best = max(scores, key=lambda name: scores[name])

@@ -1,4 +1,4 @@
-"""What a stream measured of itself: windows, losses, latency and speed, in bounded memory."""
+"""Statistics of a running stream in bounded memory: windows, losses, latency and speed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ascstream.live.health import Device, DeviceHealth, Health
 from ascstream.records import Prediction, StreamEvent
 
 _KEPT_TIMINGS = 16_384
-"""Percentiles are of this many newest windows: 128 KiB."""
+"""Percentiles are taken over this many of the newest windows, which fill 128 KiB."""
 _KEPT_INTERVALS = 4_096
 _KEPT_EVENTS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """A distribution of durations in seconds; zeros where nothing was measured."""
+    """Percentiles of a set of durations, in seconds; zeros if nothing was measured."""
 
     p50: float
     """Median."""
@@ -30,59 +30,59 @@ class Percentiles:
     p99: float
     """99th percentile."""
     n: int
-    """How many values they rest on."""
+    """Number of durations."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSummary:
-    """A stream in numbers, when it is over or so far."""
+    """A stream in numbers, at its end or so far."""
 
     source: str
-    """Where it came from."""
+    """Path, URL or device of the stream."""
     start: float
     """Start of the first window: seconds since the stream began."""
     end: float
-    """End of the last window, or of the stream where that comes first: seconds since the stream began."""
+    """End of the last window, or of the stream if that is earlier: seconds since the stream began."""
     n_windows: int
     """Predictions made."""
     n_degraded: int
-    """Windows with a modality missing, samples lost or padded."""
+    """Windows with a missing modality, or with lost or padded samples."""
     n_padded: int
-    """Windows that reach past the stream's end."""
+    """Windows that extend past the stream's end."""
     n_unknown: int
     """Windows answered "unknown"."""
     lost_seconds: float
-    """Samples that never came."""
+    """Duration of samples that never came."""
     dropped_tail_seconds: float
-    """End of the stream too short for a window."""
+    """Length of the stream's end that was too short for a window."""
     shares: Mapping[str, float]
-    """Part of the time each answer held, the largest first."""
+    """Fraction of the time that each answer held, largest first."""
     unknown_reasons: Mapping[str, float]
-    """Part of the time it was "unknown" for each reason ("silence", "low_confidence" …), the largest first."""
+    """Fraction of the time that was "unknown" for each reason ("silence", "low_confidence" …), largest first."""
     intervals: tuple[Interval, ...]
-    """The answers in order of time; the newest 4,096 of a very long stream."""
+    """The answers in time order; in a very long stream, the newest 4,096."""
     events: tuple[StreamEvent, ...]
-    """What happened besides; the newest 256."""
+    """The stream's events; the newest 256."""
     wall_seconds: float
-    """Time it took."""
+    """Wall-clock time so far, or until the end."""
     realtime_factor: float
-    """Wall time by stream time: below 1 is faster than real time."""
+    """Wall time divided by stream time: below 1 is faster than real time."""
     latency: Percentiles
-    """From the moment a window was complete to its prediction."""
+    """Time from a window's completion to its prediction."""
     complete: bool
     """Whether the stream was read to its end."""
     n_dropped_windows: int = 0
-    """Windows that were never judged, because newer ones were there; live streams only."""
+    """Windows skipped because newer ones were already waiting; live streams only."""
     n_losses: int = 0
-    """Times a device was lost; live streams only."""
+    """How many times a device was lost; live streams only."""
     devices: tuple[DeviceHealth, ...] = ()
-    """The devices as they were last; live streams only."""
+    """Latest state of the devices; live streams only."""
     device_lost_seconds: Mapping[Device, float] = field(default_factory=dict)
-    """How long each device that was ever lost did not deliver, in all; live streams only."""
+    """For each device that was ever lost, how long it did not deliver in total; live streams only."""
 
 
 class _Timings:
-    """The newest durations, as a ring."""
+    """A ring buffer of the newest durations."""
 
     def __init__(self, size: int) -> None:
         self._values = array("d")
@@ -108,7 +108,7 @@ class _Timings:
 
 
 class _Losses:
-    """How long one device did not deliver."""
+    """Adds up how long one device did not deliver."""
 
     def __init__(self) -> None:
         self._over_seconds = 0.0
@@ -116,7 +116,7 @@ class _Losses:
 
     def note(self, device: DeviceHealth) -> None:
         if self._lost_since is not None and device.lost_since != self._lost_since:
-            back = device.since if device.lost_since is None else device.lost_since  # lost anew: it was back between
+            back = device.since if device.lost_since is None else device.lost_since  # lost again: back in between
             self._over_seconds += max(0.0, back - self._lost_since)
         self._lost_since = device.lost_since
 
@@ -126,14 +126,14 @@ class _Losses:
 
 
 class StreamStats:
-    """Counts while a stream runs; `summary` may be asked at any time."""
+    """Collects statistics while a stream runs; `summary` may be called at any time."""
 
     def __init__(self, source: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin to count.
+        """Start counting.
 
         Args:
-            source: Where the stream comes from.
-            clock: Seconds; for a live stream the clock its devices are stamped by.
+            source: Path, URL or device of the stream.
+            clock: Clock in seconds; for a live stream, the one that stamps its devices' health.
         """
         self._source = source
         self._clock = clock
@@ -186,17 +186,17 @@ class StreamStats:
         self._dropped_tail_seconds += seconds
 
     def dropped(self, n: int) -> None:
-        """Count windows that were never judged."""
+        """Count windows that were skipped."""
         self._n_dropped_windows += n
 
     def health(self, health: Health) -> None:
-        """Take note of how the devices are; as often as there is something new."""
+        """Record the devices' health; to be called whenever it changes."""
         self._devices = health.devices
         for device in health.devices:
             self._losses.setdefault(device.device, _Losses()).note(device)
 
     def finish(self) -> None:
-        """Say that the stream was read to its end."""
+        """Record that the stream was read to its end."""
         self._complete = True
 
     def summary(self) -> StreamSummary:
@@ -231,13 +231,13 @@ class StreamStats:
         )
 
     def _device_lost_seconds(self) -> dict[Device, float]:
-        """How long each device was lost so far, where it ever was."""
+        """Total lost time of each device that was ever lost."""
         now = self._clock()
         totals = {device: losses.total(now) for device, losses in self._losses.items()}
         return {device: seconds for device, seconds in totals.items() if seconds > 0}
 
 
 def _shares(seconds: Mapping[str, float], total: float) -> dict[str, float]:
-    """Each part of the total, the largest first."""
+    """Each entry as a fraction of the total, largest first."""
     ranked = sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
     return {name: part / total for name, part in ranked} if total > 0 else {}

@@ -1,7 +1,7 @@
-"""Signals that ask a run to end: who is called, and what was raised, kept until the run has ended.
+"""Signals that ask a run to end: installs handlers, and keeps the exception they raise until the run is over.
 
-A library in C may lose an exception on the way out: PyAV does, if a signal comes while it makes an error of its own.
-Whatever goes on then calls `raise_stopped`.
+A C library may swallow an exception that passes through it: PyAV does if a signal arrives while it is constructing an
+error of its own. Code that continues after such a call therefore calls `raise_stopped`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _stopped: list[KeyboardInterrupt] = []
 
 @contextlib.contextmanager
 def handle_signals(handler: Callable[[int, FrameType | None], None], *names: str) -> Iterator[None]:
-    """Let signals call `handler`, and whoever they called before once the run is over.
+    """Install `handler` for some signals, and restore the previous handlers at the end of the block.
 
-    A signal that is ignored already (`nohup`, a background job) stays ignored; outside the main thread signals are
-    somebody else's, and nothing changes.
+    A signal that is already ignored (`nohup`, a background job) stays ignored. Outside the main thread, where handlers
+    cannot be installed, nothing changes.
 
     Args:
-        handler: Called in the main thread, between any two of its steps, with the number and the frame.
-        names: `SIGTERM` and the like; one that this system does not know is passed over.
+        handler: Called in the main thread, between any two bytecode instructions, with signal number and stack frame.
+        names: Signal names such as `SIGTERM`; those that this system does not have are skipped.
     """
     before = {}
     with contextlib.suppress(ValueError):  # not the main thread
@@ -39,21 +39,21 @@ def handle_signals(handler: Callable[[int, FrameType | None], None], *names: str
 
 
 def keep_stopped(interrupt: KeyboardInterrupt) -> None:
-    """Keep what is about to be raised."""
+    """Remember an interrupt that is about to be raised."""
     _stopped.append(interrupt)
 
 
 def last_stopped() -> KeyboardInterrupt | None:
-    """What was kept last; None where no signal came."""
+    """The interrupt remembered last; None if no signal came."""
     return _stopped[-1] if _stopped else None
 
 
 def raise_stopped() -> None:
-    """Raise again what a signal raised, if one came. Called wherever a run goes on, so that it ends there."""
+    """Raise the last remembered interrupt again, if any. Called wherever a run might otherwise go on in spite of it."""
     if _stopped:
         raise _stopped[-1]
 
 
 def forget_stopped() -> None:
-    """The run is over."""
+    """Forget all interrupts: the run is over."""
     _stopped.clear()

@@ -1,9 +1,9 @@
-"""Blocks and frames in, windows out: where the samples of windows are counted.
+"""Blocks and frames in, windows out: assembles windows and computes their sample positions.
 
-What a device's samples are to a stream, `live/sound.py` counts; a file's, `sources/media.py`.
+How samples are placed on the stream's time line is up to `live/sound.py` for a device, `sources/blocks.py` for a file.
 
-Window k covers [k·step, k·step + window). Its samples are cut at whole positions computed exactly (fractions, never
-summed floats), so the same stream gives the same windows whatever the size of its blocks.
+Window k covers [k·step, k·step + window). Its samples are cut at integer positions computed exactly (with fractions,
+not by summing floats), so a stream gives the same windows whatever the size of its blocks.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from ascstream.records import AudioBlock, EndOfVideo, Samples, VideoFrame, Video
 from engines.manifest import Manifest, seconds_to_samples
 
 _STAMP_SECONDS = 1e-6
-"""Slack when two times that were computed differently are compared."""
+"""Tolerance for comparing times that were computed in different ways."""
 PATIENCE_SECONDS = 20.0
-"""How much sound windows wait through for a late picture: twice what a file's tracks are expected to lie apart."""
+"""How much more sound may arrive while a window waits for a late picture: twice the expected offset of a file's tracks
+(see `sources/media.py`)."""
 LIVE_PATIENCE_SECONDS = 0.5
-"""The same for a live stream: what a stalled camera delays an answer by, at most."""
+"""The same for a live stream: the longest that a stalled camera can delay an answer."""
 
 
 class SampleRing:
-    """The samples that windows still need, addressed by their position in the stream.
+    """A buffer of the samples that windows still need, addressed by position in the stream.
 
-    Holds what lies between `discard_before` and the end; grows only as long as windows wait for a late picture.
+    Holds the samples from the last `discard_before` position to the end; grows only while windows wait for a picture.
     """
 
     def __init__(self, n_channels: int, capacity: int) -> None:
-        """Make room for `capacity` samples of `n_channels` channels to begin with."""
+        """Start with room for `capacity` samples of `n_channels` channels."""
         self._buffer = np.zeros((n_channels, max(1, capacity)), np.float32)
         self._base = 0
         self._low = 0
@@ -41,16 +42,16 @@ class SampleRing:
 
     @property
     def n_channels(self) -> int:
-        """Channels of the samples."""
+        """Number of channels."""
         return int(self._buffer.shape[0])
 
     @property
     def end(self) -> int:
-        """Position after the last sample: how many the stream has given."""
+        """Position after the last sample: the number of samples that the stream has delivered."""
         return self._end
 
     def append(self, samples: Samples, *, lost: bool = False) -> None:
-        """Add samples [n_channels, n] at the end; `lost` marks them as never having come."""
+        """Append samples [n_channels, n]; `lost` marks them as a stand-in for samples that never came."""
         n = samples.shape[1]
         if self._end + n - self._base > self._buffer.shape[1]:
             self._make_room(n)
@@ -67,7 +68,7 @@ class SampleRing:
         """Copy [n_channels, stop − start]; positions before the stream or after its end are zeros.
 
         Raises:
-            IndexError: Something between was discarded already.
+            IndexError: Some of these samples were already discarded.
         """
         if max(start, 0) < self._low:
             raise IndexError(f"samples from {start} were asked for, but those before {self._low} are gone")
@@ -79,22 +80,22 @@ class SampleRing:
         return out
 
     def lost_between(self, start: int, stop: int) -> int:
-        """How many samples of [start, stop) never came."""
+        """Number of samples in [start, stop) that never came."""
         return sum(max(0, min(stop, b) - max(start, a)) for a, b in self._lost)
 
     def discard_before(self, position: int) -> None:
-        """Say that nothing before `position` will be read again."""
+        """Allow samples before `position` to be discarded: they will not be read again."""
         self._low = max(self._low, min(position, self._end))
         while self._lost and self._lost[0][1] <= self._low:
             self._lost.popleft()
 
     def _make_room(self, n: int) -> None:
-        """Move what is kept to the front, and double the buffer where that is not enough."""
+        """Make room for `n` more samples: move the kept ones to the front, and enlarge the buffer if needed."""
         kept = self._buffer[:, self._low - self._base : self._end - self._base]
         capacity = self._buffer.shape[1]
         while capacity < kept.shape[1] + n:
             capacity *= 2
-        # a buffer that is mostly kept would be moved at every block: grow it instead
+        # a buffer that stays more than half full would be moved again every few blocks: grow it instead
         if capacity < 2 * (kept.shape[1] + n):
             capacity *= 2
         target = self._buffer if capacity <= self._buffer.shape[1] else np.empty((kept.shape[0], capacity), np.float32)
@@ -104,49 +105,49 @@ class SampleRing:
 
 
 class FrameBuffer:
-    """The frames that windows still need, in order of time."""
+    """The frames that windows still need, in time order."""
 
     def __init__(self, max_age_seconds: float) -> None:
-        """Keep frames; one older than `max_age_seconds` at a slot's time is not taken for it."""
+        """Start empty; a frame more than `max_age_seconds` older than a slot's time does not fill that slot."""
         self._max_age_seconds = max_age_seconds
         self._frames: deque[VideoFrame] = deque()
         self._settled = float("-inf")
 
     @property
     def settled(self) -> float:
-        """No frame will come any more that is newest at a time before this."""
+        """Time up to which the frames are final: no frame that is still to come is stamped before it."""
         return self._settled
 
     def add(self, frame: VideoFrame) -> None:
-        """Add a frame; one stamped before its predecessor is a source's bug."""
+        """Add a frame; raises ValueError if it is stamped before its predecessor, which is a bug in the source."""
         if self._frames and frame.time < self._frames[-1].time:
             raise ValueError(f"frames out of order: {frame.time:g} s after {self._frames[-1].time:g} s")
         self._frames.append(frame)
         self.settle(max(frame.time, frame.until))
 
     def settle(self, time: float) -> None:
-        """Say that no frame will come any more that is newest at a time before this."""
+        """Declare that no frame still to come is stamped before `time`."""
         self._settled = max(self._settled, time)
 
     def finish(self) -> None:
-        """Say that no frame will come any more."""
+        """Declare that no more frames will come."""
         self.settle(float("inf"))
 
     def newest_at(self, time: float) -> VideoFrame | None:
-        """The newest frame stamped at or before `time`, unless it is too old."""
+        """The newest frame stamped at or before `time`; None if there is none or it is too old."""
         for frame in reversed(self._frames):
             if frame.time <= time + _STAMP_SECONDS:
                 return frame if time - frame.time <= self._max_age_seconds + _STAMP_SECONDS else None
         return None
 
     def discard_before(self, time: float) -> None:
-        """Say that no time before `time` will be asked for again; the frame that is newest then stays."""
+        """Discard frames not needed for times from `time` on; the newest one at `time` is kept."""
         while len(self._frames) > 1 and self._frames[1].time <= time + _STAMP_SECONDS:
             self._frames.popleft()
 
 
 class Windower:
-    """Gathers blocks and frames and gives back each window as soon as all of it is there."""
+    """Collects blocks and frames, and returns each window as soon as it is complete."""
 
     def __init__(
         self, manifest: Manifest, step_seconds: Fraction, *, patience_seconds: float = PATIENCE_SECONDS
@@ -154,13 +155,13 @@ class Windower:
         """Cut windows as the manifest says.
 
         Args:
-            manifest: Says how long a window is, and what is in it.
-            step_seconds: Time between two windows.
-            patience_seconds: How much more sound may come while a window waits for its picture; then it takes the
-                frames that are there. Bounds both memory and delay where a picture stalls.
+            manifest: Defines the length of a window and what it contains.
+            step_seconds: Time from one window to the next.
+            patience_seconds: How much more sound may arrive while a window waits for its picture, before it takes the
+                frames that are there. Bounds memory and delay when the picture stalls.
 
         Raises:
-            ValueError: The step is not above 0 and at most a window long.
+            ValueError: The step is not above 0, or exceeds a window's length.
         """
         spec = manifest.window
         self._window = Fraction(str(spec.seconds))
@@ -186,20 +187,21 @@ class Windower:
         self._video_end: float | None = None
         self._index = 0
         self.missed_frames_at: float | None = None
-        """When a window first had to do without knowing its picture: its end, in seconds."""
+        """End, in seconds, of the first window that was cut before its picture was final; None if none was."""
         self.dropped_tail_seconds = 0.0
-        """After `finish`: the end of the stream that was too short for a window of its own."""
+        """After `finish`: length of the stream's end that was too short for a window of its own."""
 
     @property
     def step_seconds(self) -> Fraction:
-        """Time between two windows."""
+        """Time from one window to the next."""
         return self._step
 
     def push(self, item: AudioBlock | VideoFrame | VideoProgress | EndOfVideo) -> None:
-        """Take one item.
+        """Take one item from the source.
 
         Raises:
-            ValueError: A block does not follow its predecessor, or has another rate or channel count: a source's bug.
+            ValueError: A block does not directly follow the last one, or its sample rate or channel count is wrong; or
+                a frame is out of order. Each is a bug in the source.
         """
         if isinstance(item, AudioBlock):
             self._push_block(item)
@@ -213,20 +215,21 @@ class Windower:
                 self._video_end = item.time
 
     def ready(self) -> Iterator[Window]:
-        """Give back each window that is complete now, in order."""
+        """Yield each window that is now complete, in order."""
         while self._is_complete():
             if self.missed_frames_at is None and not self._knows_picture():
                 self.missed_frames_at = float(self._end_of(self._index))
             yield self._cut(padded_seconds=0.0)
 
     def finish(self) -> Iterator[Window]:
-        """Say that the stream is over, and give back what is left of it.
+        """End the stream and yield the remaining windows.
 
-        A stream shorter than a window, a window short of `pad_seconds`, and a tail of at least `tail_fraction` of a
-        window are padded with zeros; less is dropped and counted in `dropped_tail_seconds`.
+        The last window is padded with zeros if it is the first one too, if it is at most `pad_seconds` short, or if
+        the tail (what comes after the previous window's end) is at least `tail_fraction` of a window; otherwise the
+        tail is dropped and its length stored in `dropped_tail_seconds`.
         """
         if self._frames is not None:
-            if self._video_end is None:  # the source broke off: what is known of the picture is all there will be
+            if self._video_end is None:  # the source broke off: no more frames will come
                 self._video_end = float(self._progress())
             self._frames.finish()
         yield from self.ready()
@@ -253,7 +256,7 @@ class Windower:
         self._ring.append(block.samples, lost=block.lost)
 
     def _progress(self) -> Fraction:
-        """How far the stream has come, in seconds: by its samples, or by its picture where there are none."""
+        """How far the stream has come, in seconds: by its samples, or by its picture if the bundle takes no sound."""
         if self._ring is not None and self._rate is not None:
             return Fraction(self._ring.end, self._rate)
         if self._video_end is not None:
@@ -276,14 +279,14 @@ class Windower:
         return self._knows_picture() or self._progress() >= self._end_of(self._index) + self._patience
 
     def _knows_picture(self) -> bool:
-        """Whether no frame can come any more that a slot of the next window would take."""
+        """Whether the next window's frames are final: no frame still to come could fill one of its slots."""
         if self._frames is None:
             return True
         last_slot = float(self._start_of(self._index) + self._offsets[-1])
         return self._frames.settled > last_slot + _STAMP_SECONDS
 
     def _first_sample(self, index: int) -> int:
-        """Position of the window's first sample, context apart; a half is rounded to even, the same way every time."""
+        """Position of the window's first sample after the context; exact halves are rounded to even."""
         return round(self._start_of(index) * (self._rate or 0))
 
     def _cut(self, padded_seconds: float) -> Window:
