@@ -1,4 +1,4 @@
-"""The log of a stream that runs for months: lines on standard error with level and time, repeats folded."""
+"""The log of a stream that runs for months: lines on standard error with time and level, repeats folded."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 """From the least to the most severe."""
 _FOLD_SECONDS = 30.0
-"""A sentence that was written is not written again for this long, but counted."""
+"""Repeats of a sentence within this long are counted instead of written."""
 _MOST_SENTENCES = 64
-"""Sentences whose repeats are counted; the oldest gives way."""
+"""Number of sentences whose repeats are counted; beyond that, the oldest is given up."""
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _GOOD_NEWS = ("device_back", "device_changed", "engine_back", "started", "mono_source")
 
 
 @dataclass(slots=True)
 class _Folded:
-    """A sentence that was written, and how often it came since."""
+    """A sentence that was written, and how often it was repeated since."""
 
     written: float
     level: LogLevel
@@ -34,17 +34,17 @@ class _Folded:
 
 
 class Log:
-    """Writes `2026-06-01T12:00:00Z warning  camera: …`; sentences that differ in numbers only are one sentence.
+    """Writes `2026-06-01T12:00:00Z warning  camera: …`; sentences that differ only in numbers count as the same.
 
-    A standard error that cannot be written to is no error of the stream.
+    Failing to write to standard error is not an error of the stream.
     """
 
     def __init__(self, level: LogLevel = "info", *, stream: TextIO | None = None, clock: Clock | None = None) -> None:
         """Open a log.
 
         Args:
-            level: The least that is written.
-            stream: Where to; standard error by default.
+            level: The least severe level to write.
+            stream: Where to write; standard error by default.
             clock: Tells the time.
         """
         self._least = LEVELS.index(level)
@@ -53,7 +53,7 @@ class Log:
         self._folded: dict[tuple[LogLevel, str], _Folded] = {}
 
     def write(self, level: LogLevel, message: str) -> None:
-        """Write a sentence, or count it where it was written of late."""
+        """Write a sentence, or count it if it was written recently."""
         if LEVELS.index(level) < self._least:
             return
         self.tick()
@@ -68,18 +68,18 @@ class Log:
         self._line(level, message)
 
     def event(self, event: StreamEvent) -> None:
-        """Write what happened in a stream."""
+        """Write a stream event."""
         level: LogLevel = "info" if event.kind in _GOOD_NEWS else "warning"
         self.write(level, f"{event.kind}: {event.message}")
 
     def tick(self) -> None:
-        """Write the counts that are due; as often as convenient."""
+        """Write the counts of repeats that are due; call it as often as convenient."""
         now = self._clock.monotonic()
         for key in [key for key, folded in self._folded.items() if now - folded.written >= _FOLD_SECONDS]:
             self._end(key)
 
     def close(self) -> None:
-        """Write the counts that are left."""
+        """Write the remaining counts."""
         for key in list(self._folded):
             self._end(key)
 

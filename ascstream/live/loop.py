@@ -1,6 +1,6 @@
-"""The loop of live streams: a thread that listens, a thread that infers, and answers in time whatever becomes of both.
+"""Runs a live stream: one thread listens, one infers, and answers are given in time whatever happens to either.
 
-Nothing here blocks longer than 0.1 s, so signals act at once.
+Nothing here blocks for longer than 0.1 s, so signals take effect at once.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from engines.errors import BackendError
 __all__ = ["LiveStream", "stream_live"]
 
 _TURN_SECONDS = 0.1
-"""Longest wait of the caller's thread."""
+"""Longest wait of the caller's thread per turn."""
 _TICK_SECONDS = 0.2
-"""Time between two ticks."""
+"""Time between two calls of `on_tick`."""
 _LONGEST_TURN_SECONDS = 0.5
-"""What a turn counts for at most: a process that was suspended has not waited for its engine."""
+"""Most time a turn counts for: a process that was suspended has not been waiting for its engine."""
 _STOP_SECONDS = 0.4
-"""How long both threads get to end; then they are left behind."""
+"""Time both threads get to end; after that they are left behind."""
 _MOST_ERRORS = 10
-"""Inferences that may fail in a row."""
+"""Number of consecutive failed inferences that ends the stream."""
 _NO_ENGINE = WindowScores(None, (), degraded=True, reason="engine")
 
 
@@ -51,32 +51,32 @@ def stream_live(
     deadline_seconds: float = 2.0,
     give_up_seconds: float = 30.0,
 ) -> Generator[Prediction, None, None]:
-    """Classify what devices hear and see, for as long as they are there; close it to end the stream.
+    """Classify what devices hear and see for as long as they deliver; close the generator to end the stream.
 
-    A window that cannot be judged is "unknown", with its reason, and the stream goes on: nothing heard or seen
-    ("no_input", "gap" …), or an inference that failed or does not come back ("engine"). Where inference is too slow,
-    at most two windows wait and older ones are dropped and counted. Where TensorRT fails, or does not come back, ONNX
-    Runtime goes on. Events of its own: "started" when the devices deliver, "windows_dropped" when that begins and ends,
+    A window that cannot be judged is "unknown", with a reason, and the stream goes on: either nothing was heard or seen
+    ("no_input", "gap" …), or the inference failed or did not return ("engine"). If inference is too slow, at most two
+    windows wait; older ones are dropped and counted. If TensorRT fails or hangs, ONNX Runtime takes over. The loop adds
+    these events: "started" once the devices deliver, "windows_dropped" when dropping begins and when it ends,
     "engine_error", "engine_late", "engine_back", "engine_fallback".
 
     Args:
-        classifier: Judges the windows; reset first. Not to be used elsewhere until the stream has ended.
-        source: An open source; stopped when the stream ends, not closed.
+        classifier: Scores the windows; is reset first. Must not be used elsewhere until the stream has ended.
+        source: An open source; it is stopped when the stream ends, but not closed.
         settings: Step, smoothing and thresholds.
-        stats: Counts along, if given.
-        on_event: Called with whatever happens besides predictions, in the thread that takes these.
-        on_tick: Called about five times a second, predictions or not, in the same thread: with how everything is, and
-            the newest picture.
-        clock: Moments, for latencies and deadlines, and the time of day.
+        stats: Statistics to update, if given.
+        on_event: Called with every event, in the thread that takes the predictions.
+        on_tick: Called about five times a second in the same thread, whether or not there are predictions, with the
+            stream's health and the newest picture.
+        clock: Provides monotonic time, for latencies and deadlines, and the time of day.
         deadline_seconds: An inference that takes longer is reported, and the stream goes on without it.
         give_up_seconds: An inference that takes longer ends the stream.
 
     Yields:
-        A prediction a window, as soon as it is judged.
+        One prediction per window, as soon as it is judged.
 
     Raises:
-        UsageError: A setting that cannot be.
-        SourceError: The devices never opened, or give nothing the bundle perceives.
+        UsageError: A setting is invalid.
+        SourceError: The devices never opened, or deliver nothing that the bundle uses.
         engines.errors.EngineError: Ten inferences in a row failed, or one took longer than `give_up_seconds`.
     """
     if not 0 < deadline_seconds <= give_up_seconds:
@@ -91,18 +91,18 @@ def stream_live(
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Who is told what."""
+    """The statistics and callbacks to inform."""
 
     stats: StreamStats | None
-    """Counts along."""
+    """Statistics to update."""
     event: Callable[[StreamEvent], None] | None
     """Called with events."""
     tick: Callable[[Health, Image | None], None] | None
-    """Called as time passes."""
+    """Called about five times a second."""
 
 
 class _Loop:
-    """One stream, in the thread that takes its predictions."""
+    """One stream, run in the thread that takes its predictions."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class _Loop:
         self._gatherer = Gatherer(source, classifier.wants(step), windower, self._changed)
 
     def run(self, deadline_seconds: float, give_up_seconds: float) -> Iterator[Prediction]:
-        """Hand windows to the engine one by one; say "unknown" for those it does not answer in time."""
+        """Hand windows to the engine one by one; answer "unknown" for those it does not score in time."""
         asked: Window | None = None
         waited = 0.0
         before = self._clock.monotonic()
@@ -178,7 +178,7 @@ class _Loop:
         self._finish()
 
     def stop(self) -> None:
-        """End both threads, or leave behind what hangs."""
+        """End both threads, or leave behind those that hang."""
         self._engine.stop(0.0)
         self._gatherer.stop(_STOP_SECONDS / 2)
         self._engine.stop(_STOP_SECONDS / 2)
@@ -186,9 +186,9 @@ class _Loop:
             self._successor.close()
 
     def _go_over(self, waited: float) -> bool:
-        """Leave a call of TensorRT behind that does not return, with its thread; whether there was one to leave.
+        """Leave a hanging TensorRT call behind, with its thread; return whether there was a fallback to go over to.
 
-        The thread ends when the call returns, if it ever does; nobody takes its answer.
+        The thread ends when the call returns, if it ever does; its answer is discarded.
         """
         successor = self._classifier.abandon(f"no answer for {waited:.1f} s")
         if successor is None:
@@ -200,13 +200,13 @@ class _Loop:
         return True
 
     def _tell_fallback(self) -> None:
-        """Tell once that TensorRT has failed."""
+        """Report, once, that TensorRT has failed."""
         if self._classifier.fell_back != self._fell_back:
             self._fell_back = self._classifier.fell_back
             self._tell("engine_fallback", describe_fallback(self._fell_back))
 
     def _wait(self, *, late: bool) -> None:
-        """Wait until there is something to do, or for a turn."""
+        """Wait until there is something to do, at most for one turn."""
         gatherer, engine = self._gatherer, self._engine
 
         def ready() -> bool:
@@ -217,10 +217,10 @@ class _Loop:
             self._changed.wait_for(ready, _TURN_SECONDS)
 
     def _note_answer(self, error: Exception | None, late_seconds: float | None) -> None:
-        """Tell that the engine answers again, or that it failed.
+        """Report that the engine answers again, or that it failed.
 
         Raises:
-            Exception: `error`, where it is the tenth in a row.
+            Exception: `error`, if it is the tenth in a row.
         """
         if error is not None:
             self._n_errors += 1
@@ -238,7 +238,7 @@ class _Loop:
         self._n_errors, self._engine_problem = 0, None
 
     def _predict(self, window: Window, scores: WindowScores | None) -> Prediction:
-        """The answer for a window; without scores, that the engine gave none."""
+        """The prediction for a window; scores of None mean that the engine gave no answer."""
         health = self._note_health()
         moment = self._source.to_monotonic(window.end)
         now = self._clock.monotonic()
@@ -255,7 +255,7 @@ class _Loop:
         return prediction
 
     def _note_health(self) -> Health:
-        """How the stream is; the statistics learn it, once it has begun."""
+        """The stream's current health; also recorded in the statistics once the stream has started."""
         health = replace(
             self._source.health(),
             n_dropped_windows=self._drops.total,
@@ -267,16 +267,16 @@ class _Loop:
         return health
 
     def _tick(self, now: float) -> None:
-        """Tell how everything is, five times a second."""
+        """Call `on_tick` if it is due."""
         if self._told.tick is not None and now - self._ticked >= _TICK_SECONDS:
             self._ticked = now
             self._told.tick(self._note_health(), self._gatherer.picture)
 
     def _tell_news(self) -> None:
-        """Tell what the other thread noted: that it has begun, events, losses, drops."""
+        """Report what the gathering thread noted: the start, events, lost samples, dropped windows."""
         if not self._started and self._has_started():
             self._started = True
-            if self._told.event is not None:  # a beginning is no news for a summary
+            if self._told.event is not None:  # statistics have no use for a start
                 begun = self._source.info.offset_seconds
                 self._told.event(StreamEvent(begun, "started", describe(self._source.health())))
         events, lost_seconds, n_dropped = self._gatherer.take_news()
@@ -293,7 +293,7 @@ class _Loop:
         self._tell_drops_over(now, ended=False)
 
     def _has_started(self) -> bool:
-        """Whether the source gives something and its devices are known, or a window wants an answer."""
+        """Whether the source delivers, and either no device is still opening or a window is already waiting."""
         if not self._gatherer.begun:
             return False
         opening = any(device.state == "opening" for device in self._source.health().devices)
@@ -305,7 +305,7 @@ class _Loop:
             self._tell("windows_dropped", *over)
 
     def _tell(self, kind: str, message: str, seconds: float = 0.0) -> None:
-        """Tell an event of the loop's own, at the time the stream has come to."""
+        """Report an event of the loop itself, at the time the stream has reached."""
         self._pass_on(StreamEvent(self._judge.end_seconds + self._source.info.offset_seconds, kind, message, seconds))
 
     def _pass_on(self, event: StreamEvent) -> None:
@@ -315,10 +315,10 @@ class _Loop:
             self._told.event(event)
 
     def _finish(self) -> None:
-        """The source has ended by itself, or broke off.
+        """Report what remains once the source has ended or failed.
 
         Raises:
-            BaseException: What ended the source.
+            BaseException: The error that ended the source, if any.
         """
         self._tell_news()
         self._tell_drops_over(self._clock.monotonic(), ended=True)
@@ -330,7 +330,7 @@ class _Loop:
 
 
 def describe(health: Health) -> str:
-    """The devices in a line for people: `microphone USB Audio, 48000 Hz, 2 channels; camera …`."""
+    """List the devices on one line for display: `microphone USB Audio, 48000 Hz, 2 channels; camera …`."""
     return "; ".join(
         f"{device.device} {device.name}" + (f", {device.details}" if device.details else "")
         for device in health.devices
@@ -338,5 +338,5 @@ def describe(health: Health) -> str:
 
 
 def _lost_since(device: DeviceHealth) -> float:
-    """Moment from which a device counts as lost: one that never delivered, from its last change."""
+    """Moment from which a device counts as lost; if it never delivered, its last change of state."""
     return device.since if device.lost_since is None else device.lost_since

@@ -1,4 +1,4 @@
-"""What is measured of a device while it delivers: level, pictures a second, delay."""
+"""Measurements of a device while it delivers: level, frame rate, delay."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ascstream.live.supervisor import Supervisor
 from ascstream.records import Samples
 
 _DELAYS = 50
-"""Delays a median is taken of."""
+"""Number of delays the median is taken over."""
 _RATE_SECONDS = 3.0
-"""What a frame rate is measured over."""
+"""Time span over which the frame rate is measured."""
 _LOWEST_DBFS = -120.0
 
 
 class Measures:
-    """Of one device; written and read by one thread."""
+    """Measurements of one device; written and read by one thread."""
 
     def __init__(self) -> None:
         self._samples: Samples | None = None
@@ -30,19 +30,19 @@ class Measures:
         self._seen: deque[tuple[float, int]] = deque()
 
     def clear(self) -> None:
-        """The device was lost."""
+        """Forget everything: the device was lost."""
         self._samples = None
         self._sound_delays.clear()
         self._picture_delays.clear()
         self._seen.clear()
 
     def hear(self, sound: Sound, now: float) -> None:
-        """Sound came."""
+        """Note a chunk of sound."""
         self._samples = sound.samples
         self._sound_delays.append(now - sound.stamp)
 
     def see(self, seen: Seen, now: float) -> None:
-        """Pictures came."""
+        """Note a report of pictures."""
         self._picture_delays.append(now - seen.stamp)
         self._seen.append((seen.stamp, seen.n_frames))
         while self._seen[0][0] < seen.stamp - _RATE_SECONDS:
@@ -50,13 +50,13 @@ class Measures:
 
     @property
     def offset_seconds(self) -> float | None:
-        """How much later pictures are than sound; None unless both came."""
+        """How much later pictures arrive than sound; None unless both have arrived."""
         if not self._sound_delays or not self._picture_delays:
             return None
         return median(self._picture_delays) - median(self._sound_delays)
 
     def health(self, supervisor: Supervisor, drift_ppm: float | None) -> DeviceHealth:
-        """How the device is."""
+        """The device's current health."""
         delays = self._sound_delays or self._picture_delays
         return DeviceHealth(
             device=supervisor.device,
@@ -87,7 +87,7 @@ class Measures:
 
 
 def _details(opened: Opened | None) -> str:
-    """Rate, channels, size, and what the child says."""
+    """Sample rate, channels, picture size, and the details the recording process reports."""
     if opened is None:
         return ""
     parts = []

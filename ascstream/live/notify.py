@@ -1,4 +1,4 @@
-"""What a service says to systemd: that it runs, how it is, and that it is alive (`man sd_notify`)."""
+"""A service's messages to systemd: that it is ready, its status, and that it is alive (`man sd_notify`)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ascstream.live.clock import Clock
 from ascstream.records import Prediction
 
 _STATUS_SECONDS = 5.0
-"""Time between two words about the state, at least."""
+"""Least time between two unchanged status messages."""
 
 
 class Notifier:
-    """Tells the service manager; does nothing where there is none.
+    """Notifies the service manager; does nothing if there is none.
 
-    Nothing here blocks or raises: a manager that does not listen must not cost the stream.
+    Nothing here blocks or raises: a manager that does not listen must not harm the stream.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None, clock: Clock | None = None) -> None:
-        """Take NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID from the environment.
+        """Read NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID from the environment.
 
         Args:
-            environment: By default the process's own.
-            clock: Says when something is due.
+            environment: Defaults to the process's own.
+            clock: Tells when a message is due.
         """
         variables = os.environ if environment is None else environment
         self._clock = clock or Clock()
@@ -37,9 +37,9 @@ class Notifier:
         self._label = ""
 
     def judged(self, prediction: Prediction) -> None:
-        """A window was answered: the service is ready, and alive unless that was without its engine.
+        """Report a judged window: the service is ready, and alive unless the engine did not answer.
 
-        What a manager had no room for is said again with the next window.
+        A message the manager had no room for is sent again with the next window.
         """
         if self._socket is None:
             return
@@ -57,17 +57,17 @@ class Notifier:
             self._alive_at = now
 
     def stopping(self) -> None:
-        """The service is about to end."""
+        """Report that the service is about to end."""
         self._send(["STOPPING=1"])
 
     def close(self) -> None:
-        """Give the socket back; may be called twice."""
+        """Close the socket; may be called twice."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def _send(self, words: list[str]) -> bool:
-        """Say something; whether it was heard. Not connected: a manager that starts anew is reached again."""
+        """Send messages; return whether they were accepted. Not connected, so a restarted manager is reached again."""
         if self._socket is None or not words:
             return False
         try:
@@ -78,7 +78,7 @@ class Notifier:
 
 
 def _open(address: str) -> socket.socket | None:
-    """A socket that sends to a path, or to an abstract address ("@name"); None where the address is neither."""
+    """A socket for a path or an abstract address ("@name"); None if the address is neither."""
     if not address.startswith(("/", "@")) or not hasattr(socket, "AF_UNIX"):
         return None
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -87,7 +87,7 @@ def _open(address: str) -> socket.socket | None:
 
 
 def _watchdog_seconds(variables: Mapping[str, str]) -> float:
-    """After how long without a sign the manager restarts this very process; 0 where it does not watch."""
+    """Seconds without a sign of life after which the manager restarts this process; 0 if it does not watch it."""
     if variables.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     try:
@@ -97,7 +97,7 @@ def _watchdog_seconds(variables: Mapping[str, str]) -> float:
 
 
 def _status(prediction: Prediction) -> str:
-    """One line: what is answered, and what is missing."""
+    """One line: the label with its score or reason, and which devices are lost."""
     sure = f" ({prediction.reason})" if prediction.level == "unknown" else f" {100 * prediction.score:.0f} %"
     lost = "".join(f", {device} lost for {seconds:.0f} s" for device, seconds in prediction.lost.items())
     return f"{prediction.label}{sure}{lost}".replace("\n", " ")

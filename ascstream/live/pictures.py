@@ -1,4 +1,4 @@
-"""Pictures for the moments at which windows look: asked for when a moment comes, and not waited for long."""
+"""Pictures for the moments at which windows need one: requested when the moment comes, and not waited for long."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from ascstream.records import VideoFrame, VideoProgress
 from ascstream.sources.base import FrameSchedule
 
 ANSWER_SECONDS = 0.05
-"""A picture that takes longer is not waited for; it still serves later windows."""
+"""Longest wait for a picture; one that arrives later still serves later windows."""
 _BACKLOG_SECONDS = 1.0
-"""Moments that were missed by more (the process was stopped) are not asked for."""
+"""Moments missed by more than this (because the process was stopped) are skipped."""
 _AFTER_SECONDS = 2e-6
-"""The answer for a moment is known to be the newest just after it: more than the windows' slack for rounding."""
+"""An answer for a moment counts as the newest picture until this long after it: more than windows' rounding slack."""
 _TICK_SECONDS = 0.05
-"""How often windows hear that time passes where no sound tells them."""
+"""Interval at which windows are told how far time has come if there is no sound to tell them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
     moment: float
-    """What the camera was asked for."""
+    """The moment requested from the camera."""
     slot: float
-    """Stream second of it."""
+    """The same in stream seconds."""
     deadline: float
-    """Moment at which it is given up."""
+    """Moment at which the request is given up."""
 
 
 class LivePictures:
-    """Asks one camera, and gives frames in the order of their times."""
+    """Requests pictures from one camera and yields frames in the order of their times."""
 
     def __init__(self, schedule: FrameSchedule, timeline: Timeline, delay_seconds: float, *, paces: bool) -> None:
         """Begin at stream second 0.
 
         Args:
-            schedule: The moments at which windows look.
-            timeline: Moment ↔ stream second.
+            schedule: The times at which windows need a frame.
+            timeline: Converts between moments and stream seconds.
             delay_seconds: How much later the camera shows something than the microphone hears it.
-            paces: Whether there is no sound, and windows hear of time from the picture alone.
+            paces: Whether there is no sound, so that windows learn of the passing of time from pictures alone.
         """
         self._schedule = schedule
         self._timeline = timeline
@@ -54,11 +54,11 @@ class LivePictures:
         self._n_frames = 0
 
     def step(self, now: float, ask: Callable[[float], bool]) -> Iterator[VideoProgress]:
-        """Ask for what is due, and give up what was not answered.
+        """Request the pictures that are due, and give up requests that were not answered in time.
 
         Args:
-            now: The moment.
-            ask: Asks the camera for a moment; False where it would not answer.
+            now: The current moment.
+            ask: Asks the camera for the picture at a moment; False if it would not answer.
         """
         if self._moment_of(self._slot) < now - _BACKLOG_SECONDS:
             self._slot = self._schedule.next_slot(self._seconds_at(now - _BACKLOG_SECONDS / 2))
@@ -79,7 +79,7 @@ class LivePictures:
                 yield from self._settle(known)
 
     def take(self, picture: Picture) -> Iterator[VideoFrame | VideoProgress]:
-        """Take an answer: a frame, or that there is none newer."""
+        """Process an answer: a frame, or the news that there is no newer one."""
         slot: float | None = None
         while self._questions and self._questions[0].moment <= picture.moment + _AFTER_SECONDS:
             slot = self._questions.popleft().slot
@@ -96,7 +96,7 @@ class LivePictures:
             yield from self._settle(slot)
 
     def due_moment(self) -> float:
-        """When `step` will have something to do."""
+        """Moment at which `step` has something to do next."""
         due = self._moment_of(self._slot)
         if self._questions:
             due = min(due, self._questions[0].deadline)
@@ -109,7 +109,7 @@ class LivePictures:
         yield VideoProgress(seconds + _AFTER_SECONDS)
 
     def _moment_of(self, slot: float) -> float:
-        """When to ask for a slot: whole microseconds, as questions travel."""
+        """Moment at which to ask for a slot, in whole microseconds, the precision in which requests are sent."""
         return round(self._timeline.to_moment(slot) + self._delay, 6)
 
     def _seconds_at(self, moment: float) -> float:

@@ -1,4 +1,4 @@
-"""Whether a lost device is there again: nodes, lists and addresses, looked at by a thread that may hang."""
+"""Checks whether a lost device is back: device nodes, device lists and servers, checked in a thread that may hang."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ascstream.live.supervisor import LONGEST_RETRY_SECONDS
 from ascstream.sources.inputs import url_scheme
 
 Look: TypeAlias = Callable[[threading.Event], Hashable | None]
-"""What is there now, as something that changes when it comes anew; None where nothing is. Ends soon after the event."""
+"""What is there now, as a value that changes if the device reappears; None if absent. Returns soon after the event."""
 
 BLIND_RETRY_SECONDS = 2.0
-"""How far attempts may lie apart where a return cannot be seen."""
+"""Longest time between attempts for network servers, whose presence does not mean that they deliver."""
 _LOOK_SECONDS = 1.0
 _PACTL_SECONDS = 2.0
 _CONNECT_SECONDS = 1.0
@@ -32,19 +32,19 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rt
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """How a device's presence is seen."""
+    """How to check whether a device is present."""
 
     look: Look
-    """Looks once; may take seconds."""
+    """Checks once; may take seconds."""
     retry_seconds: float = LONGEST_RETRY_SECONDS
-    """How far attempts may lie apart while it is there: short where it may be there and not deliver."""
+    """Longest time between attempts while it is present: short if it may be present without delivering."""
 
 
 class Watch:
-    """Looks every second, while a device is waited for, in a daemon thread of its own: at most one at a time."""
+    """Checks every second while a device is waited for, in a daemon thread, of which there is at most one."""
 
     def __init__(self, presence: Presence, pause_seconds: float = _LOOK_SECONDS) -> None:
-        """Watch; `start` begins."""
+        """Prepare the watch; `start` begins it."""
         self._presence = presence
         self._pause_seconds = pause_seconds
         self._lock = threading.Lock()
@@ -56,12 +56,12 @@ class Watch:
 
     @property
     def longest_seconds(self) -> float:
-        """How far attempts may lie apart now."""
+        """Longest time between attempts at present."""
         there = self._looked and self._seen is not None
         return self._presence.retry_seconds if there else LONGEST_RETRY_SECONDS
 
     def start(self) -> None:
-        """Look every second from now on. A look that still hangs goes on instead of a new thread."""
+        """Check every second from now on. A check that still hangs is continued, not replaced by a new thread."""
         with self._lock:
             self._stopped.clear()
             if self._thread is None:
@@ -69,17 +69,17 @@ class Watch:
                 self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; what was seen is remembered for the next `start`. Never waits."""
+        """Stop checking; what was seen is remembered for the next `start`. Never waits."""
         self._stopped.set()
 
     def forget(self) -> None:
-        """The device runs: how it looked before counts no more."""
+        """Forget what was seen: the device is running."""
         with self._lock:
             self._looked = self._changed = False
             self._seen = None
 
     def changed(self) -> bool:
-        """Whether it came, or came anew, since this was last asked."""
+        """Whether the device appeared, or reappeared, since the last call."""
         with self._lock:
             changed, self._changed = self._changed, False
             return changed
@@ -94,7 +94,7 @@ class Watch:
         while True:
             try:
                 seen = self._presence.look(self._stopped)
-            except OSError:  # no more processes, or descriptors: it is looked at again
+            except OSError:  # no processes or descriptors left: try again later
                 seen = None
             with self._lock:
                 if not self._stopped.is_set():
@@ -108,7 +108,7 @@ class Watch:
 
 
 def presence_of(request: Request) -> Presence | None:
-    """How the presence of what is asked for is seen; None where it cannot be."""
+    """How to check the presence of the requested device; None if it cannot be checked."""
     if isinstance(request, MicrophoneRequest):
         return Presence(look_for_sound) if sys.platform.startswith("linux") else None
     return _media_presence(request)
@@ -135,7 +135,7 @@ def _media_presence(request: MediaRequest) -> Presence | None:
 
 
 def look_for_path(path: Path) -> Hashable | None:
-    """A file or a device's node: another one where it was made anew."""
+    """Identify a file or device node; the value changes if it is created anew."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -144,7 +144,7 @@ def look_for_path(path: Path) -> Hashable | None:
 
 
 def look_for_server(address: tuple[str, int], stopped: threading.Event) -> Hashable | None:
-    """Whether a server takes connections: each of its first two addresses is tried for a second."""
+    """Whether a server accepts connections: each of its first two addresses is tried for one second."""
     try:
         found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -168,7 +168,7 @@ def _connects(client: socket.socket, stopped: threading.Event) -> bool:
 
 
 def look_for_sound(stopped: threading.Event) -> Hashable | None:
-    """ALSA's cards and the sound server's sources; None where there is neither."""
+    """ALSA's sound cards and the sound server's sources; None if there is neither."""
     seen = (_alsa_cards(), _server_sources(stopped))
     return None if seen == (None, None) else seen
 
@@ -183,7 +183,7 @@ def _alsa_cards() -> Hashable | None:
 
 
 def _server_sources(stopped: threading.Event) -> Hashable | None:
-    """Numbers and names of what PulseAudio or PipeWire can record from; without pactl, whether there is a server."""
+    """Numbers and names of PulseAudio's or PipeWire's recording sources; without pactl, whether there is a server."""
     program = shutil.which("pactl")
     if program is None:
         return _server_answers()

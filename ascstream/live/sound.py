@@ -1,7 +1,7 @@
-"""A device's sound to the blocks of a stream: at the bundle's rate, without a hole, every sample counted.
+"""Turns a device's sound into the blocks of a stream: at the bundle's rate, without holes, every sample counted.
 
 While a device delivers without a break, its samples are counted and never moved: the timeline follows them. A break
-(an overflow, a new rate, a device that was away) ends a stretch; the next one is anchored at its stamp.
+(an overflow, a new sample rate, a device that was away) ends a stretch; the next stretch is anchored at its timestamp.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from ascstream.sources.resampling import Resampler
 
 LATE_SECONDS = 0.5
-"""Sound that is later is replaced by lost blocks, and dropped if it comes after all."""
+"""Sound that is later than this is replaced by lost blocks, and dropped if it arrives after all."""
 PACE_SECONDS = 0.05
-"""Shortest block that stands for sound that does not come."""
+"""Length of the shortest lost block, which stands for sound that did not arrive."""
 _GAP_SECONDS = 0.05
-"""Stamps that stay this far ahead of the count say that samples are missing."""
+"""Timestamps that stay this far ahead of the sample count show that samples are missing."""
 _FLAGGED_GAP_SECONDS = 0.01
-"""The same where the device said so itself."""
+"""The same threshold if the device itself reported missing samples."""
 _STAY_SECONDS, _STAY_CHUNKS = 1.0, 10
-"""How long, and in how many chunks, stamps have to stay ahead: one late stamp is no gap."""
+"""For how long, and over how many chunks, timestamps have to stay ahead: a single late one is no gap."""
 _LARGEST_BLOCK_SECONDS = 1
-"""A longer gap is handed on in pieces, so that memory stays bounded."""
+"""Longer gaps are emitted in pieces, so that memory stays bounded."""
 
 
 class LiveSound:
-    """Blocks that follow each other from stream second 0 on, whatever comes."""
+    """Consecutive blocks from stream second 0 on, whatever arrives."""
 
     def __init__(self, wants: AudioWants, timeline: Timeline) -> None:
-        """Deliver as `wants` says; `timeline` is told every stamp."""
+        """Deliver what `wants` asks for; `timeline` observes every timestamp."""
         self._wants = wants
         self._rate = wants.sample_rate
         self.timeline = timeline
@@ -46,9 +46,9 @@ class LiveSound:
         self._mono_told = False
         self._next = 0
         self.n_lost = 0
-        """Samples that never came, or too late, at the bundle's rate."""
+        """Number of samples, at the bundle's rate, that never arrived or arrived too late."""
         self.n_delivered = 0
-        """Samples that came in time, at the bundle's rate."""
+        """Number of samples, at the bundle's rate, that arrived in time."""
 
     @property
     def seconds(self) -> float:
@@ -56,10 +56,10 @@ class LiveSound:
         return self._next / self._rate
 
     def add(self, sound: Sound, now: float) -> Iterator[AudioBlock | StreamEvent]:
-        """Take what the device gave; nothing comes back of what is too late.
+        """Process a chunk from the device; sound that is too late yields nothing.
 
         Raises:
-            DecodeError: It is mono, and the bundle refuses that.
+            DecodeError: The sound is mono, and the bundle refuses that.
         """
         yield from self._check_channels(len(sound.samples))
         stamp = min(sound.stamp, now)
@@ -84,27 +84,27 @@ class LiveSound:
         yield from self._hand_on(stretch.position, stretch.push(self._mix(sound.samples)))
 
     def in_time(self) -> bool:
-        """Whether the newest sound came in time, at least its end."""
+        """Whether the newest sound, or at least its end, arrived in time."""
         return self._stretch is not None and self._stretch.seconds >= self.seconds - 1 / self._rate
 
     def end_stretch(self) -> Iterator[AudioBlock]:
-        """Say that what comes next does not follow what came before: the device was lost."""
+        """End the stretch because the device was lost: what comes next does not continue it."""
         stretch, self._stretch = self._stretch, None
         if stretch is not None:
             yield from self._hand_on(stretch.position, stretch.finish())
 
     def keep_pace(self, now: float, late_seconds: float) -> Iterator[AudioBlock]:
-        """Lost blocks up to `late_seconds` before now, where nothing came."""
+        """Yield lost blocks, up to `late_seconds` before now, for sound that did not arrive."""
         due = int(self.timeline.to_stream(now - late_seconds) * self._rate)
         if due - self._next >= PACE_SECONDS * self._rate:
             yield from self._lose_until(due)
 
     def pace_moment(self, late_seconds: float) -> float:
-        """When `keep_pace` will have to be asked next, if nothing comes."""
+        """Moment at which `keep_pace` has to be called next if nothing arrives."""
         return self.timeline.to_moment(self.seconds + PACE_SECONDS) + late_seconds + 1e-3
 
     def _anchor(self, sound: Sound, seconds: float) -> Generator[AudioBlock, None, _Stretch]:
-        """Begin a stretch at a stream second; samples are missing up to it."""
+        """Begin a stretch at a stream second; the samples before it are lost."""
         position = round(seconds * self._rate)
         stretch = self._stretch = _Stretch(position, sound.sample_rate, len(sound.samples), self._wants)
         yield from self._lose_until(position)
@@ -119,7 +119,7 @@ class LiveSound:
             self.n_lost += n_samples
 
     def _hand_on(self, position: int, samples: Samples) -> Iterator[AudioBlock]:
-        """Samples that begin at a position, less those for which lost ones stand already."""
+        """Yield samples that begin at `position`, except those already replaced by lost blocks."""
         kept = samples[:, max(self._next - position, 0) :]
         n_samples = kept.shape[1]
         if n_samples:
@@ -128,7 +128,7 @@ class LiveSound:
             self.n_delivered += n_samples
 
     def _mix(self, samples: Samples) -> Samples:
-        """[n_channels of the device, n] to the bundle's: one is copied; more become their mean, or the first two."""
+        """Mix [device's n_channels, n] to the bundle's channels: copy mono; average several, or take the first two."""
         if len(samples) == self._wants.n_channels:
             return samples
         if self._wants.n_channels == 1:
@@ -148,7 +148,7 @@ class LiveSound:
 
 
 class _Stretch:
-    """Sound without a break: where it began, and how much came since."""
+    """A run of sound without a break: where it began, and how much has arrived since."""
 
     def __init__(self, position: int, sample_rate: int, n_channels: int, wants: AudioWants) -> None:
         from ascstream.sources.resampling import Resampler
@@ -159,26 +159,26 @@ class _Stretch:
         self._n_samples = 0
         self._resampler: Resampler = Resampler(sample_rate, wants.sample_rate, wants.n_channels)
         self._ahead: list[tuple[float, float]] = []
-        """Where stamps have been ahead of the count, and by how much, since they last were not."""
+        """Stream seconds of timestamps ahead of the count, and by how much, since one last was not."""
         self.position = position
-        """Where the next output sample belongs: its count at the bundle's rate."""
+        """Where the next output sample belongs, counted in samples at the bundle's rate."""
 
     @property
     def seconds(self) -> float:
-        """Where the next input sample belongs, by the count: stream seconds."""
+        """Where the next input sample belongs by the sample count, in stream seconds."""
         return self._start + self._n_samples / self._rate
 
     def fits(self, sound: Sound) -> bool:
-        """Whether it is of the same form."""
+        """Whether the sound has the stretch's sample rate and number of channels."""
         return sound.sample_rate == self._rate and len(sound.samples) == self._n_channels
 
     def find_gap(self, sound: Sound, at: float, *, replaced: bool) -> float:
-        """Seconds that are missing before `sound`, whose stamp says `at`; 0 where it follows.
+        """Return how many seconds are missing before `sound`; 0 if it follows on.
 
         Args:
-            sound: What came.
-            at: Stream second of its stamp.
-            replaced: Whether lost blocks stand already where it would belong by the count.
+            sound: The chunk that arrived.
+            at: Stream second of its timestamp.
+            replaced: Whether lost blocks already fill the place it would have by the count.
         """
         ahead = at - self.seconds
         if ahead <= (_FLAGGED_GAP_SECONDS if sound.lost else _GAP_SECONDS):
@@ -192,12 +192,12 @@ class _Stretch:
         return min(ahead for _, ahead in self._ahead)
 
     def push(self, samples: Samples) -> Samples:
-        """Take mixed samples, give resampled ones; `position` goes on."""
+        """Take mixed samples and return resampled ones; advances `position`."""
         self._n_samples += samples.shape[1]
         return self._count(self._resampler.push(samples))
 
     def finish(self) -> Samples:
-        """The rest."""
+        """Return the resampler's remaining samples."""
         return self._count(self._resampler.finish())
 
     def _count(self, samples: Samples) -> Samples:

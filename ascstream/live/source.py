@@ -1,4 +1,4 @@
-"""A live stream as a source: a microphone, a camera, or one source of both, kept alive. What it does: flow.py."""
+"""A live stream as a source: a microphone, a camera, or one source of both, kept alive. flow.py runs it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from ascstream.sources.inputs import redact
 __all__ = ["LiveSource", "open_live"]
 
 Starter: TypeAlias = Callable[[Request, Callable[[Message], None]], RecorderLike]
-"""Starts a recorder of a request, which hands its messages to the function given."""
+"""Starts a recorder for a request; the recorder passes its messages to the given function."""
 Finder: TypeAlias = Callable[[Request], Presence | None]
-"""How the presence of a request's device is seen."""
+"""Returns how to check the presence of a request's device."""
 
 EARLIEST_CAMERA_SECONDS, LATEST_CAMERA_SECONDS = -2.0, 0.4
-"""Windows wait half a second for a picture: a camera that is later by more would never be seen."""
+"""Limits of the camera delay: windows wait half a second for a picture, so a later camera would never be seen."""
 _CLOSE_SECONDS = 1.0
-"""What the thread that takes the items gets to notice that the stream is closed."""
+"""Time the thread that takes the items gets to notice that the stream is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class _Part:
     """A device that was asked for."""
 
     device: Device
-    """What it is for."""
+    """The device's role."""
     request: Request
-    """What is recorded; sound and picture as the bundle wants them."""
+    """What to record; `_join` adds the sound and picture the bundle wants."""
 
     @property
     def hears(self) -> bool:
@@ -58,7 +58,7 @@ class _Part:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for display."""
         if isinstance(self.request, MediaRequest):
             return redact(self.request.where)
         if self.request.portaudio_index is not None:
@@ -67,7 +67,7 @@ class _Part:
 
 
 class LiveSource:
-    """Devices whose time passes by itself; they come and go, the stream stays. Made by `open_live`."""
+    """Devices that deliver in real time; they may come and go while the stream goes on. Create one with `open_live`."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class LiveSource:
 
     @property
     def info(self) -> SourceInfo:
-        """What was asked for; the names are those that were given, and stay."""
+        """What was asked for; the names are those given, and do not change."""
         return SourceInfo(
             name=" + ".join(part.name for part in self._parts),
             has_audio=any(part.hears for part in self._parts),
@@ -108,13 +108,13 @@ class LiveSource:
         )
 
     def items(self, wants: Wants) -> Generator[StreamItem, None, None]:
-        """Open the devices, and yield what they give, until `stop`.
+        """Open the devices and yield what they deliver, until `stop`.
 
-        Blocks come in real time without a hole. Stream second 0 is when every device has delivered.
+        Blocks come in real time and without holes. Stream second 0 is when every device has delivered.
 
         Raises:
-            DecodeError: The bundle wants nothing of what the devices give.
-            SourceError: A device did not deliver within 5 s, and `wait` was not asked for.
+            DecodeError: The bundle wants nothing that the devices deliver.
+            SourceError: A device did not deliver within 5 s, and `wait` is off.
         """
         if self._items is not None or self._closed:
             raise RuntimeError("a source gives its items once; open it again")
@@ -122,26 +122,26 @@ class LiveSource:
         return self._items
 
     def health(self) -> Health:
-        """How the devices are; from any thread."""
+        """The devices' current health; callable from any thread."""
         return Health(()) if self._flow is None else self._flow.health
 
     def to_monotonic(self, stream_seconds: float) -> float:
-        """The moment of a stream second; from any thread."""
+        """Convert stream seconds to a moment; callable from any thread."""
         timeline = None if self._flow is None else self._flow.timeline
         return self._clock.monotonic() if timeline is None else timeline.to_moment(stream_seconds)
 
     def reopen(self) -> None:
-        """Close and open every device anew; from any thread, or a signal handler."""
+        """Close and reopen every device; callable from any thread or a signal handler."""
         self._inbox.reopening = True
         self._inbox.ring()
 
     def stop(self) -> None:
-        """Let `items` end within 0.1 s; from any thread, or a signal handler."""
+        """Make `items` end within 0.1 s; callable from any thread or a signal handler."""
         self._inbox.stopping = True
         self._inbox.ring()
 
     def close(self) -> None:
-        """End the stream and give the devices back: no process, thread or pipe is left. May be called twice."""
+        """End the stream and release the devices: no process, thread or pipe is left. May be called twice."""
         self.stop()
         with self._closing:
             self._closed = True
@@ -158,12 +158,12 @@ class LiveSource:
         self.close()
 
     def _end_items(self) -> None:
-        """End the items, which another thread may be taking."""
+        """Close the items generator, which another thread may be running."""
         deadline = time.monotonic() + _CLOSE_SECONDS
         while self._items is not None:
             try:
                 self._items.close()
-            except ValueError:  # another thread is within them, and leaves them since they are stopped
+            except ValueError:  # another thread is inside the generator, and leaves it soon because it was stopped
                 if time.monotonic() > deadline:
                     return
                 time.sleep(0.005)
@@ -191,7 +191,7 @@ class LiveSource:
                 supervisor.kill()
 
     def _join(self, part: _Part, wants: Wants) -> Member | None:
-        """A device under supervision; None where the bundle wants nothing of it."""
+        """Put a device under supervision; None if the bundle wants nothing from it."""
         hears = part.hears and wants.audio is not None
         sees = part.sees and wants.video is not None
         if not hears and not sees:
@@ -226,23 +226,23 @@ def open_live(
     pause: Callable[[float], None] | None = None,
     random: Callable[[], float] = random_numbers.random,
 ) -> LiveSource:
-    """Make a live stream of devices; they are opened when its items are taken.
+    """Create a live stream from devices, which are opened when its items are taken.
 
     Args:
-        microphone: What hears: a request, or what `--mic` takes ("0", "default", a name); None: nothing.
-        camera: What sees: a request, or what `--camera` takes ("0", "/dev/video0", a URL); None: nothing.
-        source: What does both, in place of the two: a request, or a URL.
+        microphone: Source of sound: a request, or what `--mic` takes ("0", "default", a name); None: no sound.
+        camera: Source of pictures: a request, or what `--camera` takes ("0", "/dev/video0", a URL); None: no pictures.
+        source: Source of both, instead of the other two: a request, or what `--source` takes (a URL or a file).
         camera_delay_seconds: How much later the camera shows something than the microphone hears it.
-        wait: Whether the stream begins without a device that does not deliver within 5 s, and goes on trying.
-        clock: Moments; a test may stand in its place.
+        wait: Whether to begin without a device that does not deliver within 5 s, and to keep trying it.
+        clock: Provides the time; tests may substitute their own.
         start: Starts a recorder; None: in a process of its own (`capture/recorder.py`).
-        find: How a device's presence is seen while it is waited for.
-        pause: Waits so many seconds, or until a recorder says something; None: the real wait.
-        random: 0 … 1, for the jitter of attempts.
+        find: Returns how to check a device's presence while it is waited for.
+        pause: Waits for so many seconds, or until a recorder sends something; None: the real wait.
+        random: Random numbers from 0 to 1 for the jitter between attempts.
 
     Raises:
-        UsageError: No device at all, or a source besides others, or a delay that cannot be.
-        SourceError: A name that means no device; the message lists those there are.
+        UsageError: No device is given, `source` is combined with another, or the delay is out of range.
+        SourceError: A name matches no device; the message lists the devices present.
     """
     if source is not None and (microphone is not None or camera is not None):
         raise UsageError("a source has both sound and picture: leave out microphone and camera, or the source")
@@ -272,7 +272,7 @@ def open_live(
 
 
 def _resolved(device: Device, named: Request | str | None, *, wait: bool) -> Request | None:
-    """A request, also where a text names the device."""
+    """The request itself, or the one its text resolves to."""
     if not isinstance(named, str):
         return named
     from ascstream.live.addresses import resolve_camera, resolve_microphone, resolve_source

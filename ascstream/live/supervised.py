@@ -1,4 +1,4 @@
-"""What a supervisor has in hand: a process that records, and a look at whether the device is there."""
+"""Interfaces of what a supervisor controls: a recording process, and a watch for the device's presence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class RecorderLike(Protocol):
-    """A process that records; `capture/recorder.py` has the real one."""
+    """A recording process; `capture/recorder.py` has the real one."""
 
     @property
     def running(self) -> bool:
@@ -15,7 +15,7 @@ class RecorderLike(Protocol):
 
     @property
     def log(self) -> tuple[str, ...]:
-        """The newest lines it wrote for people."""
+        """The newest lines of text it logged."""
         ...
 
     def ask(self, moment: float) -> None:
@@ -27,34 +27,34 @@ class RecorderLike(Protocol):
         ...
 
     def close(self, timeout_seconds: float = 0.5) -> None:
-        """End it and give everything back."""
+        """End it and release everything it holds."""
         ...
 
 
 class WatchLike(Protocol):
-    """Looks whether a device is there; `presence.py` has the real one."""
+    """Checks whether a device is present; `presence.py` has the real one."""
 
     def start(self) -> None:
-        """Look every second from now on."""
+        """Check every second from now on."""
         ...
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         ...
 
     def changed(self) -> bool:
-        """Whether it came, or came anew, since this was last asked."""
+        """Whether the device appeared, or reappeared, since the last call."""
         ...
 
     @property
     def longest_seconds(self) -> float:
-        """How far attempts may lie apart now: short where its return could not be seen."""
+        """Longest time between attempts at present: short if the device is there but may not deliver."""
         ...
 
     def forget(self) -> None:
-        """The device runs: how it looked before counts no more."""
+        """Forget what was seen: the device is running."""
         ...
 
     def join(self, timeout_seconds: float) -> None:
-        """Wait for the last look to end, after `stop`."""
+        """Wait for the last check to end, after `stop`."""
         ...

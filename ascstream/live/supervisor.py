@@ -1,6 +1,6 @@
-"""Keeps one device recording: notices that it is silent, ends it, and opens it again, for ever.
+"""Keeps one device recording: notices when it falls silent, ends it, and reopens it, for ever.
 
-Pure logic over an injected clock: `step` is called at least ten times a second and never waits.
+Pure logic on times passed in: `step` is called at least ten times a second and never waits.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from ascstream.live.health import Device, State
 from ascstream.live.supervised import RecorderLike, WatchLike
 
 Kind: TypeAlias = Literal["sound", "picture"]
-"""What a device delivers."""
+"""The kinds of data a device delivers."""
 
 OPENING_SECONDS = 5.0
-"""Deadline from its start to the first sound or picture."""
+"""Deadline from the start of an attempt to the first sound or picture."""
 STALL_SECONDS = 1.8
-"""A device that was silent for so long is lost: noticed within 2 s, whatever the steps."""
+"""A device silent for this long is lost; this way it is noticed within 2 s, whatever the step interval."""
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
 _SETTLED_SECONDS = 10.0
-"""A device that ran for so long may try at once again when it is lost."""
+"""A device that ran for this long before it was lost is retried without backoff."""
 _CHANGE_SECONDS = 10.0
-"""Changes of its form are told this far apart: some cameras never settle."""
+"""Least time between reports that the device's format changed: some cameras never settle."""
 _AWAY_SECONDS = 1.0
-"""A step that comes so late says nothing about the device."""
+"""After a step this late, the silence before it says nothing about the device."""
 _JOIN_SECONDS = 0.3
-"""What a look at a device's presence gets to end; then its thread, which a name server may hold, is left behind."""
+"""Time the presence check gets to end; then its thread, perhaps blocked in a name lookup, is left behind."""
 _MOST_GRAVES = 3
-"""Processes that a driver keeps from ending: with more, none is started."""
+"""Ended processes that a driver may keep alive; beyond this many, no new one is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,15 @@ class Happened:
     """Something a user should know about a device."""
 
     kind: str
-    """A word: "device_lost", "device_back", "device_changed", or the word of a child's note."""
+    """"device_lost", "device_back", "device_changed", or the kind of a recording process's note."""
     message: str
-    """A sentence."""
+    """A sentence for the user."""
     seconds: float = 0.0
     """How much time it concerns."""
 
 
 class Supervisor:
-    """One device: opening → running → waiting → opening, and so on."""
+    """Supervises one device: opening → running → waiting → opening, and so on."""
 
     def __init__(
         self,
@@ -61,22 +61,22 @@ class Supervisor:
         watch: WatchLike | None = None,
         random: Callable[[], float] = random_numbers.random,
     ) -> None:
-        """Supervise; `open` begins.
+        """Prepare the supervision; `open` begins it.
 
         Args:
-            device: What it is for.
-            name: For people.
-            kinds: What is wanted of it.
-            start: Starts a recorder, which hands its messages to the function given.
-            post: Where messages go, with the number of the attempt they belong to; called from any thread.
-            watch: Sees that it is back; None: attempts are at most 2 s apart.
-            random: 0 … 1, for the jitter.
+            device: The device's role.
+            name: Name for display.
+            kinds: The kinds of data wanted from it.
+            start: Starts a recorder, which passes its messages to the given function.
+            post: Receives the messages, with the number of the attempt they belong to; called from any thread.
+            watch: Notices that the device is back; None: only the attempts themselves do, at most 30 s apart.
+            random: Random numbers from 0 to 1, for the jitter.
         """
         self.device: Device = device
         self.name = name
         self.state: State = "opening"
         self.since = 0.0
-        """Moment at which it came into this state."""
+        """Moment at which it entered this state."""
         self.lost_since: float | None = None
         """Moment of the last sound or picture; None while it runs."""
         self.problem: str | None = None
@@ -84,9 +84,9 @@ class Supervisor:
         """Whether the last attempt found no such device."""
         self.n_losses = 0
         self.opened: Opened | None = None
-        """What the device last said of itself."""
+        """What the device last reported about itself."""
         self.attempt = 0
-        """Number of the newest attempt; messages of others are old."""
+        """Number of the newest attempt; messages from others are outdated."""
         self._kinds = frozenset(kinds)
         self._start = start
         self._post = post
@@ -95,9 +95,9 @@ class Supervisor:
         self._recorder: RecorderLike | None = None
         self._graves: list[RecorderLike] = []
         self._heard: dict[Kind, tuple[float, float]] = {}
-        """Newest stamp of each kind, and the moment at which it came; of this attempt."""
+        """Newest timestamp of each kind in this attempt, and the moment at which it arrived."""
         self._first: dict[Kind, float] = {}
-        """First stamp of each kind; of this attempt."""
+        """First timestamp of each kind in this attempt."""
         self._last_heard: float | None = None
         self._stepped = 0.0
         self._n_failures = 0
@@ -107,12 +107,12 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """Whether everything that it has came at least once."""
+        """Whether everything expected of it has arrived at least once."""
         return self.state == "running" and self._expected() <= set(self._heard)
 
     @property
     def first_stamp(self) -> float | None:
-        """Stamp from which on it gave everything it has, in this attempt; None before the first."""
+        """Timestamp from which on it delivered everything it has, in this attempt; None before the first."""
         return max(self._first.values(), default=None)
 
     def open(self, now: float) -> None:
@@ -130,7 +130,7 @@ class Supervisor:
         self._recorder = self._start(lambda message: self._post(attempt, message))
 
     def step(self, now: float) -> list[Happened]:
-        """Do what is due, and say what happened."""
+        """Do what is due; return what happened."""
         self._excuse(now)
         self._bury()
         if self.state == "waiting":
@@ -151,7 +151,7 @@ class Supervisor:
         return []
 
     def take(self, attempt: int, message: Message, now: float) -> list[Happened]:
-        """Take a message of the child. `heard` is for sound and pictures: not all of it counts."""
+        """Process a message of the recording process, except sound and pictures: those that count go to `heard`."""
         if not self.is_current(attempt):
             return []
         if isinstance(message, Opened):
@@ -169,11 +169,11 @@ class Supervisor:
         return []
 
     def is_current(self, attempt: int) -> bool:
-        """Whether a message belongs to the attempt that runs."""
+        """Whether a message belongs to the running attempt."""
         return attempt == self.attempt and self._recorder is not None
 
     def heard(self, message: Sound | Seen, now: float) -> list[Happened]:
-        """Sound or pictures came, and in time; a stamp that stands still is silence."""
+        """Note that sound or pictures arrived in time; a timestamp that does not advance counts as silence."""
         kind: Kind = "sound" if isinstance(message, Sound) else "picture"
         if kind in self._heard and message.stamp <= self._heard[kind][0]:
             return []
@@ -198,7 +198,7 @@ class Supervisor:
         return [Happened("device_back", f"{self.device} back after {away:.1f} s: {self.name}", away)]
 
     def fail(self, problem: str, now: float) -> list[Happened]:
-        """The device is lost: end it, and try again later."""
+        """Treat the device as lost: end its recorder, and try again later."""
         ran = self.state == "running"
         if ran:
             self.n_losses += 1
@@ -216,21 +216,21 @@ class Supervisor:
         return self.tell_lost() if ran else []
 
     def tell_lost(self) -> list[Happened]:
-        """Say that the device does not deliver, unless that was said."""
+        """Report that the device does not deliver, unless that was already reported."""
         if self._told_lost:
             return []
         self._told_lost = True
         return [Happened("device_lost", f"{self.device} lost: {self.problem or f'{self.name} does not answer yet'}")]
 
     def ask(self, moment: float) -> bool:
-        """Ask for the newest picture at a moment; False where nobody would answer."""
+        """Ask for the newest picture at a moment; False if nobody would answer."""
         if self.state != "running" or self._recorder is None:
             return False
         self._recorder.ask(moment)
         return True
 
     def reopen(self, now: float) -> None:
-        """Close the device and open it anew, at once."""
+        """Close the device and reopen it at once."""
         self._end_recorder()
         self._n_failures = 0
         if self.state == "running":
@@ -244,7 +244,7 @@ class Supervisor:
             self._watch.stop()
 
     def close(self) -> None:
-        """Give everything back: nothing of the device is left."""
+        """Release everything; nothing of the device is left."""
         self.kill()
         while self._graves:
             self._graves.pop().close()
@@ -262,7 +262,7 @@ class Supervisor:
             self._recorder = None
 
     def _bury(self) -> None:
-        """Give back what has ended; one that a driver keeps from ending stays for later."""
+        """Close recorders that have ended; one that a driver keeps alive is left for later."""
         if self._graves:
             ended = [recorder for recorder in self._graves if not recorder.running]
             self._graves = [recorder for recorder in self._graves if recorder not in ended]
@@ -270,7 +270,7 @@ class Supervisor:
                 recorder.close()
 
     def _excuse(self, now: float) -> None:
-        """After a time in which nobody looked (a stopped process), what the device did then is unknown."""
+        """Discount a time without steps (a stopped process): what the device did meanwhile is unknown."""
         away = now - self._stepped
         self._stepped = now
         if away > _AWAY_SECONDS:
@@ -279,7 +279,7 @@ class Supervisor:
                 self.since += away
 
     def _expected(self) -> set[Kind]:
-        """What is wanted and there."""
+        """The kinds that are wanted and that the device has."""
         opened = self.opened
         if opened is None:
             return set(self._kinds)
@@ -287,13 +287,13 @@ class Supervisor:
         return {kind for kind in self._kinds if not lacking[kind]} or set(self._kinds)
 
     def _hint(self) -> str:
-        """The last thing that its process said."""
+        """The last line its process logged."""
         lines = self._recorder.log if self._recorder is not None else ()
         return f" (it said: {lines[-1]})" if lines else ""
 
 
 def _difference(before: Opened, now: Opened) -> str | None:
-    """What has another form than before; None where nothing has."""
+    """How the format differs from before; None if it does not."""
     if (before.sample_rate, before.n_channels) != (now.sample_rate, now.n_channels):
         return f"{_sound(before)} before, {_sound(now)} now"
     if (before.width, before.height) != (now.width, now.height):

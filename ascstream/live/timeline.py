@@ -1,8 +1,8 @@
-"""The machine's clock and the sound's: which moment is which second of a live stream. Pure arithmetic.
+"""Maps moments of the machine's clock to seconds of a live stream, which the sound's clock counts. Pure arithmetic.
 
-A stream's seconds are counted by the sound, whose crystal is some millionths off. Stamps of sound are right or late,
-never early, so the truth is a line below them all: the lower hull of each second's least late stamp says its slope,
-the least late of the newest minute where it lies.
+Stream seconds are counted in samples of the sound, whose crystal is off by some ppm. Timestamps of sound are right or
+late, never early, so the true line lies below all of them: its slope comes from the lower hull of each second's least
+late timestamp, its offset from the least late one of the newest minute.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ from itertools import pairwise
 _MEMORY = 600
 """Seconds of sound that are remembered."""
 _RECENT_SECONDS = 60.0
-"""What the line's place rests on; its slope rests on all that is remembered."""
+"""Time span that determines the line's offset; its slope is determined by all that is remembered."""
 _ENOUGH_SECONDS = 30.0
-"""A slope is believed after this."""
+"""Least time span of sound from which a slope is estimated."""
 _STEEPEST = 5e-4
-"""No crystal is off by more; what is, are samples that are missing."""
+"""Steepest slope: no crystal is off by more, so a greater deviation means missing samples."""
 _EARLY_SECONDS = 0.05
-"""A second whose stamps lie below the line by more is an error, or, where the next one does too, a new clock."""
+"""A second whose timestamps lie below the line by more is an error or, if the next one's do too, a new clock."""
 _LATE_SECONDS = 0.02
-"""So many seconds in a row that all lie above the line by more are a new line: something was delayed for good."""
+"""After `_LATE` seconds in a row above the line by more than this, something was delayed for good: a new line."""
 _LATE = 15
 _RAW, _SETTLED = 3, 10
-"""What a device says of its delay settles in the first seconds: these are forgotten once so many others are there."""
+"""The first `_RAW` seconds, in which a device's reported delay settles, are forgotten after `_SETTLED` others."""
 _JOIN_SECONDS = 1.0
-"""How long the map takes to join a new line."""
+"""How long the map takes, at least, to join a new line."""
 _GENTLEST = 0.5
-"""The map is never slower or faster than time by more than this share while it joins."""
+"""Most that the map's rate may deviate from real time while it joins a line, as a fraction."""
 _BENDS = 120
-"""Bends that are remembered: two a second."""
+"""Number of the map's bends that are remembered; at most two are added per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockMap:
-    """Moments ↔ stream seconds: a line with bends, along which both grow."""
+    """Moments ↔ stream seconds: a continuous, increasing, piecewise linear map."""
 
     moments: tuple[float, ...]
-    """Where it bends, ascending: seconds of the monotonic clock."""
+    """Where it bends, ascending, in seconds of the monotonic clock."""
     seconds: tuple[float, ...]
-    """Stream seconds there, ascending."""
+    """Stream seconds at the bends, ascending."""
     slope: float
-    """Stream seconds a second after the last bend, and before the first."""
+    """Stream seconds per second after the last bend and before the first."""
 
     def to_stream(self, moment: float) -> float:
-        """Stream seconds at a moment."""
+        """Convert a moment to stream seconds."""
         return _along(self.moments, self.seconds, self.slope, moment)
 
     def to_moment(self, seconds: float) -> float:
-        """The moment of a stream second."""
+        """Convert stream seconds to a moment."""
         return _along(self.seconds, self.moments, 1 / self.slope, seconds)
 
 
@@ -68,15 +68,15 @@ class Timeline:
     """Follows the sound's clock. The map is continuous and never steps back."""
 
     def __init__(self, moment: float) -> None:
-        """Begin at stream second 0, with a clock that is exact as far as is known."""
+        """Begin at stream second 0, assuming that the clock is exact until shown otherwise."""
         self._origin = moment
         self._map = ClockMap((moment,), (0.0,), 1.0)
         self._lateness: deque[tuple[float, float]] = deque(maxlen=_MEMORY)
-        """The least late observation of each second: stream seconds, and stamp less origin less stream seconds."""
+        """The least late observation of each second: (stream seconds, timestamp − origin − stream seconds)."""
         self._raw = _RAW
-        """Seconds still to be forgotten."""
+        """Number of the first seconds that are still to be forgotten."""
         self._n_late = 0
-        """Seconds in a row that were clearly late."""
+        """Number of consecutive seconds that were clearly late."""
         self._least: tuple[float, float] | None = None
         self._suspect: tuple[float, float] | None = None
         self._slope = 0.0
@@ -85,27 +85,27 @@ class Timeline:
 
     @property
     def map(self) -> ClockMap:
-        """The map as it is now: frozen, so that any thread may use it."""
+        """The current map: immutable, so that any thread may use it."""
         return self._map
 
     @property
     def drift_ppm(self) -> float | None:
-        """How much faster the sound's clock goes than the machine's, in millionths; None before 33 s of sound."""
+        """How much faster the sound's clock runs than the machine's, in ppm; None before 33 s of sound."""
         return (1 / (1 + self._slope) - 1) * 1e6 if self._known else None
 
     def to_stream(self, moment: float) -> float:
-        """Stream seconds at a moment."""
+        """Convert a moment to stream seconds."""
         return self._map.to_stream(moment)
 
     def to_moment(self, seconds: float) -> float:
-        """The moment of a stream second."""
+        """Convert stream seconds to a moment."""
         return self._map.to_moment(seconds)
 
     def restart(self, *, same_clock: bool) -> None:
-        """Sound comes from a device that was opened anew: its stamps may lie elsewhere.
+        """Prepare for sound from a reopened device, whose timestamps may be offset differently.
 
         Args:
-            same_clock: Whether it is the device it was, whose drift is then expected again.
+            same_clock: Whether it is the same device as before, so that its drift is expected again.
         """
         self._lateness.clear()
         self._raw = _RAW
@@ -117,12 +117,12 @@ class Timeline:
             self._slope = 0.0
 
     def observe(self, stamp: float, seconds: float, now: float) -> None:
-        """Learn that the sample at stream second `seconds` was in the air at `stamp`, or a little before.
+        """Note that the sample at stream second `seconds` was in the air at `stamp` or slightly earlier.
 
         Args:
-            stamp: Moment, right or late.
-            seconds: Stream seconds, by the count of samples.
-            now: The moment of learning it: what the map said up to now stays.
+            stamp: Moment: right, or late.
+            seconds: Stream seconds by the sample count.
+            now: The current moment; the map up to it does not change.
         """
         late = (seconds, stamp - self._origin - seconds)
         if self._least is None:
@@ -136,11 +136,11 @@ class Timeline:
             self._least = late
             self._follow(now)
             return
-        if len(self._lateness) < 3:  # the first seconds: every stamp helps
+        if len(self._lateness) < 3:  # in the first seconds, every timestamp helps
             self._follow(now)
 
     def _keep(self, least: tuple[float, float]) -> None:
-        """Remember a second, unless its stamps are too early to be true."""
+        """Remember a second's observation, unless it is implausibly early."""
         if self._lateness and least[1] < self._offset + self._slope * least[0] - _EARLY_SECONDS:
             if self._suspect is None:
                 self._suspect = least
@@ -160,7 +160,7 @@ class Timeline:
             self._raw -= 1
 
     def _follow(self, now: float) -> None:
-        """Fit the line anew, and let the map join it."""
+        """Fit the line again, and let the map join it."""
         points = list(self._lateness)
         if self._least is not None and len(points) < 3:
             points.append(self._least)
@@ -175,23 +175,23 @@ class Timeline:
         return (moment - self._origin - self._offset) / (1 + self._slope)
 
     def _bend(self, now: float) -> None:
-        """From what the map says now to the new line, within a second, at a slope that is never near 0."""
+        """Lead the map from its current value to the new line, in a second or more, with a slope well above 0."""
         moment = max(now, self._map.moments[0])
         here = self._map.to_stream(moment)
         join = max(_JOIN_SECONDS, abs(self._line(moment) - here) / _GENTLEST)
         kept = bisect_right(self._map.moments, moment - 1e-9)
         moments = (*self._map.moments[:kept], moment, moment + join)
         seconds = (*self._map.seconds[:kept], here, self._line(moment + join))
-        if kept and moments[kept - 1] >= moment - 1e-9:  # twice at one moment
+        if kept and moments[kept - 1] >= moment - 1e-9:  # two bends at one moment
             moments, seconds = moments[: kept - 1] + moments[kept:], seconds[: kept - 1] + seconds[kept:]
         self._map = ClockMap(moments[-_BENDS:], seconds[-_BENDS:], 1 / (1 + self._slope))
 
 
 def _slope_below(points: list[tuple[float, float]]) -> float:
-    """Slope of the line that lies below all points and is closest to them: the lower hull's edge at their middle.
+    """Slope of the line below all points and closest to them: the edge of the lower hull at the points' mean abscissa.
 
-    The least sum of distances, by linear programming: S. Moon, P. Skelly, D. Towsley, "Estimation and removal of clock
-    skew from network delay measurements", INFOCOM 1999.
+    This minimizes the sum of distances, a linear program: S. Moon, P. Skelly, D. Towsley, "Estimation and removal of
+    clock skew from network delay measurements", INFOCOM 1999.
     """
     hull: list[tuple[float, float]] = []
     for point in points:
