@@ -1,4 +1,5 @@
 """Inference on tensors: manifests, bundles and the backends that run their graphs.
 
-Knows names, dtypes, shapes, graphs and parity; nothing of audio, clocks or what a label means.
+This package deals in names, dtypes, shapes, graphs and parity. It knows nothing about audio, clocks or what a label
+means.
 """

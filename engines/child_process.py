@@ -1,4 +1,4 @@
-"""How a process of ours is started that runs one of our own modules, and nothing that lies in the current folder."""
+"""Start one of our own modules in a child process without importing anything from the current folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 NOT_FROM_HERE = "import sys; sys.path[:] = filter(None, sys.path); "
-"""What `python -c` has to begin with, or it would import what lies in the current folder."""
+"""Must open the code given to `python -c`, which would otherwise import modules from the current folder."""
 _BEGIN = NOT_FROM_HERE + "sys.path.append(sys.argv.pop(1)); from {module} import main; sys.exit(main())"
 
 
 def command_of(module: str) -> tuple[str, ...]:
-    """What `python -m MODULE` does, but for a file named json.py in the current folder, which is not loaded.
+    """Return the command for `python -m MODULE`, minus the current folder: a json.py lying there is not imported.
 
     Args:
-        module: One of ours that has a function `main`; words that follow the command are its `sys.argv[1:]`.
+        module: One of our modules with a function `main`; words appended to the command become its `sys.argv[1:]`.
     """
     return sys.executable, "-c", _BEGIN.format(module=module), str(Path(__file__).parents[1])

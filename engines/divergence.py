@@ -1,7 +1,7 @@
-"""Which tensor of a typed graph differs first from the float32 graph: where a precision goes wrong, and how far.
+"""Find the first tensor at which a lower-precision graph departs from the float32 graph, and by how much.
 
-Both graphs are opened up: every tensor of floats becomes an output. `precision.py` leaves the names of tensors as they
-are, so what has the same name is compared. Needs the `build` extra.
+Every float tensor of both graphs is exposed as an output. `precision.py` keeps tensor names, so tensors are matched by
+name. Needs the `build` extra.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from engines.errors import BackendError
 from engines.manifest import Precision
 
 Run: TypeAlias = Callable[[bytes, Mapping[str, Array]], Mapping[str, Array]]
-"""Runs an ONNX file with feeds, and gives all of its outputs."""
+"""Runs an ONNX file on feeds and returns all of its outputs."""
 
 THRESHOLDS: Mapping[Precision, float] = {"float32": 1e-4, "float16": 0.02, "int8": 0.2}
-"""Relative error of a tensor from which on it counts as wrong, rather than as what the precision costs."""
+"""Relative error above which a tensor counts as wrong, rather than as the normal cost of that precision."""
 
 _EXPOSED = "ascstream_exposed_"
-"""Names of added outputs begin so."""
+"""Prefix of the names of added outputs."""
 _N_FIRST = 5
-"""So many of the first tensors are told."""
+"""How many of the first diverging tensors are reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One tensor in both graphs."""
+    """The difference in one tensor that both graphs have."""
 
     tensor: str
     """Its name."""
     operator: str
-    """What gives it: "Conv"."""
+    """Type of the operator that produces it: "Conv"."""
     node: str
-    """That node's name, as far as it has one."""
+    """That node's name; empty if it has none."""
     error: float
-    """Largest absolute difference, as a share of the largest number of the tensor in float32; infinite where the typed
-    graph gives NaN or infinity."""
+    """Largest absolute difference, divided by the tensor's largest absolute value in float32; infinite where the
+    lower-precision graph gives NaN or infinity."""
     largest: float
-    """The largest absolute number of the tensor in float32; float16 ends at 65,504."""
+    """The tensor's largest absolute value in float32; float16 ends at 65,504."""
 
     def __str__(self) -> str:
         where = f"{self.operator} {self.node!r}" if self.node else self.operator
@@ -53,16 +53,16 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """How a typed graph parts from the float32 one."""
+    """How a lower-precision graph departs from the float32 one."""
 
     first: tuple[Difference, ...]
-    """The first tensors beyond the threshold, in the order of the graph; empty: there is none."""
+    """The first tensors beyond the threshold, in graph order; empty if there are none."""
     worst: Difference | None
-    """The tensor with the largest error of all, beyond the threshold or not; None: nothing could be compared."""
+    """The tensor with the largest error overall, beyond the threshold or not; None if nothing could be compared."""
     threshold: float
-    """Relative error that counts."""
+    """Relative error above which a tensor counts as wrong."""
     n_compared: int
-    """Tensors that are in both graphs."""
+    """Number of tensors found in both graphs and compared."""
 
     def __str__(self) -> str:
         if not self.first:
@@ -81,16 +81,16 @@ def find_divergence(
     precision: Precision,
     threshold: float | None = None,
 ) -> Divergence:
-    """Run both graphs, opened up, and compare every tensor that is in both.
+    """Run both graphs with all float tensors exposed, and compare every tensor that both have.
 
     Args:
         reference: The float32 graph.
         typed: The same graph in another precision.
-        feeds: Input to [n, …].
-        run_reference: Runs the first: `run_onnxruntime`.
-        run_typed: Runs the second, with all feeds at once.
-        precision: What the second is typed in.
-        threshold: Relative error that counts; None: what is usual for that precision.
+        feeds: Input name to array [n, …].
+        run_reference: Runs the first graph, for example `run_onnxruntime`.
+        run_typed: Runs the second graph on all feeds at once.
+        precision: Precision of the second graph.
+        threshold: Relative error above which a tensor counts as wrong; None: that precision's default.
 
     Raises:
         BackendError: A graph cannot be read or run, or the extra is not installed.
@@ -114,7 +114,7 @@ def find_divergence(
 
 
 def run_onnxruntime(graph: bytes, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Run a graph once, by ONNX Runtime."""
+    """Run a graph once with ONNX Runtime."""
     from engines.ort import OrtEngine
 
     with OrtEngine(graph) as engine:
@@ -122,7 +122,7 @@ def run_onnxruntime(graph: bytes, feeds: Mapping[str, Array]) -> dict[str, Array
 
 
 def _makers(graph: bytes) -> dict[str, Any]:
-    """Tensors of floats that follow from a graph's inputs, and the node that gives each, in the graph's order."""
+    """Float tensors that depend on the graph's inputs, mapped to the nodes that produce them, in graph order."""
     onnx, model = _load(graph)
     floats = _floats(onnx, model)
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -130,17 +130,17 @@ def _makers(graph: bytes) -> dict[str, Any]:
     makers: dict[str, Any] = {}
     for node in model.graph.node:
         if node.op_type in ("Shape", "Size") or not follows.intersection(node.input):
-            continue  # what follows from a size alone does not differ
+            continue  # what depends on shapes alone cannot differ
         follows.update(node.output)
         makers |= {name: node for name in node.output if name in floats}
     return makers
 
 
 def _expose(graph: bytes, sizes: Mapping[str, int | None]) -> bytes:
-    """A graph whose outputs are these tensors, float32, [n, size] where a size is given.
+    """Return the graph with these tensors as its outputs: float32, reshaped to [n, size] where a size is given.
 
-    TensorRT's engines want outputs whose first axis is the batch and whose others are fixed. The numbers stay in the
-    order they have in the tensor, so that both sides are compared number by number whatever its axes mean.
+    TensorRT engines require the first axis of every output to be the batch and the others to be fixed. The elements
+    keep their order, so the two sides can be compared element by element whatever their axes mean.
     """
     onnx, model = _load(graph)
     floats = _floats(onnx, model)
@@ -164,7 +164,7 @@ def _expose(graph: bytes, sizes: Mapping[str, int | None]) -> bytes:
 
 
 def _floats(onnx: Any, model: Any) -> dict[str, int]:
-    """Tensors of float32 or float16, and which."""
+    """Float32 and float16 tensors, mapped to their element types."""
     kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     inferred = onnx.shape_inference.infer_shapes(model).graph
     values = (*inferred.value_info, *inferred.output)
@@ -173,7 +173,7 @@ def _floats(onnx: Any, model: Any) -> dict[str, int]:
 
 
 def _error(expected: Array, got: Array) -> tuple[float, float]:
-    """Largest difference relative to the largest number, and that number."""
+    """Largest difference relative to the largest expected absolute value, and that value."""
     largest = float(np.abs(expected).max())
     if not np.isfinite(got).all():
         return math.inf, largest
@@ -182,13 +182,13 @@ def _error(expected: Array, got: Array) -> tuple[float, float]:
 
 
 def _replace(field: Any, values: Iterable[Any]) -> None:
-    """Give a repeated field of a message other values."""
+    """Replace the values of a protobuf message's repeated field."""
     del field[:]
     field.extend(values)
 
 
 def _load(graph: bytes) -> tuple[Any, Any]:
-    """The onnx package, and the model of a file."""
+    """Return the onnx package and the model parsed from a file's bytes."""
     try:
         import onnx
         import onnx.helper
@@ -200,5 +200,5 @@ def _load(graph: bytes) -> tuple[Any, Any]:
         ) from None
     try:
         return onnx, onnx.load_from_string(graph)
-    except Exception as error:  # noqa: BLE001  (protobuf's errors share no base that is public)
+    except Exception as error:  # noqa: BLE001  (protobuf's errors have no public base class in common)
         raise BackendError(f"expected an ONNX file, got something else: {error}") from None

@@ -1,35 +1,35 @@
-"""The errors of the inference layer, drawn as a tree.
+"""The exceptions of the inference layer, as a tree.
 
 EngineError
-├── BundleError                 a folder that is not a whole, unaltered bundle
-│   └── ManifestError           a manifest that says something it may not (also a ValueError)
+├── BundleError                 a folder that is not a complete, unaltered bundle
+│   └── ManifestError           a manifest with missing, unknown or invalid values (also a ValueError)
 ├── FeedError                   arrays that do not fit the graph's inputs (also a ValueError)
 ├── BackendError                a backend that is missing or failed (also a RuntimeError)
 └── ParityError                 a backend whose answers differ from the golden ones
 
-Every message says what was expected, what came, and, where there is something to type, what to type next.
+Every message says what was expected, what came instead and, where a command would help, what to type next.
 """
 
 _LONGEST = 400
-"""Characters of a message made of what a file says: a bundle's author must not fill a terminal."""
+"""Maximum length, in characters, of text quoted from a file: a bundle's author must not be able to flood a terminal."""
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
-    """Text of unknown origin on one line of bounded length, without what a terminal would obey."""
+    """Put text of unknown origin on one line of bounded length, free of terminal control characters."""
     line = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: longest + 1])
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 class EngineError(Exception):
-    """Anything this package raises on purpose."""
+    """Base class of everything this package raises on purpose."""
 
 
 class BundleError(EngineError):
-    """A bundle's folder is missing, incomplete, altered, or reaches outside itself."""
+    """A bundle's folder is missing, incomplete or altered, or refers to something outside itself."""
 
 
 class ManifestError(BundleError, ValueError):
-    """A manifest is not the JSON, the schema, or the values this version reads; the message names the key."""
+    """A manifest is not JSON, or its schema or values are not ones this version reads; the message names the key."""
 
 
 class FeedError(EngineError, ValueError):
@@ -37,7 +37,7 @@ class FeedError(EngineError, ValueError):
 
 
 class BackendError(EngineError, RuntimeError):
-    """A backend is not installed, refuses a graph, or failed while running one."""
+    """A backend is not installed, rejects a graph, or failed while running one."""
 
 
 class ParityError(EngineError):

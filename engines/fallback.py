@@ -1,7 +1,7 @@
-"""Engines that go over to ONNX Runtime, together and for good, when TensorRT fails in the middle of a stream.
+"""Engines that switch to ONNX Runtime, together and permanently, when TensorRT fails in the middle of a stream.
 
-A bundle's graphs go over together: an embedding that a plan gave differs a little from ONNX Runtime's, and no window is
-judged by both. Whoever keeps embeddings forgets them when `Engines.fell_back` changes, as `Classifier` does.
+A bundle's graphs switch together: a plan's embeddings differ slightly from ONNX Runtime's, and no window may mix the
+two. Callers that cache embeddings must discard them when `Engines.fell_back` changes, as `Classifier` does.
 """
 
 from __future__ import annotations
@@ -14,30 +14,31 @@ from engines.errors import BackendError, EngineError, one_line
 
 
 class Fallback:
-    """Whether TensorRT has failed: one object for all graphs of a bundle."""
+    """Whether TensorRT has failed; one object is shared by all graphs of a bundle."""
 
     def __init__(self) -> None:
         self.why: str | None = None
-        """What failed, in a sentence; None while nothing has."""
+        """What failed, as a sentence; None while nothing has."""
 
     def set(self, why: str) -> None:
-        """Note that it failed; the first reason stays."""
+        """Record that it failed; the first reason is kept."""
         if self.why is None:
             self.why = one_line(why)
 
 
 class FallbackEngine(Engine):
-    """Another engine until it fails, or another graph's did; from then on the one that `load` gives.
+    """Run the given engine until it, or that of another graph, fails; from then on run the one from `load`.
 
-    Only a `BackendError` counts: feeds that do not fit are the caller's mistake, and would not fit the other either.
+    Only a `BackendError` triggers the switch: feeds that do not fit are the caller's mistake and would not fit the
+    other engine either.
     """
 
     def __init__(self, engine: Engine, load: Callable[[], Engine], fallback: Fallback) -> None:
-        """Begin with an engine.
+        """Start with an engine.
 
         Args:
-            engine: What runs at first; closed when it has failed.
-            load: Loads what runs afterwards; not called before.
+            engine: What runs at first; closed once it has failed.
+            load: Loads the replacement; not called until it is needed.
             fallback: Shared by all graphs of a bundle.
         """
         super().__init__(engine.name, engine.backend, engine.inputs, engine.outputs)
@@ -48,15 +49,15 @@ class FallbackEngine(Engine):
         self._calling = False
 
     def successor(self, fallback: Fallback) -> FallbackEngine:
-        """An engine of the same graph that shares nothing with this one, a call of which may never return.
+        """Return an engine for the same graph that shares nothing with this one, one of whose calls may never return.
 
         Args:
-            fallback: Its own, which says already why.
+            fallback: The new engine's own state, which already holds the reason for the switch.
         """
         return FallbackEngine(_Nothing(self), self._load, fallback)
 
     def close(self) -> None:
-        """Give both back; what a call hangs in is left alone, since to free it would hang as well, or crash."""
+        """Release both engines; one with a hanging call is left alone, since freeing it would hang too, or crash."""
         super().close()
         if self._spare is not None:
             self._spare.close()
@@ -70,7 +71,7 @@ class FallbackEngine(Engine):
             except BackendError as error:
                 self._fallback.set(str(error))
             else:
-                self.backend = self._engine.backend  # which may have learnt what its plan cannot do
+                self.backend = self._engine.backend  # may have found out meanwhile what its plan cannot do
                 return answers
             finally:
                 self._calling = False
@@ -87,17 +88,17 @@ class FallbackEngine(Engine):
             raise BackendError(f"{self._fallback.why}; and ONNX Runtime cannot stand in: {error}") from None
 
     def _retire(self) -> None:
-        """Close the first engine, whatever state its library is in."""
+        """Close the first engine, whatever state its library is in, unless a call to it is still running."""
         if not self._calling:
             with suppress(Exception):
                 self._engine.close()
 
 
 class _Nothing(Engine):
-    """The place of an engine that is never asked."""
+    """Placeholder for an engine that is never called."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine.name, engine.backend, engine.inputs, engine.outputs)
 
-    def _infer(self, feeds: dict[str, Array]) -> dict[str, Array]:  # noqa: ARG002 - nobody asks
+    def _infer(self, feeds: dict[str, Array]) -> dict[str, Array]:  # noqa: ARG002 - never called
         raise BackendError(f"{self.name}: expected an engine that answers, got one that was given up")

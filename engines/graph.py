@@ -1,12 +1,12 @@
-"""An ONNX file's bytes, looked through before any backend sees them: does the graph carry all its weights, and end?
+"""Inspect an ONNX file's bytes before any backend sees them: does it contain all its weights, and will it terminate?
 
-A tensor of a graph may say that its values lie in another file. Backends resolve such names against the working
-directory or even as addresses in memory, so that a bundle could read what it was never given. The few message types
-that lead to tensors are walked here by their wire format, which needs neither protobuf nor onnx. Field numbers are
-those of onnx.proto.
+A tensor of a graph can declare that its values are stored in another file. Backends resolve such names against the
+working directory, or even as memory addresses, so a bundle could read data it was never given. This module walks the
+few message types that lead to tensors in the protobuf wire format, which needs neither protobuf nor onnx. The field
+numbers are those of onnx.proto.
 
-A bundle is data, and must not be able to hang whoever opens it: loops and functions, by which a few bytes make work
-without end, are refused. No network of this field needs them; recurrent layers are operators of their own.
+A bundle is data and must not be able to hang the program that opens it: loops and functions, with which a few bytes can
+cause endless work, are rejected. No network in this field needs them; recurrent layers are operators of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-"""Message to the fields that lead to tensors."""
+"""For each message type, the fields that lead to tensors and the message types they hold."""
 _TENSOR_EXTERNAL_DATA = 13
 _TENSOR_DATA_LOCATION = 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -33,15 +33,15 @@ _ENDLESS = (b"Loop", b"Scan")
 
 
 def check_graph(model: bytes, name: str = "graph") -> None:
-    """Refuse a graph that refers to another file, one that may never end, and bytes that are no protocol buffer.
+    """Reject a graph that refers to another file or may never terminate, and bytes that are not a protocol buffer.
 
     Args:
         model: The bytes of an ONNX file.
-        name: What messages call the graph.
+        name: What error messages call the graph.
 
     Raises:
-        BackendError: A tensor's values lie elsewhere, there is a loop or a function, or the bytes end early or make no
-            sense.
+        BackendError: A tensor's values are stored elsewhere, there is a loop or a function, or the bytes are truncated
+            or malformed.
     """
     todo = [("model", 0, len(model))]
     while todo:
@@ -81,7 +81,7 @@ def check_graph(model: bytes, name: str = "graph") -> None:
 
 
 def _varint(data: bytes, position: int, end: int, name: str) -> tuple[int, int]:
-    """A variable-length integer of at most 64 bits, and the position after it."""
+    """Read a variable-length integer of at most 64 bits; return it and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= end:
@@ -95,5 +95,5 @@ def _varint(data: bytes, position: int, end: int, name: str) -> tuple[int, int]:
 
 
 def _broken(name: str) -> BackendError:
-    """The error of bytes that are no protocol buffer."""
+    """The error for bytes that are not a valid protocol buffer."""
     return BackendError(f"{name}: expected an ONNX graph, got bytes that are none; get or export it anew")

@@ -1,4 +1,4 @@
-"""Keeping C libraries from writing to standard error what nobody can act on."""
+"""Keep C libraries from writing messages to standard error that nobody can act on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def muted_stderr() -> Iterator[None]:
-    """Drop what C code writes to file descriptor 2.
+    """Discard what C code writes to file descriptor 2.
 
-    Importing some versions of ONNX Runtime, as 1.23, warns of a display that is no PCI card, as on a Jetson, before
-    any log level can be set (microsoft/onnxruntime#26763); a Jetson's driver complains in several lines where the user
-    may not open its nodes. What goes wrong there is an exception or a code, not a line.
+    Some versions of ONNX Runtime, such as 1.23, warn on import, before any log level can be set, about a display that
+    is not a PCI card, as on a Jetson (microsoft/onnxruntime#26763). A Jetson's driver prints several lines where the
+    user may not open its device nodes. Real failures there raise an exception or return an error code anyway.
     """
     try:
         saved = os.dup(2)

@@ -1,4 +1,4 @@
-"""The ONNX Runtime backend: a graph's verified bytes in, an engine on the CPU out."""
+"""The ONNX Runtime backend: turns a graph's verified bytes into an engine on the CPU."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _SOURCE = re.compile(r"/\S+\.(?:cc|h|cpp):\d+ ")
 _QUALIFIER = re.compile(r"^ ?(?:const|noexcept|\[with .*?\]) ?")
 _MAX_BYTES = 2 << 30
-"""What all graphs of a process may take together, weights included: three times the largest network we know of. A graph
-of a hundred bytes can ask for a terabyte."""
+"""Memory all graphs of a process may use together, weights included: three times what the largest network we know of
+needs. Without a limit, a graph of a hundred bytes can request a terabyte."""
 _FATAL = 4
-"""ONNX Runtime's log level: what matters arrives as an exception, so nothing is printed."""
+"""ONNX Runtime's log level: everything that matters arrives as an exception, so nothing should be printed."""
 
 
 class OrtEngine(Engine):
     """A graph run by ONNX Runtime on the CPU.
 
-    One thread and no spinning by default: at these sizes a second thread halves the median but multiplies the 95th
-    percentile by ten when anything else runs, and a spinning one burns a core between windows.
+    One thread and no spinning by default: at these sizes a second thread halves the median latency but multiplies the
+    95th percentile by ten as soon as anything else runs, and a spinning one burns a core between windows.
     """
 
     def __init__(self, model: bytes, *, name: str = "graph", threads: int = 1, precision: str = "float32") -> None:
         """Load a graph.
 
         Args:
-            model: The bytes of an ONNX file whose weights lie inside it.
-            name: What messages call the graph.
+            model: The bytes of an ONNX file with its weights inside.
+            name: What error messages call the graph.
             threads: Threads one call may use.
-            precision: What the graph is typed in, for `backend`.
+            precision: The graph's precision, for the text of `backend`.
 
         Raises:
-            BackendError: ONNX Runtime is not installed or refuses the graph, or the graph refers to other files.
+            BackendError: ONNX Runtime is not installed or rejects the graph, or the graph refers to other files.
         """
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise BackendError(f"threads: expected a whole number of at least 1, got {threads!r}")
@@ -62,7 +62,7 @@ class OrtEngine(Engine):
             session = onnxruntime.InferenceSession(
                 model, options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
-        except Exception as error:  # noqa: BLE001  (its exceptions share no other base)
+        except Exception as error:  # noqa: BLE001  (its exceptions have no other base class in common)
             raise BackendError(f"{name}: expected a graph that ONNX Runtime can run, got: {_reason(error)}") from None
         plural = "" if threads == 1 else "s"
         super().__init__(
@@ -75,24 +75,24 @@ class OrtEngine(Engine):
         self._output_names = list(self.outputs)
 
     def close(self) -> None:
-        """Give the session back; may be called twice."""
+        """Release the session; may be called twice."""
         super().close()
         self._session = None
 
     def _infer(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        """Run the session; it allocates its outputs anew each time.
+        """Run the session, which allocates new outputs each time.
 
-        Bound and preallocated buffers save 2 µs of 150 (benchmarks/inference.py) and would have to be copied out.
+        Bound, preallocated buffers save only 2 µs of 150 (benchmarks/inference.py) and would have to be copied out.
         """
         try:
             values = self._session.run(self._output_names, feeds)
-        except Exception as error:  # noqa: BLE001  (its exceptions share no other base)
+        except Exception as error:  # noqa: BLE001  (its exceptions have no other base class in common)
             raise BackendError(f"{self.name}: ONNX Runtime failed: {_reason(error)}") from None
         return dict(zip(self._output_names, values, strict=True))
 
 
 def session_options(threads: int) -> Any:
-    """Options of a session that computes one call at a time, spins never and prints nothing."""
+    """Options for a session that runs operators one at a time, never spins and prints nothing."""
     onnxruntime = _onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -109,7 +109,7 @@ def session_options(threads: int) -> Any:
 
 @cache
 def _limit_memory() -> None:
-    """Give the process one arena that every session allocates from, and that does not grow for ever."""
+    """Register one memory arena for the process that every session allocates from and whose size is capped."""
     onnxruntime = _onnxruntime()
     place = onnxruntime.OrtMemoryInfo(
         "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
@@ -130,7 +130,7 @@ def _onnxruntime() -> Any:
 
 
 def _specs(values: Iterable[Any], graph: str) -> dict[str, TensorSpec]:
-    """ONNX Runtime's description of inputs or outputs as ours."""
+    """Convert ONNX Runtime's descriptions of inputs or outputs to ours."""
     specs = {}
     for value in values:
         if value.type not in _DTYPES:
@@ -140,7 +140,7 @@ def _specs(values: Iterable[Any], graph: str) -> dict[str, TensorSpec]:
 
 
 def _reason(error: Exception) -> str:
-    """What ONNX Runtime has to say, in one line: without its code, and without where in its sources it says so.
+    """ONNX Runtime's error message on one line, without its error code and the location in its source code.
 
     "[ONNXRuntimeError] : 1 : FAIL : /…/model.cc:256 onnxruntime::Model::Model(…) Unsupported model IR version: 99, …"
     """
@@ -154,7 +154,7 @@ def _reason(error: Exception) -> str:
 
 
 def _after_parentheses(text: str, start: int) -> int:
-    """Where the first parenthesised part after `start` is over; the end where it never is."""
+    """Position after the first parenthesised part at or after `start`; the end of the text if it is never closed."""
     depth = 0
     for index in range(start, len(text)):
         depth += (text[index] == "(") - (text[index] == ")")

@@ -1,6 +1,6 @@
-"""Which nodes stay float32 when the others of a graph are typed float16: the ends, what overflows or loses too much.
+"""Choose the nodes that stay float32 when the rest of a graph becomes float16: its ends, and what loses too much there.
 
-`precision.py` does the typing. A *layer* is an operator with weights; what lies between layers is cheap either way.
+`precision.py` does the conversion. A *layer* is an operator with weights; nodes between layers are cheap in any type.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ RANGE_SENSITIVE = frozenset(
         *("ReduceMean", "ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp"),
         *("GlobalAveragePool", "CumSum"),
         *("BatchNormalization", "LayerNormalization", "InstanceNormalization"),
-        *("GRU", "LSTM", "RNN"),  # ONNX Runtime 1.31 has no float16 ones, and ends the process where casts meet them
-        "Resize",  # its scales are float32 in any type
+        *("GRU", "LSTM", "RNN"),  # ONNX Runtime 1.31 has no float16 kernels, and crashes where casts meet them
+        "Resize",  # its scales are float32 whatever the type of its data
     }
 )
-"""Sums of many terms, exponentials, logarithms, and divisions by a spread: float16 ends at 65,504 and has 11 bits."""
+"""Long sums, exponentials, logarithms, and divisions by a spread: float16 ends at 65,504 and has 11 bits."""
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "GRU", "LSTM", "RNN"})
 _RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
 _HALF_MAX, _HALF_TINY = 65504.0, 2.0**-25
-"""Beyond the first a number is infinite in float16, up to the second it is 0."""
+"""Above the first, a number becomes infinite in float16; up to the second, it becomes 0."""
 
 
 class Nodes:
-    """A graph's nodes in their order, who gives a tensor, who takes it, and what is constant."""
+    """A graph's nodes in order, the producer and the consumers of each tensor, and the constants."""
 
     def __init__(self, model: Any) -> None:
-        """Look a model through; in it, too, constants made or renamed by nodes lose their nodes.
+        """Index a model, and modify it: constants that nodes produce or rename become initializers.
 
         Raises:
-            BackendError: It is no float32 graph, or a tensor's type cannot be told.
+            BackendError: It is not a float32 graph, or a tensor's type cannot be inferred.
         """
         import onnx
 
@@ -60,11 +60,11 @@ class Nodes:
         return self._types.get(name) == self._float
 
     def floats(self, index: int) -> list[str]:
-        """A node's float inputs that are no constants."""
+        """A node's float inputs that are not constants."""
         return [name for name in self.nodes[index].input if self.is_float(name) and name not in self.constants]
 
     def layers(self) -> list[int]:
-        """Nodes with weights; a product of two activations has none."""
+        """Positions of the nodes with weights; a product of two activations has none."""
         return [index for index in range(len(self.nodes)) if self.is_layer(index)]
 
     def is_layer(self, index: int) -> bool:
@@ -74,7 +74,7 @@ class Nodes:
         return node.op_type in _LAYERS and any(name in self.constants for name in weights)
 
     def _check(self) -> None:
-        """Refuse graphs within graphs, and types that are not known or not float32."""
+        """Reject graphs nested in nodes, and tensors of unknown types or of another precision."""
         for node in self.nodes:
             if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
                 raise BackendError(f"expected a graph without branches, got {node.op_type}; export it unrolled")
@@ -86,7 +86,7 @@ class Nodes:
 
 
 def _split(model: Any) -> tuple[list[Any], dict[str, Any]]:
-    """A graph's nodes, and its constants by name: those that nodes make or rename become initializers."""
+    """A graph's nodes, and its constants by name; constants that nodes produce or rename become initializers."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
@@ -110,14 +110,14 @@ def _split(model: Any) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _copied(message: Any) -> Any:
-    """A message that its owner may lose."""
+    """Copy a protobuf message, so that it survives removal from its owner."""
     copy = type(message)()
     copy.CopyFrom(message)
     return copy
 
 
 def float32_nodes(nodes: Nodes, operators: Collection[str], n_first: int = 1) -> set[int]:
-    """Positions of the nodes that stay float32; `n_first` layers from the beginning are among them."""
+    """Positions of the nodes that stay float32, including the first `n_first` layers."""
     kept = {index for index, node in enumerate(nodes.nodes) if node.op_type in operators}
     kept |= {index for index in range(len(nodes.nodes)) if not _fits(nodes, index)}
     kept |= _first(nodes) | _last(nodes) | set(nodes.layers()[: n_first if n_first > 1 else 0])
@@ -125,12 +125,12 @@ def float32_nodes(nodes: Nodes, operators: Collection[str], n_first: int = 1) ->
 
 
 def end_layers(nodes: Nodes) -> set[int]:
-    """Positions of the layers that outputs come from."""
+    """Positions of the layers that produce the outputs."""
     return {index for index in _last(nodes) if nodes.is_layer(index)}
 
 
 def _first(nodes: Nodes) -> set[int]:
-    """First layers, and what is done to the inputs before them."""
+    """First layers, and the nodes that process the inputs before them."""
     raw = set(nodes.inputs)
     first: set[int] = set()
     for index, node in enumerate(nodes.nodes):
@@ -144,9 +144,9 @@ def _first(nodes: Nodes) -> set[int]:
 
 
 def _last(nodes: Nodes) -> set[int]:
-    """Last layers, and what is done to the answers after them; a junction that a layer leads straight to is an end.
+    """Last layers, and the nodes after them; at a junction that layers feed directly, only those are followed.
 
-    Behind it a residual network would go on to its very beginning, by the way around every block.
+    The skip connections of a residual network would otherwise lead all the way back to its beginning.
     """
     last: set[int] = set()
     todo = [nodes.giver[name] for name in nodes.outputs if name in nodes.giver]
@@ -163,7 +163,7 @@ def _last(nodes: Nodes) -> set[int]:
 
 
 def _between(nodes: Nodes, kept: set[int]) -> set[int]:
-    """Nodes without weights that only float32 leads to, or nothing, and that lead to float32: casts would only lose."""
+    """Weightless nodes with only float32 or nothing before them and float32 after them: casts could only lose."""
     after = set(nodes.inputs)
     for index, node in enumerate(nodes.nodes):
         if index in kept or (not nodes.is_layer(index) and after.issuperset(nodes.floats(index))):
@@ -177,17 +177,17 @@ def _between(nodes: Nodes, kept: set[int]) -> set[int]:
 
 
 def _fits(nodes: Nodes, index: int) -> bool:
-    """Whether float16 holds a node's constants: none becomes infinite, and no single number becomes 0."""
+    """Whether float16 can hold a node's constants: none becomes infinite, and no scalar becomes 0."""
     return all(_holds(nodes.constants[name]) for name in _float_constants(nodes, index))
 
 
 def _float_constants(nodes: Nodes, index: int) -> Iterable[str]:
-    """A node's constants that would be converted."""
+    """A node's float constants, which would be converted."""
     return (name for name in nodes.nodes[index].input if name in nodes.constants and nodes.is_float(name))
 
 
 def _holds(tensor: Any) -> bool:
-    """Whether float16 holds a constant."""
+    """Whether float16 can hold a constant."""
     import onnx
 
     sizes = np.abs(onnx.numpy_helper.to_array(tensor))

@@ -1,4 +1,4 @@
-"""Rolling predictions of a file: python examples/01_classify_file.py [CLIP]."""
+"""Print rolling predictions for a media file: python examples/01_classify_file.py [CLIP]."""
 
 import sys
 from pathlib import Path

@@ -6,7 +6,7 @@ from pathlib import Path
 from ascstream import Classifier, StreamSettings, StreamStats, open_media, stream
 
 clip = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("clip.mp4")
-settings = StreamSettings(step_seconds=0.2)  # smoothing and thresholds as the bundle says
+settings = StreamSettings(step_seconds=0.2)  # smoothing and thresholds come from the bundle
 
 with Classifier.load() as classifier, open_media(clip) as source:
     stats = StreamStats(source.info.name)

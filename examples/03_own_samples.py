@@ -1,4 +1,4 @@
-"""Samples of your own (a robot's bus, a radio, an array): anything with `info`, `items` and `close` is a source."""
+"""Feed your own samples (a robot's bus, a radio, an array): any object with `info`, `items` and `close` is a source."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,12 @@ from ascstream.sources.base import SourceInfo, Wants
 
 
 class NoiseSource:
-    """Three seconds of white noise, 20 ms at a time."""
+    """Three seconds of white noise in blocks of 20 ms."""
 
     info = SourceInfo(name="noise", has_audio=True, has_video=False, duration_seconds=3.0)
 
     def items(self, wants: Wants) -> Iterator[AudioBlock]:
-        """Yield blocks without a hole, at the rate the bundle wants."""
+        """Yield gapless blocks at the sample rate the bundle asks for."""
         assert wants.audio is not None
         rate, n = wants.audio.sample_rate, wants.audio.sample_rate // 50
         rng = np.random.default_rng(0)
@@ -23,7 +23,7 @@ class NoiseSource:
             yield AudioBlock(start=k * n / rate, samples=samples, sample_rate=rate)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
     def __enter__(self) -> "NoiseSource":
         return self

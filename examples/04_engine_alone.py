@@ -1,4 +1,4 @@
-"""The network without the stream: open a bundle, prove it on its golden inputs, time it."""
+"""Run the network without the stream: open a bundle, check it against its golden outputs, time it."""
 
 from ascstream.bundles import find_bundle
 from engines.backends import load_engines

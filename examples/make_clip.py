@@ -1,4 +1,4 @@
-"""Computes the example clip, ten seconds beside a road, then ten in a park: `python examples/make_clip.py PATH`."""
+"""Generate the example clip, ten seconds by a road, then ten in a park: `python examples/make_clip.py PATH`."""
 
 import sys
 from fractions import Fraction
@@ -11,20 +11,20 @@ Colour = tuple[int, ...] | Array
 SECONDS, CHANGE, SAMPLE_RATE, FRAME_RATE, WIDTH, HEIGHT = 20, 10.0, 48_000, 25, 640, 360
 SPEED_OF_SOUND, PIXELS_A_METRE = 343.0, 20.0
 N_SAMPLES = SECONDS * SAMPLE_RATE
-CARS = [  # when it passes us in s, speed in m/s (negative: to the left), tone of its engine in Hz, colour
+CARS = [  # time of passing in s, speed in m/s (negative: leftwards), engine tone in Hz, colour
     (1.2, 14, 88, (190, 50, 45)), (3.0, -12, 74, (235, 235, 230)), (5.1, 15, 96, (45, 80, 150)),
     (6.6, -14, 66, (240, 190, 60)), (8.4, 13, 82, (60, 60, 66)), (9.8, -15, 90, (120, 140, 120)),
 ]  # fmt: skip
-OCTAVES = (32, 63, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)  # in Hz; the levels of noise are in dB there
+OCTAVES = (32, 63, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)  # in Hz; the noise levels below are in dB at these
 TOWN = (20, 23, 19, 16, 11, 11, 3, -8, -20, -33)
-NEAR, FAR = (-10, -2, 4, 6, 8, 10, 6, -2, -12, -26), (-10, 2, 6, 8, 8, 6, -4, -16, -30, -50)  # tyres
+NEAR, FAR = (-10, -2, 4, 6, 8, 10, 6, -2, -12, -26), (-10, 2, 6, 8, 8, 6, -4, -16, -30, -50)  # tyre noise
 WIND, LEAVES = (28, 28, 23, 18, 11, 7, -1, -9, -20, -32), (-40, -40, -30, -20, -10, -3, 0, -1, -7, -24)
-HILLS = [(160, 720, 510, (105, 155, 80)), (540, 760, 540, (90, 142, 70)), (520, 60, 26, (255, 240, 190))]  # and a sun
-TREES = [(60, 120, 52), (190, 150, 40), (420, 112, 60), (560, 140, 46)]  # x and y of the crown, its radius
+HILLS = [(160, 720, 510, (105, 155, 80)), (540, 760, 540, (90, 142, 70)), (520, 60, 26, (255, 240, 190))]  # and the sun
+TREES = [(60, 120, 52), (190, 150, 40), (420, 112, 60), (560, 140, 46)]  # x and y of the crown's centre, its radius
 
 
 def noise(rng: np.random.Generator, levels: tuple[float, ...], depth: float = 0.0, rate: int = 1) -> Array:
-    """Noise with these levels in dB at the OCTAVES, swelling by `depth` around 1 at random, `rate` times a second."""
+    """Noise with `levels` in dB at OCTAVES; its gain varies randomly by ±`depth` around 1, `rate` times a second."""
     octaves = np.log2(np.fft.rfftfreq(N_SAMPLES, 1 / SAMPLE_RATE)[1:])
     gains = np.append(0.0, 10 ** (np.interp(octaves, np.log2(OCTAVES), levels) / 20))
     samples = np.fft.irfft(np.fft.rfft(rng.standard_normal(N_SAMPLES)) * gains, N_SAMPLES)
@@ -34,13 +34,13 @@ def noise(rng: np.random.Generator, levels: tuple[float, ...], depth: float = 0.
 
 
 def pan(samples: Array, position: Array | float) -> Array:
-    """[2, n_samples], with equal power; position −1 is left, 1 is right."""
+    """Pan mono samples to [2, n_samples] with equal power; position −1 is left, 1 is right."""
     angle = (np.clip(position, -1, 1) + 1) * np.pi / 4
     return np.stack([np.cos(angle) * samples, np.sin(angle) * samples])
 
 
 def street(rng: np.random.Generator, times: Array) -> Array:
-    """The rumble of the town, and cars that pass four metres away: tyres and an engine, with Doppler's shift."""
+    """The rumble of a town, and cars passing four metres away: tyres and an engine with a Doppler shift."""
     sound = 0.11 * np.stack([noise(rng, TOWN, 0.2) for _ in range(2)])
     for passes_at, speed, tone, _ in CARS:
         along = speed * (times - passes_at)
@@ -54,7 +54,7 @@ def street(rng: np.random.Generator, times: Array) -> Array:
 
 
 def park(rng: np.random.Generator) -> Array:
-    """Wind, leaves, and birds with the echo of the trees."""
+    """Wind, leaves, and birdsong with echoes off the trees."""
     sound = np.stack([0.03 * noise(rng, WIND, 0.6, 4) + 0.001 * noise(rng, LEAVES, 0.95, 20) for _ in "LR"])
     for _ in range(70):
         place, loudness, length = rng.uniform(-0.9, 0.9), rng.uniform(0.002, 0.025), rng.uniform(0.04, 0.18)
@@ -72,20 +72,20 @@ def park(rng: np.random.Generator) -> Array:
 
 
 def make_sound(rng: np.random.Generator) -> Array:
-    """[2, n_samples] float32: the road, and after a short cross-fade the park."""
+    """[2, n_samples] float32: the road, then, after a short cross-fade, the park."""
     times = np.arange(N_SAMPLES) / SAMPLE_RATE
     mix = np.clip((times - CHANGE) / 0.1 + 0.5, 0, 1) * np.pi / 2
     return np.tanh(np.cos(mix) * street(rng, times) + np.sin(mix) * park(rng)).astype(np.float32)
 
 
 def box(image: Array, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
-    """Fill a rectangle, as far as it is in the picture."""
+    """Fill a rectangle, clipped to the image."""
     left, top, right, bottom = (max(0, round(value)) for value in (left, top, right, bottom))
     image[top:bottom, left:right] = colour
 
 
 def disc(image: Array, x: float, y: float, radius: float, colour: Colour) -> None:
-    """Fill a circle with a soft edge, as far as it is in the picture."""
+    """Fill a circle with a soft edge, clipped to the image."""
     left, top = max(0, int(x - radius - 1)), max(0, int(y - radius - 1))
     part = image[top : max(0, int(y + radius + 2)), left : max(0, int(x + radius + 2))]
     rows, columns = np.ogrid[top : top + part.shape[0], left : left + part.shape[1]]
@@ -93,7 +93,7 @@ def disc(image: Array, x: float, y: float, radius: float, colour: Colour) -> Non
 
 
 def make_backgrounds(rng: np.random.Generator) -> tuple[Array, Array]:
-    """The still parts: [360, 640, 3] of the street and of the park."""
+    """Paint the static backgrounds, each [360, 640, 3]: the street and the park."""
     road = np.linspace([120, 160, 205], [205, 220, 230], HEIGHT)[:, None].repeat(WIDTH, 1)
     meadow = road.copy()
     for left in range(0, WIDTH, 80):
@@ -111,7 +111,7 @@ def make_backgrounds(rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def draw_frame(image: Array, time: float) -> None:
-    """Draw what moves: cars where they are heard, or trees in the wind."""
+    """Draw the moving parts: cars, in step with their sound, or trees swaying in the wind."""
     for passes_at, speed, _, colour in CARS if time < CHANGE else []:
         x, y = WIDTH / 2 + PIXELS_A_METRE * speed * (time - passes_at), 320 if speed > 0 else 272
         box(image, x - 45, y - 20, x + 45, y + 4, colour)
@@ -127,7 +127,7 @@ def draw_frame(image: Array, time: float) -> None:
 
 
 def main(path: str) -> None:
-    """Encode the clip as H.264 and AAC in MP4, with the noise of a sensor: the same bytes every time."""
+    """Encode the clip as H.264 and AAC in MP4, with simulated sensor noise; the bytes are the same every time."""
     rng = np.random.default_rng(2020)
     sound, backgrounds, grain = make_sound(rng), make_backgrounds(rng), rng.normal(0, 2.5, (2 * HEIGHT, WIDTH, 3))
     with av.open(path, "w", options={"movflags": "+faststart", "fflags": "+bitexact"}) as container:
