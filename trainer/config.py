@@ -221,8 +221,8 @@ class TrainConfig:
     """Momentum of sgd."""
     schedule: Literal["cosine", "onecycle", "linear", "plateau", "constant"] = rule("a schedule", default="cosine")
     """cosine: warm-up over a tenth, then half a cosine to zero · onecycle: up over 0.3, then down to 1e-4 of the
-    initial rate, momentum opposite · linear: warm-up over a tenth, constant until a third, 0.5 % from nine tenths on
-    · plateau: multiplied by `plateau_factor` after `plateau_epochs` without a lower validation loss · constant."""
+    initial rate, momentum opposite · linear: warm-up over a tenth, constant until a third, down to 0.5 % at nine
+    tenths · plateau: times `plateau_factor` after `plateau_epochs` without a lower validation loss · constant."""
     plateau_factor: float = rule("a fraction", above=0, maximum=1, default=0.5)
     """For schedule plateau: factor applied to the learning rate."""
     plateau_epochs: int = rule("an integer", minimum=1, default=15)

@@ -1,4 +1,4 @@
-"""The command line: `main` is the `trainer` command; each subcommand is a file of its own. torch waits until needed."""
+"""The command line: `main` is the `trainer` command, each subcommand has its own file. torch is imported lazily."""
 
 from trainer.cli.exits import main
 

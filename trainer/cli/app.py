@@ -1,4 +1,4 @@
-"""The `trainer` command itself: its subcommands and what --help says of them all."""
+"""The `trainer` command group: its subcommands and the text of `trainer --help`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a build or a comparison is, with time left: a bar on a terminal, a line every few seconds elsewhere."""
+"""Progress of a build or a comparison, with time left: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from engines.trt.builder import BuildProgress
 
 _QUIET_SECONDS = 5.0
-"""Time between two lines of progress where there is no terminal."""
+"""Time between two progress lines when stderr is not a terminal."""
 
 
 class BuildBars:
-    """Everything goes to stderr."""
+    """Progress display on stderr."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.console import Console
@@ -34,21 +34,21 @@ class BuildBars:
         self._said = 0.0
 
     def say(self, sentence: str) -> None:
-        """A line that stays."""
+        """Print a line that stays above the bar."""
         self._console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
     def build(self, progress: BuildProgress) -> None:
-        """A build is so far."""
+        """Show the progress of a build."""
         step = f"building {progress.graph} in {progress.precision}"
         left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
         self._show(step, progress.fraction, left, f" ({progress.phase})" if progress.phase else "")
 
     def compare(self, done: int, total: int) -> None:
-        """So many recordings of the comparison are done."""
+        """Show how many recordings of the comparison are done."""
         self._show("comparing on recordings", done / total, "", f" ({done:,} of {total:,})")
 
     def _show(self, step: str, fraction: float, left: str, detail: str) -> None:
-        """Move the bar, or print a line where another step begins or the last line is old."""
+        """Update the bar; without a terminal, print a line if a new step begins or the last line is old enough."""
         now = self._clock()
         fresh = step != self._step
         self._step = step
@@ -66,5 +66,5 @@ class BuildBars:
 
 
 def _duration(seconds: float) -> str:
-    """As in 40 s, 12 min."""
+    """A duration as text, such as "40 s" or "12 min"."""
     return f"{seconds:.0f} s" if seconds < 99.5 else f"{seconds / 60:.0f} min"

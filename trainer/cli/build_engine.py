@@ -1,4 +1,4 @@
-"""`trainer build-engine`: TensorRT plans of a bundle for this very device, proven and timed."""
+"""`trainer build-engine`: build, verify and time TensorRT plans of a bundle for the device it runs on."""
 
 from __future__ import annotations
 
@@ -94,10 +94,10 @@ def build_engine(
     explain: bool,
     as_json: bool,
 ) -> None:
-    """Build TensorRT plans of BUNDLE for this device, prove them on its golden inputs, and time them.
+    """Build TensorRT plans of BUNDLE for this device, verify them on its golden inputs, and time them.
 
-    BUNDLE is a name or a folder; without it, the one that ships. A plan is for this kind of device and this version of
-    TensorRT only; `ascstream` finds it by itself.
+    BUNDLE is a name or a folder; without it, the bundle that ships. A plan works only with this kind of device and this
+    version of TensorRT; `ascstream` finds it by itself.
     """
     flags = {"--fp16": fp16, "--int8": int8, "--fp32": fp32, "--best": best}
     precisions = _precisions([flag for flag, given in flags.items() if given])
@@ -108,7 +108,7 @@ def build_engine(
             raise DataError(f"{name}: expected recordings at {data}, got nothing there; check the path")
     from engines.trt.driver import require_machine
 
-    machine = require_machine()  # before anything slow, and before anything of NVIDIA's is imported
+    machine = require_machine()  # before anything slow, and before any NVIDIA package is imported
     from ascstream.bundles import find_bundle
     from engines.bundle import open_bundle
     from trainer.data.labelled import read_media
@@ -141,15 +141,15 @@ def run_build(
     as_json: bool,
     build_command: Sequence[str] | None = None,
 ) -> None:
-    """What the command does once it knows that there is a device: build, then print what came of it.
+    """Build the plans once a device has been found, then print the outcome.
 
     Args:
-        bundle: Which.
-        wanted: What of it.
-        machine: What plans are for.
-        out: Where they are kept; None: in the cache.
-        as_json: Whether to print JSON in place of tables.
-        build_command: What builds; None: `engines.trt.worker`.
+        bundle: The bundle to build plans of.
+        wanted: What to build.
+        machine: The device that the plans are for.
+        out: Folder that the plans are stored in; None: the cache.
+        as_json: Whether to print JSON instead of tables.
+        build_command: Command that builds a plan; None: `engines.trt.worker`.
 
     Raises:
         EngineError, TrainerError, AscstreamError: See `trainer.plans.make.make_plans`.
@@ -180,10 +180,10 @@ def run_build(
 
 
 def _precisions(flags: list[str]) -> tuple[Precision, ...]:
-    """What the flags ask for.
+    """The precisions that the flags select.
 
     Raises:
-        UsageError: They contradict each other.
+        UsageError: More than one flag is given.
     """
     if len(flags) > 1:
         raise click.UsageError(f"expected one of {', '.join(_FLAGS)}, got {' and '.join(flags)}; --best builds all")
@@ -191,7 +191,7 @@ def _precisions(flags: list[str]) -> tuple[Precision, ...]:
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """The tables."""
+    """Print the tables of plans and, if there was one, of the comparison."""
     from trainer.cli.figures import print_tables
     from trainer.plans.tables import plan_tables
 
@@ -199,7 +199,7 @@ def print_outcome(outcome: Outcome) -> None:
 
 
 def next_steps(outcome: Outcome, bundle: Bundle, out: Path | None) -> list[str]:
-    """What was left out and why, what the runtime does now, and what to type."""
+    """What was left out and why, which plan the runtime will use, and which command to type next."""
     from ascstream.bundles import DEFAULT, shipped
 
     sentences = [f"left out, {precision}: {why}" for precision, why in outcome.refused.items()]

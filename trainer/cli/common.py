@@ -1,4 +1,4 @@
-"""What subcommands share: the data folder, the run they are about, its report as a table."""
+"""Helpers shared by subcommands: the data folder option, opening a run, printing its report as a table."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ run_argument = click.argument("run", required=False, type=click.Path(path_type=P
 
 
 def need_torch() -> None:
-    """Say what to type where torch is not installed.
+    """Check that torch is installed.
 
     Raises:
-        MissingError: It is not.
+        MissingError: It is not installed; the message says what to type.
     """
     try:
         import torch  # noqa: F401
@@ -46,16 +46,16 @@ def need_torch() -> None:
 
 
 def count_clips(done: int, total: int) -> None:
-    """Count clips, where someone looks."""
+    """Show the number of clips done, if stderr is a terminal."""
     if sys.stderr.isatty():
         click.echo("\r\x1b[K" if done == total else f"\r{done:,} of {total:,} clips", nl=False, err=True)
 
 
 def open_named_run(folder: Path | None) -> Run | ClipRun:
-    """A run on recordings or on prepared clips, or the newest.
+    """Open a run, on recordings or on prepared clips; without a folder, the newest.
 
     Raises:
-        RunError: There is none.
+        RunError: There is no such run.
     """
     from trainer.clip_run import is_clip_run, open_clip_run
     from trainer.run import newest_run, open_run
@@ -67,7 +67,7 @@ def open_named_run(folder: Path | None) -> Run | ClipRun:
 
 
 def print_report(run: Run | ClipRun) -> None:
-    """The figures that matter, as tables."""
+    """Print the main metrics of a run's report as tables."""
     from trainer.clip_run import ClipRun
     from trainer.run import REPORT
 

@@ -1,4 +1,4 @@
-"""`trainer evaluate`: the report of a run, made anew; or of a run or a bundle on another corpus."""
+"""`trainer evaluate`: recompute a run's report, or evaluate a run or a bundle on another corpus."""
 
 from __future__ import annotations
 
@@ -55,10 +55,11 @@ def evaluate(
     precision: str | None,
     as_json: bool,
 ) -> None:
-    """Make the report of a run anew and print it; the newest run where none is named.
+    """Recompute the report of a run and print it; without RUN, that of the newest run.
 
-    `trainer evaluate BUNDLE --data CLIPS` measures what ships: every clip goes through decoder, windows, engines and
-    smoothing as in `ascstream file`, whole and with sound or picture gone. Of a divided corpus the evaluation split.
+    `trainer evaluate BUNDLE --data CLIPS` measures what ships: every clip passes through decoder, windows, engines and
+    smoothing as in `ascstream file`: once complete, once each with sound or picture removed. Of a corpus that is
+    already divided, only the evaluation split is used.
 
     A run on prepared clips gets report.json, figures.md with every table, confusion.png and reliability.png in its
     folder. With --on, the figures are those of another corpus, and files are written with --out only.
@@ -109,7 +110,7 @@ def evaluate(
 
 
 def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Path | None, *, as_json: bool) -> None:
-    """A bundle through the runtime: report, and what could not be read."""
+    """Evaluate a bundle through the runtime; print the report and the clips that could not be read."""
     from ascstream.bundles import find_bundle
     from ascstream.classifier import Classifier
     from trainer.data.labelled import read_labelled
@@ -138,7 +139,7 @@ def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Pat
 
 
 def _evaluate_recordings(run: Run, *, as_json: bool) -> None:
-    """A run on recordings: its report made anew."""
+    """Recompute and print the report of a run on recordings."""
     from trainer.evaluate.recordings import write_report
 
     report = write_report(run)
@@ -149,7 +150,7 @@ def _evaluate_recordings(run: Run, *, as_json: bool) -> None:
 
 
 def _run_report(run: ClipRun, prepared: Path | None) -> tuple[dict[str, Any], Segments, str]:
-    """Report and answers of a run, on its own evaluation clips or on another corpus; and the segments' file ending."""
+    """Report, segments and their file extension, for a run on its own evaluation clips or on another corpus."""
     from trainer.clip_run import EVALUATION
     from trainer.evaluate.report import read_segments, run_report
 
@@ -164,7 +165,7 @@ def _run_report(run: ClipRun, prepared: Path | None) -> tuple[dict[str, Any], Se
 
 
 def _bundle_report(folder: Path, prepared: Path, precision: str) -> tuple[dict[str, Any], Segments, str]:
-    """Report and answers of a bundle, and the segments' file ending."""
+    """Report, segments and their file extension, for a bundle."""
     from engines.bundle import open_bundle
     from trainer.evaluate.elsewhere import evaluate_bundle_on
 
@@ -175,5 +176,5 @@ def _bundle_report(folder: Path, prepared: Path, precision: str) -> tuple[dict[s
 
 
 def _suffix(*, audio: bool, video: bool) -> str:
-    """What the challenge's baseline appends to a segment's name."""
+    """The file extension that the challenge's baseline appends to a segment's name."""
     return ".wav" * audio + ".mp4" * video

@@ -1,4 +1,4 @@
-"""How the command ends: exit codes and one message for every error."""
+"""How the command ends: an exit code and a single message for every error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STOPPED = {
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the command to end: what it opened is closed, what it had half written is removed."""
+    """Raised when a signal ends the command, so that open resources are closed and partial output is removed."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: What was typed after `trainer`; None: `sys.argv`.
+        arguments: The arguments after `trainer`; None: `sys.argv`.
 
     Returns:
         The exit code.
@@ -65,21 +65,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, message = _explain(error, next((word for word in words if not word.startswith("-")), ""))
         from ascstream.cli.exits import without_controls
 
-        with contextlib.suppress(OSError):  # a terminal that is gone
+        with contextlib.suppress(OSError):  # the terminal may be gone
             click.echo(without_controls(message), err=True)
         if isinstance(error, OSError):
             from ascstream.cli.exits import forget_broken_stdout
 
-            forget_broken_stdout()  # if it was stdout that failed, that is said already
+            forget_broken_stdout()  # if stdout itself failed, the message has been printed already
         return code
     return 0
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second one of the kind ends the process at once.
+    """Make SIGTERM and SIGHUP end the command as Ctrl-C does; a second one of the same kind kills the process.
 
-    A child that was forked dies of it as any process does.
+    In a forked child the signal has its default effect.
     """
     own = os.getpid()
 
@@ -94,7 +94,7 @@ def _signals() -> Iterator[None]:
 
 
 def _explain(error: BaseException, command: str) -> tuple[int, str]:
-    """Exit code and message of an error of a subcommand."""
+    """Exit code and message for an error raised by a subcommand."""
     from ascstream.errors import AscstreamError
     from engines.errors import EngineError
 

@@ -1,4 +1,4 @@
-"""`trainer export`: a run as a bundle."""
+"""`trainer export`: export a run as a bundle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from engines.manifest import Precision
 
 _SHIPPED = Path("ascstream/bundles")
-"""In a checkout, where bundles that ship lie."""
+"""In a checkout: the folder of the bundles that ship."""
 
 
 @click.command()
@@ -30,11 +30,11 @@ _SHIPPED = Path("ascstream/bundles")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
 @data_option
 def export(run: Path | None, out: Path | None, precisions: tuple[Precision, ...], overwrite: bool, root: Path) -> None:
-    """Export a run as a bundle; the newest run where none is named.
+    """Export a run as a bundle; without RUN, the newest run.
 
-    Nothing is written unless the graphs answer as the network. What each precision costs is printed and stands in the
-    bundle's CARD.md. Without --out it goes to ascstream/bundles/NAME in a checkout, else to bundles/NAME, and replaces
-    what is there.
+    Nothing is written unless the graphs give the same answers as the network. What each precision costs is printed and
+    recorded in the bundle's CARD.md. Without --out the bundle goes to ascstream/bundles/NAME in a checkout, otherwise
+    to bundles/NAME, and replaces what is there.
     """
     need_torch()
     from trainer.clip_run import ClipRun

@@ -1,4 +1,4 @@
-"""`trainer fetch`: a published corpus, only after its licence was shown and accepted."""
+"""`trainer fetch`: download a published corpus, once its licence has been shown and accepted."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def fetch(corpus: str, folder: Path, accept_licence: bool, no_video: bool, keep_archives: bool) -> None:  # noqa: ARG001
     """Download a corpus into DIR: TAU Urban Audio-Visual Scenes 2021.
 
-    Nothing is downloaded before its licence, non-commercial use only, is accepted. Stopped at any time, the same
-    command goes on where it was.
+    Nothing is downloaded until its licence (non-commercial use only) is accepted. After an interruption, the same
+    command resumes where it stopped.
     """
     from trainer.data.fetch import fetch_tau_av_2021
 
@@ -41,10 +41,10 @@ def fetch(corpus: str, folder: Path, accept_licence: bool, no_video: bool, keep_
 
 
 def _ask() -> bool:
-    """The user's answer.
+    """Ask the user to accept the licence.
 
     Raises:
-        ConfigError: There is nobody to ask.
+        ConfigError: There is no terminal to ask on.
     """
     try:
         return click.confirm("Do you accept the licence?", err=True)
@@ -58,7 +58,7 @@ def _ask() -> bool:
 
 
 class FetchProgress:
-    """Which archive is dealt with and how far it is: a bar on a terminal, a line a step elsewhere; on stderr."""
+    """The current archive and its progress on stderr: a bar on a terminal, one line per step elsewhere."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -71,7 +71,7 @@ class FetchProgress:
         self._step = ""
 
     def __call__(self, progress: Progress) -> None:
-        """Some bytes are done."""
+        """Show the number of bytes done."""
         step = f"{progress.step} {progress.archive.name} ({progress.number} of {progress.n_archives})"
         if step != self._step:
             self._step = step

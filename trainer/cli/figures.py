@@ -1,4 +1,4 @@
-"""Tables on the terminal: framed where someone looks, plain lines in a pipe."""
+"""Tables on stdout: framed on a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from trainer.evaluate.tables import Table
 
 _NOTE_COLUMNS = 100
-"""Of a note in a pipe."""
+"""Width that a table's note is wrapped to in a pipe."""
 
 
 def print_clip_report(report: Mapping[str, Any]) -> None:
-    """The figures that matter of a run on prepared clips, or of a bundle."""
+    """Print the main metrics of a run on prepared clips, or of a bundle."""
     from trainer.evaluate.tables import main_tables
 
     print_tables(main_tables(report))
 
 
 def print_tables(tables: Sequence[Table], *, notes: bool = False) -> None:
-    """Tables on stdout.
+    """Print tables to stdout.
 
     Args:
-        tables: What to print.
-        notes: Whether to print what stands below each.
+        tables: The tables.
+        notes: Whether to print the note below each table.
     """
     from trainer.evaluate.tables import table_to_lines
 

@@ -1,4 +1,4 @@
-"""`trainer fit`: train what a configuration describes."""
+"""`trainer fit`: train the network that a configuration describes."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 @click.option("--range-test", is_flag=True, help="Find a learning rate; train nothing.")
 @data_option
 def fit(config: Path, settings: tuple[str, ...], out: Path | None, resume: bool, range_test: bool, root: Path) -> None:
-    """Train a network, and judge it on recordings it never met.
+    """Train a network and evaluate it on recordings it was not trained on.
 
-    With `data.prepared` in CONFIG, one network on the training clips of a corpus that `trainer prepare` decoded:
-    locations held out choose the epoch, cities held out calibrate it, the official split judges it. With `data.labels`,
-    one on all of a list of recordings, and one without each fold and each source to judge it by.
+    With `data.prepared` in CONFIG: one network, trained on the training clips of a corpus that `trainer prepare`
+    decoded. Held-out locations select the epoch, held-out cities calibrate it, the official split evaluates it. With
+    `data.labels`: one network on a whole list of recordings, and one without each fold and each source, for evaluation.
 
     Several processes: torchrun --nproc-per-node 2 -m trainer fit CONFIG …
     """
@@ -62,7 +62,7 @@ def fit(config: Path, settings: tuple[str, ...], out: Path | None, resume: bool,
 
 
 def _fit(config: Config, folder: Path, root: Path, progress: Progress) -> Run | ClipRun | None:
-    """Whichever training the configuration asks for."""
+    """Run the kind of training that the configuration asks for."""
     if config.data.prepared is not None:
         from trainer.fit.clips import fit_clips
 
@@ -73,7 +73,7 @@ def _fit(config: Config, folder: Path, root: Path, progress: Progress) -> Run | 
 
 
 def _find_rate(config: Config, folder: Path, root: Path) -> None:
-    """Try learning rates, and say which one to begin with."""
+    """Run a learning rate range test and print the rate to start with."""
     from trainer.fit.clips import plan_clips
     from trainer.fit.range_test import range_test
 
@@ -86,9 +86,9 @@ def _find_rate(config: Config, folder: Path, root: Path) -> None:
 
 
 class Progress:
-    """Which network is being trained, how far it is and how long it will take: bars on a terminal, lines elsewhere.
+    """Which network is being trained, its progress and the time left, on stderr.
 
-    On stderr. Lines come with the first epoch, the last one, and every tenth part between.
+    On a terminal a bar; elsewhere lines: for the first and the last epoch, and after every tenth of them.
     """
 
     def __init__(self, config: Config, *, quiet: bool = False) -> None:
@@ -107,13 +107,13 @@ class Progress:
         self._first: tuple[int, float] | None = None
 
     def split(self, split: Split, number: int, n_splits: int) -> None:
-        """A split of a run on recordings begins."""
+        """Start the display for a split of a run on recordings."""
         self._name = f"{split.name} ({number} of {n_splits})"
         self._first = None
         self._bars.reset(self._task, description=self._name, total=self._n_epochs)
 
     def frames(self, done: int, total: int) -> None:
-        """So many frames of those that are encoded beforehand are done."""
+        """Show how many frames have been encoded, of those encoded before training."""
         self._bars.update(self._task, completed=done, total=total, description="encoding frames")
         if done == total:
             self._bars.update(self._task, completed=0, total=self._n_epochs)
@@ -121,7 +121,7 @@ class Progress:
                 self._console.print(f"{total:,} frames encoded, once for all epochs", highlight=False)
 
     def epoch(self, done: int, loss: float, validation: float = math.nan) -> None:
-        """An epoch is done."""
+        """Show that an epoch is done, with its losses."""
         losses = f"loss {loss:.3f}" + ("" if math.isnan(validation) else f", validation {validation:.3f}")
         self._bars.update(self._task, completed=done, description=self._name, losses=losses)
         if self._first is None:
@@ -132,7 +132,7 @@ class Progress:
             )
 
     def _left(self, done: int) -> str:
-        """Time that the rest will take, once an epoch has been measured."""
+        """Estimated time left, once an epoch has been timed; otherwise empty."""
         first, began = self._first or (done, 0.0)
         if done == first or done >= self._n_epochs:
             return ""

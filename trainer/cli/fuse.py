@@ -1,4 +1,4 @@
-"""`trainer fuse`: a bundle that hears and one that sees as one that does both."""
+"""`trainer fuse`: combine an audio bundle and a video bundle into an audio-visual one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PLACE = click.Path(path_type=Path)
 _OF_PAIRS = ("n_pairs", "mismatched", "seed")
-"""Options that mean something with --pairs and --runs only."""
+"""Options that are valid only with --pairs or --runs."""
 
 
 @click.command()
@@ -89,11 +89,12 @@ def fuse(
     version: str,
     overwrite: bool,
 ) -> None:
-    """Make an audio-visual bundle of one that hears and one that sees.
+    """Combine an audio bundle and a video bundle into an audio-visual one.
 
-    Their calibrated answers are multiplied, the prior taken out of both; where one is absent the other answers alone.
-    Each counts as much as it says unless --fit or --pairs gives labelled data: a folder a class, or a CSV with
-    file,scene_label[,recording,city,location,video]; or --runs what was held out from training. Needs no torch.
+    Their calibrated answers are multiplied and the prior is divided out of both; if one modality is absent, the other
+    answers alone. Their weights are 1 unless fitted: on labelled data with --fit or --pairs (a folder per class, or a
+    CSV with file,scene_label[,recording,city,location,video]), or on what --runs held out from training. Needs no
+    torch.
     """
     given = [name for name, value in (("--fit", clips), ("--pairs", pairs), ("--runs", runs)) if value is not None]
     if len(given) > 1:
@@ -157,10 +158,10 @@ def fuse(
 
 
 def _read_notes(path: Path) -> str:
-    """Markdown of a user's.
+    """Read the Markdown file given by the user.
 
     Raises:
-        DataError: There is none.
+        DataError: It cannot be read.
     """
     try:
         return path.read_text(encoding="utf-8")
@@ -171,5 +172,5 @@ def _read_notes(path: Path) -> str:
 
 
 def _say(sentence: str) -> None:
-    """A line for people."""
+    """Print a line to stderr."""
     click.echo(sentence, err=True)

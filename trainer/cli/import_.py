@@ -1,4 +1,4 @@
-"""`trainer import`: a published network as a bundle."""
+"""`trainer import`: convert a published network into a bundle."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ KINDS: Mapping[str, str] = {
     "panns": "trainer.importers.panns:import_panns",
     "onnx": "trainer.importers.onnx_graph:import_onnx",
 }
-"""Kind to what reads it."""
+"""Maps each kind to the function that imports it."""
 _TAKES: Mapping[str, tuple[str, ...]] = {
     "clip": ("data", "vocabulary", "prompts", "activation"),
     "efficientat": ("data",),
     "panns": ("data",),
 }
-"""Kind to the options that it takes besides --out."""
+"""Maps each kind to the options it accepts besides --out and --overwrite."""
 _NEEDS_DATA = ("efficientat", "panns")
-"""Kinds that tag sounds and know no scenes."""
+"""Kinds that tag sounds and have no scene classes of their own."""
 _EPILOG = """\b
 Kinds:
   cp-mobile    CPJKU's checkpoint of DCASE 2023: ten scenes by ear
@@ -52,10 +52,10 @@ Kinds:
 @click.option("--prompts", type=click.Path(path_type=Path), help="clip: a TOML file of sentences a label.")
 @click.option("--activation", type=click.Choice(["quick_gelu", "gelu"]), help="clip: what the weights want.")
 def import_(kind: str, path: Path, out: Path, overwrite: bool, **options: object) -> None:
-    """Make a bundle of a published network whose weights lie at PATH; nothing is fetched.
+    """Make a bundle from a published network whose weights are at PATH; nothing is downloaded.
 
-    The file is hashed, and nothing in it is run. Nothing is written unless the graphs answer as the network; whose it
-    is, what is known of its licence, and what was checked stands in the bundle's CARD.md.
+    The file is hashed, and no code in it is executed. Nothing is written unless the graphs give the same answers as the
+    network. The bundle's CARD.md names the authors, what is known of the licence, and what was checked.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if others := [name for name in given if name not in _TAKES.get(kind, ())]:
@@ -86,7 +86,7 @@ def import_(kind: str, path: Path, out: Path, overwrite: bool, **options: object
 
 
 def _read(kind: str, path: Path, options: Mapping[str, object]) -> Imported:
-    """What the importer of that kind makes of the file."""
+    """Import the file with the importer of that kind."""
     module, _, name = KINDS[kind].partition(":")
     imported: Imported = getattr(import_module(module), name)(path, **options)
     return imported

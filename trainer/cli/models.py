@@ -1,4 +1,4 @@
-"""`trainer models`: our networks and the published ones in one table, or as JSON."""
+"""`trainer models`: list our networks and the published ones as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("name", "modality", "input", "parameters", "MACs", "accuracy", "log loss", "protocol", "fit with")
 _RIGHT = {"parameters", "MACs", "accuracy", "log loss"}
-"""Columns of numbers."""
+"""Columns that are right-aligned: the numbers."""
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Everything that is known of each network, as JSON.")
 def models(as_json: bool) -> None:
-    """List the networks: ours, then the published ones with what their authors reached.
+    """List the networks: ours, then the published ones with the results their authors reported.
 
-    Input is one window without its batch: channels × bands × hops of features. Parameters and multiply-accumulates are
-    of ten labels and one window, its frames included. Accuracies stand on different protocols: see the letters below.
+    Input is the shape for one window, without the batch axis: channels × bands × hops for features. Parameters and
+    multiply-accumulates are for ten labels and one window including its frames. Accuracies come from different
+    protocols: see the letters below.
     """
     from trainer.models.ours import OURS
     from trainer.models.reference import REFERENCES
@@ -49,7 +50,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def _row(record: Reference, protocols: list[Protocol]) -> tuple[str, ...]:
-    """The cells of a network."""
+    """The table cells of one network."""
     from trainer.models.sizes import config_of
 
     shapes = " + ".join("×".join(str(size) for size in shape) for shape in record.inputs.values())
@@ -70,7 +71,7 @@ def _row(record: Reference, protocols: list[Protocol]) -> tuple[str, ...]:
 
 
 def _macs(number: int) -> str:
-    """Three digits and a unit: "39.5 M"."""
+    """A number with three significant digits and a unit: "39.5 M"."""
     for unit, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= unit:
             return f"{number / unit:.3g} {letter}"
@@ -78,7 +79,7 @@ def _macs(number: int) -> str:
 
 
 def _plain(record: Reference) -> dict[str, object]:
-    """A record as JSON has it; how it is built stays out."""
+    """A record as plain JSON values, without what is needed to build the network."""
     protocol = None if record.protocol is None else dataclasses.asdict(record.protocol)
     names = [field.name for field in dataclasses.fields(record) if field.name not in ("factory", "options", "protocol")]
     shapes = {name: list(shape) for name, shape in record.inputs.items()}

@@ -1,4 +1,4 @@
-"""`trainer prepare`: a corpus decoded once, for training that never waits for a decoder."""
+"""`trainer prepare`: decode a corpus once, so that training never waits for a decoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _QUIET_SECONDS = 15.0
-"""Time between two lines of progress where there is no terminal."""
+"""Time between two progress lines when stderr is not a terminal."""
 
 _EPILOG = """\b
 CORPUS is recognised by its layout:
@@ -59,10 +59,10 @@ def prepare(
     allow_partial: bool,
     verify: Path | None,
 ) -> None:
-    """Decode CORPUS once into the folder OUT, as a configuration's inputs want it.
+    """Decode CORPUS once into the folder OUT, as the inputs of a configuration require.
 
-    With the decoder that will hear and see in use: the same samples, the same scaling. Sound is kept as 16-bit
-    integers, pictures as JPEG. A clip that cannot be decoded is named and left out.
+    Uses the runtime's own decoder: the same samples, the same scaling. Sound is stored as 16-bit integers, pictures as
+    JPEG. A clip that cannot be decoded is reported and left out.
     """
     if verify is not None:
         if corpus is not None:
@@ -96,7 +96,7 @@ def _verify(folder: Path) -> None:
 
 
 def _tell(prepared: Prepared) -> None:
-    """What came of it."""
+    """Print a summary, and which clips were left out."""
     index = prepared.index
     n_bytes = sum(shard.size for shard in index.shards)
     hours = sum(clip.seconds for clip in index.clips) / 3600
@@ -115,7 +115,7 @@ def _tell(prepared: Prepared) -> None:
 
 
 class _Bar:
-    """How far it is, and how long it takes: a bar on a terminal, a line now and then elsewhere; on stderr."""
+    """Progress and time left on stderr: a bar on a terminal, a line every 15 s elsewhere."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -128,7 +128,7 @@ class _Bar:
         self._begin = self._said = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        """A clip is done, or it begins."""
+        """Show that decoding begins, or that a clip is done."""
         if progress.left_out is not None:
             self._print(f"left out {progress.left_out.key}")
         self._bars.update(self._task, completed=progress.done, total=progress.total)
@@ -156,7 +156,7 @@ class _Bar:
 
 
 def _duration(seconds: float) -> str:
-    """As in 40 s, 12 min, 3 h 5 min."""
+    """A duration as text, such as "40 s", "12 min" or "3 h 5 min"."""
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.0f} s"

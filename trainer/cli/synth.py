@@ -1,4 +1,4 @@
-"""`trainer synth`: a computed corpus in the layout of TAU Urban Audio-Visual Scenes 2021."""
+"""`trainer synth`: generate a synthetic corpus in the layout of TAU Urban Audio-Visual Scenes 2021."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import click
 @click.option("--seed", type=int, default=1, show_default=True, help="Everything random follows from it.")
 @click.option("--city", "cities", multiple=True, metavar="NAME", help="One of its cities; may be repeated  [all]")
 def synth(out: Path, clips_per_cell: int, seconds: float, seed: int, cities: tuple[str, ...]) -> None:
-    """Compute a corpus of ten scenes, sound and picture, into the new folder OUT.
+    """Generate a synthetic corpus of ten scenes, with sound and picture, in the new folder OUT.
 
-    Laid out as TAU Urban Audio-Visual Scenes 2021, with its lists and its holes; for trials, not for figures.
+    It has the layout of TAU Urban Audio-Visual Scenes 2021, with the same lists and the same gaps; for trying things
+    out, not for reporting results.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -37,7 +38,7 @@ def synth(out: Path, clips_per_cell: int, seconds: float, seed: int, cities: tup
             if not console.is_terminal and (done == n_clips or done % 100 == 0):
                 console.print(f"{done} of {n_clips} clips", highlight=False)
 
-        # Ctrl-C between two clips: inside the encoder's callbacks an exception may be lost
+        # handle Ctrl-C between two clips: inside the encoder's callbacks an exception may be lost
         before = signal.signal(signal.SIGINT, lambda number, _: signals.append(number))
         try:
             write_corpus(
