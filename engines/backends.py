@@ -1,7 +1,7 @@
-"""From a bundle to loaded engines: which backends there are, and whether a graph is what its manifest says.
+"""From a bundle to loaded engines: which backends exist, and whether a graph is what its manifest says.
 
-auto: TensorRT where the driver, the packages and proven plans are there, else ONNX Runtime. They are asked for in that
-order: a machine without a GPU pays for one library that is not there, and nothing is loaded that could only crash.
+"auto" means TensorRT where the driver, the packages and proven plans are present, else ONNX Runtime. They are checked
+in that order: without a GPU this costs one failed library lookup, and nothing is loaded that could only crash.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ if TYPE_CHECKING:
     from engines.trt.installed import TensorRt
 
 DEFAULT_BACKEND, REFERENCE_BACKEND, _TENSORRT = "auto", "onnxruntime", "tensorrt"
-"""What runs graphs where nothing is said, and what everything is compared with."""
+"""The default backend, the one every other is compared with, and TensorRT."""
 _BACKENDS = (DEFAULT_BACKEND, REFERENCE_BACKEND, _TENSORRT)
 _REFERENCE = "float32"
 _LONGEST_NOTE = 2000
-"""Characters: what to type stands at its end, with folders in it."""
+"""Maximum length in characters: the command to type comes last, and it contains folder names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """A bundle's graphs, loaded. Entered by `with`, or closed by hand."""
+    """A bundle's loaded graphs. Use as a context manager, or close explicitly."""
 
     scene: Engine
     """Features and embeddings, or images, to logits."""
     frame: Engine | None
-    """One image to one embedding; None where the bundle has no such graph."""
+    """One image to one embedding; None if the bundle has no such graph."""
     precision: str
-    """What the graphs are typed in."""
+    """Precision of the graphs."""
     note: str | None = None
-    """What a user should know of the choice: why it is not TensorRT, where a GPU is there, and what to type."""
+    """What the user should know about the choice: why TensorRT is not used despite a GPU, and what to type."""
     fallback: Fallback | None = None
-    """Whether TensorRT has failed since; None where it does not run."""
+    """Whether TensorRT has failed since loading; None if it is not used."""
 
     @property
     def backend(self) -> str:
-        """What runs them and how: "onnxruntime 1.31.1 CPU, float32, 1 thread"."""
+        """What runs the graphs and how: "onnxruntime 1.31.1 CPU, float32, 1 thread"."""
         return self.scene.backend
 
     @property
     def fell_back(self) -> str | None:
-        """Why ONNX Runtime has taken over from TensorRT; None where it has not."""
+        """Why ONNX Runtime has taken over from TensorRT; None if it has not."""
         return None if self.fallback is None else self.fallback.why
 
     def abandon(self, why: str) -> Engines | None:
-        """Give TensorRT up, a call of which does not return.
+        """Give up on TensorRT when one of its calls does not return.
 
         Returns:
-            Engines that run ONNX Runtime and share nothing with these, which still have to be closed; None where there
-            is nothing to go over to.
+            Engines that run ONNX Runtime and share nothing with these, which must still be closed; None if there is
+            nothing to switch to.
         """
         scene, frame = self.scene, self.frame
         if self.fell_back is not None or not isinstance(scene, FallbackEngine) or self.fallback is None:
@@ -71,7 +71,7 @@ class Engines:
         return Engines(scene.successor(fallback), spare, self.precision, self.note, fallback)
 
     def close(self) -> None:
-        """Close both; may be called twice."""
+        """Close both engines; may be called twice."""
         self.scene.close()
         if self.frame is not None:
             self.frame.close()
@@ -96,15 +96,15 @@ def load_engines(
 
     Args:
         bundle: An opened bundle.
-        backend: A name of `backends()`; "auto": TensorRT where it can run and has plans, else ONNX Runtime.
-        precision: "float32", "float16", "int8"; None: the plans' own with TensorRT, float32 with ONNX Runtime.
+        backend: One of `backends()`; "auto": TensorRT where it can run and has plans, else ONNX Runtime.
+        precision: "float32", "float16" or "int8"; None: that of the plans with TensorRT, float32 with ONNX Runtime.
         threads: CPU threads one call of ONNX Runtime may use.
-        plans: Folder to take plans from; None: the user's cache. A plan is code: name only a folder that you trust.
-        tensorrt: What opens plans; None: the TensorRT that is installed.
+        plans: Folder to take plans from; None: the user's cache. A plan is code: only name a folder you trust.
+        tensorrt: Opens the plans; None: the installed TensorRT.
 
     Raises:
-        BundleError: A graph is missing, altered, not what the manifest says, or not there in that precision.
-        BackendError: There is no such backend, it is not installed, has no plans, or refuses a graph.
+        BundleError: A graph is missing, altered, not what the manifest says, or not available in that precision.
+        BackendError: There is no such backend, or it is not installed, has no plans, or rejects a graph.
     """
     if backend not in _BACKENDS:
         raise BackendError(f"backend: expected one of {', '.join(_BACKENDS)}, got {backend!r}")
@@ -125,12 +125,12 @@ def load_engines(
 
 
 def backends() -> tuple[str, ...]:
-    """Names `load_engines` knows."""
+    """The backend names that `load_engines` accepts."""
     return _BACKENDS
 
 
 def check_fit(engine: Engine, manifest: Manifest, graph: GraphName) -> None:
-    """Refuse a graph whose inputs or outputs are not what the manifest says.
+    """Reject a graph whose inputs or outputs are not what the manifest says.
 
     Raises:
         BundleError: Names, element types, ranks or sizes differ; the message gives both sides.
@@ -147,7 +147,7 @@ def check_fit(engine: Engine, manifest: Manifest, graph: GraphName) -> None:
 
 
 def _check_side(graph: str, side: str, wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, TensorSpec]) -> None:
-    """Compare the inputs or the outputs: float32, a free batch axis, then the manifest's sizes."""
+    """Compare the inputs or the outputs: they must be float32, with a free batch axis, then the manifest's sizes."""
     for name, shape in wanted.items():
         promised = TensorSpec(name, "float32", ("n", *shape))
         spec = given.get(name)
@@ -168,7 +168,7 @@ def _check_side(graph: str, side: str, wanted: Mapping[str, tuple[int, ...]], gi
 
 
 def _load_plans(bundle: Bundle, tensorrt: TensorRt, precision: str | None, threads: int, plans: Path | None) -> Engines:
-    """Every graph with TensorRT; ONNX Runtime's float32, the reference, stands by."""
+    """Load every graph with TensorRT; ONNX Runtime in float32, the reference, is the fallback."""
     from engines.trt.opening import open_engines
 
     spare = partial(_load_graph, bundle, precision=_REFERENCE, threads=threads)
@@ -176,7 +176,7 @@ def _load_plans(bundle: Bundle, tensorrt: TensorRt, precision: str | None, threa
 
 
 def _load_graphs(bundle: Bundle, precision: str, threads: int, note: str | None) -> Engines:
-    """Every graph with ONNX Runtime."""
+    """Load every graph with ONNX Runtime."""
     scene = _load_graph(bundle, SCENE_GRAPH, precision=precision, threads=threads)
     try:
         encodes = bundle.manifest.graph(FRAME_GRAPH) is not None
@@ -188,7 +188,7 @@ def _load_graphs(bundle: Bundle, precision: str, threads: int, note: str | None)
 
 
 def _load_graph(bundle: Bundle, graph: GraphName, *, precision: str, threads: int) -> Engine:
-    """One graph with ONNX Runtime: read and verified, loaded, compared with the manifest."""
+    """Read and verify one graph, load it with ONNX Runtime, and compare it with the manifest."""
     from engines.ort import OrtEngine
 
     spec = bundle.manifest.graph(graph)
@@ -205,30 +205,30 @@ def _load_graph(bundle: Bundle, graph: GraphName, *, precision: str, threads: in
 
 
 def _reason(error: Exception) -> str:
-    """Why TensorRT does not run: our own words, or what it raised."""
+    """Why TensorRT does not run: our own message, or what it raised."""
     if isinstance(error, EngineError):
         return str(error)
     return f"TensorRT does not work here ({type(error).__name__}: {one_line(str(error))}); type: ascstream doctor"
 
 
 def _note(reason: str) -> str:
-    """The same in a line, for who did not ask for TensorRT."""
+    """The same reason on one line, for a user who did not ask for TensorRT."""
     first, _, more = reason.partition("\n")
-    if more:  # what is needed beside what is missing, doctor says
+    if more:  # doctor lists everything that is needed; this line only says what is missing
         first = first[max(0, first.find("missing: ")) :]
     why = one_line(first.removeprefix("TensorRT: "), longest=_LONGEST_NOTE)
     return f"not TensorRT: {why}{'; see: ascstream doctor' if more else ''}"
 
 
 def _refused(error: Exception) -> BackendError:
-    """The error of a TensorRT that was asked for and does not run."""
+    """The error when TensorRT was requested explicitly and does not run."""
     reason = _reason(error)
     joint = "\n  or" if "\n" in reason else "; or"
     return BackendError(f"{reason}{joint} go on without it: --backend onnxruntime")
 
 
 def _lacks(manifest: Manifest, precision: str) -> BundleError:
-    """The error of a precision that not every graph of a bundle is there in."""
+    """The error when not every graph of a bundle is available in a precision."""
     held = sorted(set.intersection(*(set(entry.files) for entry in manifest.graphs)))
     hint = f"drop --precision {precision}" if "float32" in held else f"try --precision {held[0] if held else 'NAME'}"
     return BundleError(f"bundle {manifest.name} holds {' and '.join(held) or 'no precision'} only; {hint}")

@@ -1,4 +1,4 @@
-"""What an engine is: named arrays in, named arrays out. Backends write `_infer`; `backends.py` picks one."""
+"""The engine interface: named arrays in, named arrays out. Backends implement `_infer`; `backends.py` picks one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TensorSpec:
     dtype: str
     """NumPy's name of the element type: "float32"."""
     shape: tuple[int | str | None, ...]
-    """An axis each: a number where the graph fixes it, a name where axes must agree, None where it is free."""
+    """One entry per axis: a number where the graph fixes it, a name where axes must agree, None where it is free."""
 
     def __str__(self) -> str:
         axes = ", ".join("?" if size is None else str(size) for size in self.shape)
@@ -33,7 +33,7 @@ class TensorSpec:
 
 
 class Engine(ABC):
-    """A loaded graph, ready to infer. Entered by `with`, or closed by hand; used by one thread at a time.
+    """A loaded graph, ready to run. Use as a context manager, or close explicitly; one thread at a time.
 
     An engine keeps no state between calls: equal feeds give equal answers.
     """
@@ -41,10 +41,10 @@ class Engine(ABC):
     def __init__(
         self, name: str, backend: str, inputs: Mapping[str, TensorSpec], outputs: Mapping[str, TensorSpec]
     ) -> None:
-        """Declare the graph.
+        """Set the graph's name, backend, inputs and outputs.
 
         Args:
-            name: What messages call the graph: "scene".
+            name: What error messages call the graph: "scene".
             backend: What runs it and how: "onnxruntime 1.31.1 CPU, float32, 1 thread".
             inputs: Name to spec.
             outputs: Name to spec.
@@ -59,14 +59,14 @@ class Engine(ABC):
         """Run the graph once.
 
         Args:
-            feeds: An array for every input, of its dtype, rank and fixed sizes; made contiguous where it is not.
-                Never written to.
+            feeds: An array for every input, of its dtype, rank and fixed sizes; copied if it is not contiguous. Never
+                written to.
 
         Returns:
-            An array for every output. They belong to the caller: no later call touches them.
+            An array for every output. They belong to the caller: later calls do not touch them.
 
         Raises:
-            FeedError: The feeds do not fit the inputs; the message names the first that does not.
+            FeedError: The feeds do not fit the inputs; the message names the first one that does not.
             BackendError: The engine is closed, or its backend failed.
         """
         if self._closed:
@@ -74,7 +74,7 @@ class Engine(ABC):
         return self._infer(self._checked(feeds))
 
     def close(self) -> None:
-        """Give the backend's memory back; may be called twice."""
+        """Release the backend's memory; may be called twice."""
         self._closed = True
 
     def __enter__(self: EngineT) -> EngineT:
@@ -85,10 +85,10 @@ class Engine(ABC):
 
     @abstractmethod
     def _infer(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        """Run the graph on feeds that are known to fit and to be contiguous."""
+        """Run the graph on contiguous feeds that are known to fit."""
 
     def _checked(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The feeds, contiguous, in the order of the inputs; or a FeedError."""
+        """Return the feeds, contiguous and in the order of the inputs, or raise a FeedError."""
         if feeds.keys() != self.inputs.keys():
             wanted, got = (", ".join(sorted(names)) or "nothing" for names in (self.inputs, feeds))
             raise FeedError(f"{self.name}: expected the inputs {wanted}; got {got}")

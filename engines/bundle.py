@@ -1,6 +1,6 @@
-"""A bundle's folder: opened, verified, written atomically; what its manifest says is in `manifest.py`.
+"""A bundle's folder: open, verify and atomically write it; `manifest.py` describes what its manifest says.
 
-Every byte that is used was hashed first: a file is read once, checked against the manifest, and handed on. No file
+Every byte is hashed before it is used: a file is read once, checked against the manifest, then passed on. No file
 outside the folder is ever opened, whatever the manifest or a symbolic link says.
 """
 
@@ -27,28 +27,28 @@ from engines.schema import encode
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
-"""Manifests are a few kilobytes; a larger file is not one."""
+"""Manifests are a few kilobytes; anything larger is not one."""
 
 _FRESH_COPY = "get a fresh copy of the bundle, or name another one with --bundle FOLDER"
 _RENAME_EXCHANGE = 2
-"""Linux, renameat2(2): swap two names in one step."""
+"""Flag of Linux's renameat2(2): swap two names atomically."""
 _AT_FDCWD = -100
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle: where it lies and what it says."""
+    """An opened bundle: its location and its manifest."""
 
     path: Path
-    """The folder."""
+    """The bundle's folder."""
     manifest: Manifest
-    """Its manifest, checked."""
+    """Its manifest, already validated."""
 
     def read(self, name: str) -> bytes:
-        """Read one file whole and check it against the manifest.
+        """Read a whole file and check it against the manifest.
 
         Raises:
-            BundleError: The manifest does not list it, or it is missing, unreadable, no plain file, or altered.
+            BundleError: The manifest does not list it, or it is missing, unreadable, not a regular file, or altered.
         """
         expected = self.manifest.files.get(name)
         if expected is None:
@@ -65,11 +65,11 @@ class Bundle:
 
 
 def open_bundle(path: Path) -> Bundle:
-    """Read a bundle's manifest; its other files are read, and checked, when they are needed.
+    """Read a bundle's manifest; the other files are read and checked when they are needed.
 
     Raises:
         BundleError: There is no such folder, or no readable manifest in it.
-        ManifestError: The manifest says something it may not; the message names the file and the key.
+        ManifestError: The manifest is invalid; the message names the file and the key.
     """
     data = _read_inside(path, MANIFEST_NAME, MAX_MANIFEST_BYTES, exact=False)
     try:
@@ -79,7 +79,7 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def verify(bundle: Bundle) -> None:
-    """Read every file of a bundle.
+    """Read every file of a bundle and check it against the manifest.
 
     Raises:
         BundleError: One of them is missing, unreadable or altered.
@@ -89,14 +89,14 @@ def verify(bundle: Bundle) -> None:
 
 
 def make_manifest(fields: Mapping[str, Any], files: Mapping[str, bytes]) -> Manifest:
-    """Complete a manifest with the schema and the files' hashes.
+    """Complete a manifest with the schema version and the files' hashes.
 
     Args:
         fields: The manifest's other fields, as records or as JSON.
         files: Name to content.
 
     Raises:
-        ManifestError: The whole says something it may not.
+        ManifestError: The completed manifest is invalid.
     """
     hashes = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()}
     return Manifest.from_json(json.dumps({"schema": SCHEMA_VERSION, **encode(dict(fields)), "files": hashes}))
@@ -110,19 +110,19 @@ def write_bundle(
     overwrite: bool = False,
     accept: Callable[[Bundle], object] | None = None,
 ) -> Bundle:
-    """Write a bundle beside its place, then rename it there: it appears whole or not at all.
+    """Write a bundle next to its destination, then rename it into place: it appears whole or not at all.
 
     Args:
-        path: The folder to make; its parent must exist.
+        path: The folder to create; its parent must exist.
         fields: The manifest without `schema` and `files`, as records or as JSON.
         files: Name to content of every other file.
-        overwrite: Whether to replace a bundle that is there already; readers see the old one or the new one.
-        accept: Called with the finished bundle while it still has its temporary name; raising leaves things as they
-            were. A parity check, for instance.
+        overwrite: Whether to replace an existing bundle; readers see either the old one or the new one.
+        accept: Called with the finished bundle while it still has its temporary name, for instance to check parity; if
+            it raises, nothing changes.
 
     Raises:
-        ManifestError: The manifest would say something it may not; nothing was written.
-        BundleError: There is something in the way, or the disk refuses; what was there before is still there.
+        ManifestError: The manifest would be invalid; nothing was written.
+        BundleError: Something is in the way, or writing fails; what was there before is still there.
     """
     manifest = make_manifest(fields, files)
     target = Path(os.path.abspath(path))  # noqa: PTH100  (Path.absolute keeps "..", resolve follows links)
@@ -137,7 +137,7 @@ def write_bundle(
         if accept is not None:
             accept(Bundle(fresh, manifest))
         _move(fresh, target, overwrite)
-        with suppress(OSError):  # it is in place; not every file system lets folders be synchronised
+        with suppress(OSError):  # it is in place; not every file system can sync folders
             sync_folder(target.parent)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
@@ -145,12 +145,12 @@ def write_bundle(
         reason = error.strerror or str(error)
         raise BundleError(f"{path}: expected to write a bundle, got: {reason}; nothing was changed there") from error
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)  # what failed, or the bundle that was replaced
+        shutil.rmtree(fresh, ignore_errors=True)  # a failed attempt, or the bundle that was replaced
     return Bundle(path, manifest)
 
 
 def _read_inside(folder: Path, name: str, size: int, *, exact: bool) -> bytes:
-    """Read a plain file of a folder, of exactly or at most `size` bytes; never through a link, never waiting."""
+    """Read a regular file of exactly or at most `size` bytes from a folder; never follow a link, never block."""
     where = folder / name
     try:
         fd = open_inside(folder, name)
@@ -178,10 +178,10 @@ def _read_inside(folder: Path, name: str, size: int, *, exact: bool) -> bytes:
 
 
 def check_target(target: Path, overwrite: bool) -> None:
-    """Refuse to write where there is no room, or where something other than a bundle would be lost.
+    """Reject a destination that has no parent folder, is taken, or holds something other than a bundle to replace.
 
     Raises:
-        BundleError: It is so.
+        BundleError: The destination is one of these.
     """
     if not target.parent.is_dir():
         raise BundleError(f"{target}: expected an existing folder around it; type: mkdir -p '{target.parent}'")
@@ -196,7 +196,7 @@ def check_target(target: Path, overwrite: bool) -> None:
 
 
 def _strange_entry(target: Path) -> str | None:
-    """What at `target` is no part of a bundle, so that replacing it could destroy something else; None if nothing."""
+    """Describe what at `target` is not part of a bundle and could be lost by replacing it; None if nothing is."""
     if target.is_symlink() or not target.is_dir():
         return "something that is no folder"
     try:
@@ -213,12 +213,12 @@ def _strange_entry(target: Path) -> str | None:
 
 
 def _in_the_way(target: Path) -> BundleError:
-    """The error of a place that is taken."""
+    """The error for a destination that is already taken."""
     return BundleError(f"{target}: expected a free place, got something that is there already; replace it: --overwrite")
 
 
 def _move(fresh: Path, target: Path, overwrite: bool) -> None:
-    """Put `fresh` at `target`; the bundle that was there, if any, ends at `fresh`."""
+    """Move `fresh` to `target`; a bundle that was there ends up at `fresh`."""
     if not (overwrite and os.path.lexists(target)):
         fresh.rename(target)
     elif not _exchange(fresh, target):
@@ -226,8 +226,8 @@ def _move(fresh: Path, target: Path, overwrite: bool) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Swap two names in one step, where system and file system can; False where they cannot."""
-    with suppress(OSError, AttributeError, TypeError):  # the last: Windows has no library without a name
+    """Swap two names atomically where the system and the file system support it; False where they do not."""
+    with suppress(OSError, AttributeError, TypeError):  # TypeError: on Windows, CDLL needs a library's name
         rename = ctypes.CDLL(None, use_errno=True).renameat2
         status: int = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
         return status == 0
@@ -235,7 +235,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 
 def _exchange_by_turns(first: Path, second: Path) -> None:
-    """Swap two names by renames: for a moment there is no `second`, and if that fails it is put back."""
+    """Swap two names by renaming: for a moment there is no `second`; if the next rename fails, it is restored."""
     aside = first.with_suffix(".old")
     second.rename(aside)
     try:
@@ -247,7 +247,7 @@ def _exchange_by_turns(first: Path, second: Path) -> None:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    """Write a new file and wait until it is on the disk."""
+    """Write a new file and wait until it is on disk."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()

@@ -1,6 +1,6 @@
-"""Whether engines do what the trainer's framework did, and how fast: golden cases to a report, calls to percentiles.
+"""Check whether engines reproduce the training framework's results, and measure how fast they are.
 
-`golden.npz` holds N_CASES cases of every graph, the first axis of each array:
+`golden.npz` holds N_CASES cases for every graph, along the first axis of each array:
 
     scene/in/<input>   scene/out/<head>   frame/in/image   frame/out/embedding
 """
@@ -25,24 +25,24 @@ from engines.manifest import FRAME_GRAPH, SCENE_GRAPH, Manifest, Tolerance, grap
 from engines.schema import encode
 
 BATCHES = (1, 2, 5)
-"""Parity is checked in batches of these sizes: a graph exported for one size only fails here."""
+"""Parity is checked in batches of these sizes: a graph exported for a fixed batch size fails here."""
 N_CASES = sum(BATCHES)
 _HEADER_BYTES = 1 << 10
-"""An array's header takes less."""
+"""Upper bound for the size of an array's header."""
 _TIE = 0.05
-"""Logits that differ by less are as good as equal: a case in which nothing is perceived has ten best labels."""
+"""Logits closer than this count as equal: where nothing is perceived, all ten labels score about the same."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-"""Time stamp inside the archive: equal cases give equal bytes."""
+"""Timestamp inside the archive, fixed so that equal cases give equal bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenGraph:
-    """The cases of one graph."""
+    """The golden cases of one graph."""
 
     feeds: Mapping[str, Array]
-    """Input to [N_CASES, …] float32."""
+    """Input name to float32 array [N_CASES, …]."""
     answers: Mapping[str, Array]
-    """Output to [N_CASES, …] float32: what the trainer's framework gave."""
+    """Output name to float32 array [N_CASES, …], as computed by the training framework."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ class OutputParity:
     max_difference: float | None
     """Largest absolute difference over all cases; None where the engine gave NaN or infinity."""
     tolerance: float
-    """Largest one allowed; an embedding's is scaled by the largest golden number, if that is above 1."""
+    """Largest difference allowed; for embeddings, scaled by the largest golden value if that is above 1."""
     agreement: float | None
-    """Share of the cases with the golden label, or one as good as tied with it; None for an embedding."""
+    """Share of cases with the golden label, or one practically tied with it; None for an embedding."""
     ok: bool
     """Whether the difference is within the tolerance."""
 
@@ -66,15 +66,15 @@ class Report:
     """How engines compare with a bundle's golden answers."""
 
     bundle: str
-    """Name and version."""
+    """Name and version of the bundle."""
     backend: str
     """What ran: "onnxruntime 1.31.1 CPU, float32, 1 thread"."""
     precision: str
-    """What the graphs are typed in."""
+    """Precision of the graphs."""
     n_cases: int
-    """Cases of every output."""
+    """Number of cases for every output."""
     outputs: tuple[OutputParity, ...]
-    """An entry for every output, the frame graph's first."""
+    """One entry per output, those of the frame graph first."""
 
     @property
     def ok(self) -> bool:
@@ -82,7 +82,7 @@ class Report:
         return all(entry.ok for entry in self.outputs)
 
     def to_json(self) -> dict[str, Any]:
-        """What `json.dumps` takes: the fields, and `ok`."""
+        """The fields and `ok`, in a form that `json.dumps` takes."""
         return {**encode(self), "ok": self.ok}
 
 
@@ -97,14 +97,14 @@ class Timing:
     p99_seconds: float
     """99th percentile."""
     n: int
-    """How many calls they rest on."""
+    """Number of calls measured."""
 
 
 def write_golden(graphs: Mapping[str, GoldenGraph]) -> bytes:
-    """Pack golden cases; equal cases give equal bytes.
+    """Pack golden cases into an npz archive; equal cases give equal bytes.
 
     Args:
-        graphs: "scene", and "frame" where there is one, to their cases.
+        graphs: Graph name ("scene", and "frame" if there is one) to its cases.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -118,10 +118,10 @@ def write_golden(graphs: Mapping[str, GoldenGraph]) -> bytes:
 
 
 def read_golden(data: bytes, manifest: Manifest) -> dict[str, GoldenGraph]:
-    """Unpack golden cases and compare them with the manifest; nothing in them is ever executed.
+    """Unpack golden cases and check them against the manifest; nothing in them is ever executed.
 
     Raises:
-        BundleError: They are no such archive, hold objects, or are not the arrays the manifest's graphs take and give.
+        BundleError: The data is not such an archive, holds objects, or does not match the graphs' inputs and outputs.
     """
     arrays = _unpack(data, _golden_bytes(manifest))
     golden: dict[str, GoldenGraph] = {}
@@ -144,10 +144,10 @@ def read_golden(data: bytes, manifest: Manifest) -> dict[str, GoldenGraph]:
 
 
 def golden_of(bundle: Bundle) -> dict[str, GoldenGraph]:
-    """A bundle's golden cases: graph to cases, the frame graph's first.
+    """A bundle's golden cases by graph, the frame graph's first.
 
     Raises:
-        BundleError: The bundle has none, or they are not what its graphs take and give.
+        BundleError: The bundle has none, or they do not match its graphs' inputs and outputs.
     """
     manifest = bundle.manifest
     if manifest.golden is None:
@@ -161,7 +161,7 @@ def in_batches(
     names: Sequence[str],
     sizes: Sequence[int] = BATCHES,
 ) -> dict[str, Array]:
-    """Answers to all cases, given in batches of these sizes one after the other: [n_cases, …] an output in `names`."""
+    """Run all cases in consecutive batches of these sizes; return an array [n_cases, …] for each output in `names`."""
     parts = []
     start = 0
     for size in sizes:
@@ -173,21 +173,21 @@ def in_batches(
 def compare(
     graph: str, cases: GoldenGraph, answers: Mapping[str, Array], tolerance: Tolerance, precision: str
 ) -> tuple[OutputParity, ...]:
-    """One graph's answers against its golden ones, with the manifest's tolerance of a precision."""
+    """Compare one graph's answers with its golden ones, using the manifest's tolerance for the precision."""
     largest = {"float16": tolerance.float16_logits, "int8": tolerance.int8_logits}.get(precision, tolerance.logits)
     return tuple(_compare(graph, name, golden, answers[name], largest) for name, golden in cases.answers.items())
 
 
 def worst_of(outputs: Iterable[OutputParity]) -> OutputParity | None:
-    """Of the outputs beyond their tolerance the one that is furthest so; None where every one is within."""
+    """The output that exceeds its tolerance by the largest factor; None if every output is within tolerance."""
     return max((entry for entry in outputs if not entry.ok), key=_badness, default=None)
 
 
 def check_parity(bundle: Bundle, engines: Engines) -> Report:
-    """Run a bundle's golden cases, in batches of `BATCHES`, and compare.
+    """Run a bundle's golden cases, in batches of `BATCHES`, and compare the answers.
 
     Raises:
-        BundleError: The bundle has no golden cases, or they are not what its graphs take and give.
+        BundleError: The bundle has no golden cases, or they do not match its graphs' inputs and outputs.
         FeedError, BackendError: An engine cannot run them.
     """
     manifest = bundle.manifest
@@ -202,10 +202,10 @@ def check_parity(bundle: Bundle, engines: Engines) -> Report:
 
 
 def require_parity(report: Report) -> Report:
-    """Give the report back if everything in it is within its tolerance.
+    """Return the report if every output is within its tolerance.
 
     Raises:
-        ParityError: Something is not; the message names the worst output.
+        ParityError: An output is not; the message names the worst one.
     """
     worst = worst_of(report.outputs)
     if worst is not None:
@@ -228,11 +228,11 @@ def measure(
     """Time single calls with the same feeds.
 
     Args:
-        engine: What to call.
-        feeds: What it is given.
-        n: Calls that count.
-        warm_up: Calls before them that do not.
-        clock: Gives seconds.
+        engine: The engine to call.
+        feeds: Its inputs.
+        n: Number of measured calls.
+        warm_up: Number of calls before them that are not measured.
+        clock: Returns the time in seconds.
     """
     for _ in range(warm_up):
         engine.infer(feeds)
@@ -246,14 +246,14 @@ def measure(
 
 
 def _golden_bytes(manifest: Manifest) -> int:
-    """What the golden cases of a manifest's graphs take at most, unpacked."""
+    """Upper bound for the unpacked size of the golden cases of a manifest's graphs."""
     sides = [side for graph in (FRAME_GRAPH, SCENE_GRAPH) for side in graph_shapes(manifest, graph)]
     shapes = [shape for side in sides for shape in side.values()]
     return sum(_HEADER_BYTES + N_CASES * math.prod(shape) * np.dtype(np.float32).itemsize for shape in shapes)
 
 
 def _unpack(data: bytes, max_bytes: int) -> dict[str, Array]:
-    """Name to array of an npz archive of at most `max_bytes`, unpacked, without objects."""
+    """Unpack an npz archive of at most `max_bytes`, without object arrays, to name and array."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
@@ -261,7 +261,7 @@ def _unpack(data: bytes, max_bytes: int) -> dict[str, Array]:
         if size <= max_bytes:
             with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
                 arrays = {name: loaded[name] for name in loaded.files}
-    except Exception as error:  # noqa: BLE001  (hostile bytes make zipfile and numpy raise almost anything)
+    except Exception as error:  # noqa: BLE001  (on hostile bytes, zipfile and numpy can raise almost anything)
         raise BundleError(f"golden: expected an npz archive of plain arrays, got: {one_line(str(error))}") from None
     if size > max_bytes:
         raise BundleError(f"golden: expected at most {max_bytes} bytes of arrays, got {size}")
@@ -269,7 +269,7 @@ def _unpack(data: bytes, max_bytes: int) -> dict[str, Array]:
 
 
 def _check_array(key: str, array: Array | None, shape: tuple[int, ...]) -> None:
-    """Refuse anything but a finite float32 array of that shape."""
+    """Reject anything but a finite float32 array of the given shape."""
     wanted = f"float32 {list(shape)}"
     if array is None:
         raise BundleError(f"golden: {key}: expected {wanted}, got nothing")
@@ -280,7 +280,7 @@ def _check_array(key: str, array: Array | None, shape: tuple[int, ...]) -> None:
 
 
 def _compare(graph: str, name: str, expected: Array, got: Array, tolerance: float) -> OutputParity:
-    """One output; logits absolutely, embeddings relative to their size."""
+    """Compare one output: logits by absolute difference, embeddings relative to their size."""
     difference = float(np.abs(got.astype(np.float64) - expected).max())
     agreement = None
     if graph == SCENE_GRAPH:
@@ -294,5 +294,5 @@ def _compare(graph: str, name: str, expected: Array, got: Array, tolerance: floa
 
 
 def _badness(entry: OutputParity) -> float:
-    """How far beyond its tolerance an output is."""
+    """How far an output's difference is beyond its tolerance, as their ratio."""
     return math.inf if entry.max_difference is None else entry.max_difference / entry.tolerance
