@@ -1,9 +1,10 @@
-"""Sentences to the numbers of CLIP's word pieces: byte pairs, by a list of merges that the user gives.
+"""CLIP's tokeniser: byte-pair encoding with a list of merges that the user provides.
 
 Radford et al. 2021, after Sennrich et al. 2016. The list is OpenAI's `bpe_simple_vocab_16e6.txt.gz` or transformers'
-`merges.txt`, a pair a line under a headline; numbers follow from its order: 256 bytes, the same at a word's end, the
-merges, and the marks of a sentence's beginning and end. As there, HTML's entities are read twice. OpenAI also repairs
-text that was decoded wrongly (ftfy); here only quotation marks are made straight and characters composed (NFC).
+`merges.txt`: a header line, then one pair per line. Token numbers follow from its order: 256 bytes, the same bytes at
+the end of a word, the merges, and the start and end marks of a sentence. As in OpenAI's code, HTML entities are
+unescaped twice. OpenAI also repairs wrongly decoded text (ftfy); here quotation marks are only straightened and
+characters composed (NFC).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from trainer.errors import ConfigError, DataError
 from trainer.importers.files import SourceFile
 
 MAX_BYTES = 16 << 20
-"""OpenAI's list has 1.4 MB, and 3.2 MB unpacked."""
+"""Of a list, packed or unpacked; OpenAI's has 1.4 MB and 3.2 MB."""
 _GZIP = b"\x1f\x8b"
 _N_OTHERS = 2 * 256 + 2
-"""Numbers that are no merges."""
+"""Token numbers that are not merges."""
 _WORD_END = "</w>"
 _STRAIGHT = str.maketrans("‘’“”", "''\"\"")
 _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
@@ -30,24 +31,24 @@ _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Word pieces and how they are made."""
+    """Word pieces, and the merges that build them."""
 
     numbers: Mapping[str, int]
-    """Piece to number; bytes are written as the list writes them."""
+    """Piece to token number; bytes are written as in the list."""
     ranks: Mapping[tuple[str, str], int]
-    """Pair to its place in the list: earlier ones are joined first."""
+    """Pair to its position in the list: earlier pairs are merged first."""
 
     @property
     def begin(self) -> int:
-        """What a sentence begins with; one more is what it ends with."""
+        """Token number of the start mark; the end mark is the next one."""
         return len(self.numbers)
 
     def encode(self, sentence: str, n_tokens: int) -> list[int]:
-        """The numbers of a sentence, its beginning and end included.
+        """Return the token numbers of a sentence, start and end marks included.
 
         Args:
             sentence: Any text.
-            n_tokens: How many the network takes.
+            n_tokens: The most tokens the network takes.
 
         Raises:
             ConfigError: The sentence has more.
@@ -63,7 +64,7 @@ class Vocabulary:
         return [self.begin, *(self.numbers[piece] for piece in pieces), self.begin + 1]
 
     def _pieces(self, word: str) -> list[str]:
-        """A word in as few pieces as the merges make of its bytes."""
+        """Split a word into pieces: its bytes, merged in the order of the list as far as possible."""
         pieces = [_LETTERS[byte] for byte in word.encode()]
         pieces[-1] += _WORD_END
         while len(pieces) > 1:
@@ -75,14 +76,14 @@ class Vocabulary:
 
 
 def read_vocabulary(source: SourceFile, n_words: int) -> Vocabulary:
-    """The vocabulary of a list of merges.
+    """Build the vocabulary from a list of merges.
 
     Args:
-        source: The list, packed by gzip or plain.
-        n_words: How many word pieces the network knows: as many merges are taken as that needs.
+        source: The list, plain or packed by gzip.
+        n_words: Size of the network's vocabulary; it determines how many merges are taken.
 
     Raises:
-        DataError: It is no such list, or too short for this network.
+        DataError: The file is not such a list, repeats a merge, or is too short for this network.
     """
     lines = _text(source).split("\n")
     if "#version" not in lines[0]:
@@ -108,7 +109,7 @@ def read_vocabulary(source: SourceFile, n_words: int) -> Vocabulary:
 
 
 def _text(source: SourceFile) -> str:
-    """The text of a list."""
+    """The text of a list, unpacked if need be."""
     data = source.data
     try:
         if data.startswith(_GZIP):
@@ -124,18 +125,18 @@ def _text(source: SourceFile) -> str:
 
 
 def _letters() -> dict[int, str]:
-    """Byte to the character that the list writes for it: its own where that can be seen, else one from 256 on."""
+    """Map each byte to the character that the list writes for it: its own if visible, otherwise one from 256 on."""
     seen = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in seen]
     return {**{byte: chr(byte) for byte in seen}, **{byte: chr(256 + place) for place, byte in enumerate(hidden)}}
 
 
 _LETTERS = _letters()
-"""In the order of the numbers."""
+"""Byte to character, in the order of token numbers."""
 
 
 def _words(text: str) -> Iterator[str]:
-    """Runs of letters, single digits, runs of other signs; an English contraction stands apart where a word begins."""
+    """Split text into runs of letters, single digits, runs of other signs, and English contractions ("'s")."""
     position = 0
     while position < len(text):
         kind = _kind(text[position])
@@ -150,13 +151,13 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _kind(char: str) -> str:
-    """L: a letter · N: a digit or another number · " ": a gap · S: any other sign."""
+    """Kind of a character: L: letter · N: digit or other number · " ": white space · S: any other sign."""
     category = unicodedata.category(char)[0]
     return category if category in "LN" else " " if char.isspace() else "S"
 
 
 def _joined(pieces: list[str], pair: tuple[str, str]) -> list[str]:
-    """The pieces with that pair made one wherever it stands, from the left."""
+    """The pieces with every occurrence of the pair merged, from the left."""
     joined: list[str] = []
     for piece in pieces:
         if joined and (joined[-1], piece) == pair:

@@ -1,6 +1,7 @@
-"""CLIP from a file in any of its published layouts: which tower it is, what its weights want, both halves filled.
+"""Reads CLIP from a file in any of its published layouts, and fills both towers with its weights.
 
-OpenAI's TorchScript archives and states, open_clip's checkpoints, transformers'. Sizes are read from the shapes.
+Supported are OpenAI's TorchScript archives and state dictionaries, and checkpoints of open_clip and transformers. Sizes
+are read from the shapes of the tensors.
 """
 
 from __future__ import annotations
@@ -22,39 +23,39 @@ from trainer.models.naming import Weights
 from trainer.models.pretrained import fit_weights
 
 MAX_BYTES = 2 << 30
-"""ViT-B/32 has 350 MB of pictures and 250 MB of sentences in float32, ViT-L/14 1.7 GB together."""
+"""In float32, ViT-B/32 has 350 MB in its visual and 250 MB in its text tower; ViT-L/14 has 1.7 GB altogether."""
 _MAX_WIDTH, _MAX_BLOCKS = 1024, 48
-"""Above this width heads have more than 64 numbers, and nothing in a file says how many."""
+"""In wider networks, attention heads have more than 64 numbers, and nothing in a file says how many."""
 _MAX_GRID, _MAX_PATCH, _MAX_EMBEDDING = 32, 64, 4096
-"""ViT-L/14 has 24 patches of 14 pixels a side at most, and 768 numbers."""
+"""Patches per side, pixels per patch side, and embedding size; ViT-L/14 has at most 24, 14 and 768."""
 _MIN_WORDS, _MAX_WORDS, _MAX_TOKENS = 2 * 256 + 3, 1 << 17, 1024
-"""CLIP's 49,408 word pieces are 512 bytes, two marks and merges; a sentence has 77 of them."""
+"""CLIP's 49,408 word pieces are 512 bytes, two marks and the merges; a sentence has 77 positions."""
 _OPENAI = ("input_resolution", "context_length", "vocab_size")
-"""Numbers that only OpenAI's own files hold beside the weights."""
+"""Numbers that only OpenAI's own files hold in addition to the weights."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where a layout keeps what sizes follow from."""
+    """Names of the tensors, in one layout, from which sizes are read."""
 
     name: Layout
-    """Whose."""
+    """Whose layout it is."""
     conv: str
-    """[width, 3, patch, patch]."""
+    """Patch convolution, [width, 3, patch, patch]."""
     positions: str
-    """[grid² + 1, width]."""
+    """Position embedding of the visual tower, [grid² + 1, width]."""
     blocks: str
-    """What names of the picture's blocks begin with, before their number."""
+    """Prefix of the visual tower's blocks, before their number."""
     project: str
-    """Between the picture's width and the embedding's."""
+    """Projection from the visual tower's width to the embedding."""
     words: str
-    """[n_words, width]."""
+    """Token embedding, [n_words, width]."""
     text_positions: str
-    """[n_tokens, width]."""
+    """Position embedding of the text tower, [n_tokens, width]."""
     text_blocks: str
-    """As `blocks`, of sentences."""
+    """Prefix of the text tower's blocks, before their number."""
     transposed: bool
-    """Whether projections are [width, embedding]."""
+    """Whether projections are [width, embedding] instead of [embedding, width]."""
 
 
 _LAYOUTS = (
@@ -85,42 +86,42 @@ _LAYOUTS = (
 
 @dataclass(frozen=True, slots=True)
 class Towers:
-    """A CLIP that was read."""
+    """A CLIP read from a file."""
 
     source: SourceFile
     """The file."""
     visual: ClipVisual
-    """The picture's half."""
+    """The visual tower."""
     text: ClipText | None
-    """The sentences' half, where it was asked for."""
+    """The text tower; None if it was not requested."""
     logit_scale: float
-    """What cosines are multiplied with."""
+    """Factor applied to the cosines."""
     from_openai: bool
-    """Whether the file has the form that only OpenAI's have."""
+    """Whether the file has the form that only OpenAI's own have."""
     activation: str
-    """The activation, and who says so: a sentence of the card."""
+    """The activation and how it was determined, for the card."""
     pictures: Pictures
-    """By what pictures are normalised."""
+    """How pictures are normalised."""
 
     @property
     def name(self) -> str:
-        """As vit-b-32."""
+        """Name of the network, such as vit-b-32."""
         sizes = self.visual.sizes
         letter = {768: "b", 1024: "l"}.get(sizes.width, f"w{sizes.width}")
         return f"vit-{letter}-{sizes.patch}{'' if sizes.size == 224 else f'-{sizes.size}'}"
 
 
 def read_towers(path: Path, *, with_text: bool, activation: Activation | None = None) -> Towers:
-    """Read a file of CLIP.
+    """Read a CLIP file.
 
     Args:
-        path: It.
-        with_text: Whether the sentences' half is needed.
-        activation: What its weights want; None: what is known of the file, or what a configuration beside it says.
+        path: The file.
+        with_text: Whether the text tower is needed.
+        activation: Activation the weights were trained with; None: decide by the file or a configuration next to it.
 
     Raises:
-        DataError: It is no such file, or of another network.
-        ConfigError: Nothing says which activation its weights want, or a configuration beside it cannot be.
+        DataError: The file is unreadable or belongs to another network.
+        ConfigError: The activation is unknown, or a configuration next to the file is invalid.
     """
     source = read_file(path, MAX_BYTES)
     weights = scripted_tensors(source) if is_scripted(source) else tensors_of(source)
@@ -146,12 +147,16 @@ def read_towers(path: Path, *, with_text: bool, activation: Activation | None = 
 
 
 def _is_mask(name: str) -> bool:
-    """Whether it is the mask of later words, which archives may hold beside the weights and which sizes say."""
+    """Whether a tensor is the causal mask, which archives may hold but which follows from the sizes."""
     return name.rpartition(".")[2] == "attn_mask"
 
 
 def _layout_of(weights: Weights, path: Path) -> _Layout:
-    """Whose names these are."""
+    """Find the layout by the names of the tensors.
+
+    Raises:
+        DataError: It is none of the known ones, or the visual tower is a ResNet.
+    """
     layout = next((layout for layout in _LAYOUTS if layout.conv in weights), None)
     if layout is None or any(name.startswith("visual.layer1.") for name in weights):
         some = ", ".join(one_line(name, 80) for name in list(weights)[:3])
@@ -163,7 +168,7 @@ def _layout_of(weights: Weights, path: Path) -> _Layout:
 
 
 def _visual_sizes(weights: Weights, layout: _Layout, path: Path) -> VisualSizes:
-    """Sizes of the picture's half."""
+    """Sizes of the visual tower."""
     width, _, patch, _ = _shape(weights, layout.conv, 4, path)
     n_tokens, _ = _shape(weights, layout.positions, 2, path)
     grid = math.isqrt(max(n_tokens - 1, 0))
@@ -179,7 +184,7 @@ def _visual_sizes(weights: Weights, layout: _Layout, path: Path) -> VisualSizes:
 
 
 def _embedding(weights: Weights, project: str, layout: _Layout, path: Path) -> int:
-    """How many numbers a projection gives."""
+    """Embedding size that a projection gives."""
     size = _shape(weights, project, 2, path)[1 if layout.transposed else 0]
     if not 0 < size <= _MAX_EMBEDDING:
         raise DataError(f"{path}: {project}: expected embeddings of up to {_MAX_EMBEDDING:,} numbers, got {size:,}")
@@ -187,7 +192,7 @@ def _embedding(weights: Weights, project: str, layout: _Layout, path: Path) -> i
 
 
 def _text_sizes(weights: Weights, layout: _Layout, path: Path) -> TextSizes:
-    """Sizes of the sentences' half."""
+    """Sizes of the text tower."""
     n_words, width = _shape(weights, layout.words, 2, path)
     n_tokens, _ = _shape(weights, layout.text_positions, 2, path)
     if not _MIN_WORDS <= n_words <= _MAX_WORDS:
@@ -201,7 +206,7 @@ def _text_sizes(weights: Weights, layout: _Layout, path: Path) -> TextSizes:
 
 
 def _shape(weights: Weights, name: str, n_axes: int, path: Path) -> tuple[int, ...]:
-    """A tensor's shape, of so many axes."""
+    """Shape of a tensor that must have `n_axes` axes."""
     tensor = weights.get(name)
     if tensor is None or tensor.ndim != n_axes:
         got = "nothing" if tensor is None else str(list(tensor.shape))
@@ -210,7 +215,7 @@ def _shape(weights: Weights, name: str, n_axes: int, path: Path) -> tuple[int, .
 
 
 def _width(width: int, name: str, path: Path) -> int:
-    """A width that heads of 64 divide."""
+    """Check that a width is a multiple of the head size, 64, and not too large; return it."""
     if width % HEAD or not 0 < width <= _MAX_WIDTH:
         raise DataError(
             f"{path}: {name}: expected a width of heads of {HEAD} numbers, up to {_MAX_WIDTH} as in ViT-L, got "
@@ -220,7 +225,7 @@ def _width(width: int, name: str, path: Path) -> int:
 
 
 def _n_blocks(weights: Weights, prefix: str, path: Path) -> int:
-    """How many blocks have names."""
+    """Number of blocks, counted by their names."""
     n_blocks = len({name.removeprefix(prefix).partition(".")[0] for name in weights if name.startswith(prefix)})
     if not 0 < n_blocks <= _MAX_BLOCKS:
         raise DataError(f"{path}: {prefix}: expected up to {_MAX_BLOCKS} blocks, got {n_blocks}")
@@ -228,7 +233,7 @@ def _n_blocks(weights: Weights, prefix: str, path: Path) -> int:
 
 
 def _scale_of(weights: Weights, path: Path) -> float:
-    """What cosines are multiplied with: the exponential of a learned number, at most a hundred as in training."""
+    """Factor applied to cosines: the exponential of a learned number, at most 100 as in training; 100 if missing."""
     learned = weights.get("logit_scale")
     if learned is None:
         return LOGIT_SCALE

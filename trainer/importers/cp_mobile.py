@@ -1,7 +1,7 @@
-"""CPJKU's CP-Mobile of DCASE 2023 task 1 as a bundle: ten scenes by ear, a second at a time.
+"""Import CPJKU's CP-Mobile of DCASE 2023 task 1 as a bundle: ten scenes by ear, one second at a time.
 
-Its features are the manifest's own words, value for value: tests/trainer/importers/test_cp_mobile.py renders its
-authors' arithmetic in torch and torchaudio beside them.
+The manifest's own settings reproduce its features value for value: tests/trainer/importers/test_cp_mobile.py compares
+them with its authors' arithmetic, recomputed in torch and torchaudio.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainer.models.pretrained import fit_weights
 from trainer.models.systems import System
 
 MAX_BYTES = 64 << 20
-"""The checkpoint has 1.6 MB, its optimiser's state included."""
+"""The published checkpoint has 1.6 MB, optimiser state included."""
 _SYSTEM = System("cp_mobile", (FEATURES,), ("fused",), encodes_frames=False)
 _WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
 _AUDIO = AudioInput(
@@ -44,9 +44,9 @@ _AUDIO = AudioInput(
     ),
     normalisation=Normalisation("affine", mean=(-4.5,), std=(5.0,)),
 )
-"""models/mel.py of their repository: a convolution with [−.97, 1], which leaves 31,999 samples; then (x + 4.5) / 5."""
+"""As models/mel.py of their repository: a convolution with [−.97, 1] leaves 31,999 samples; finally (x + 4.5) / 5."""
 _N_FLOAT32 = 14
-"""Of 21 layers; the first are small, and in float16 two or three times as many labels of real windows change."""
+"""Leading layers, of 21, kept in float32: they are small; in float16, 2 or 3 times as many labels would change."""
 _ORIGIN = Origin(
     network="CP-Mobile (Schmid et al., 2023): inverted residuals with global response normalisation; the student of "
     "six teachers that won DCASE 2023 task 1.",
@@ -62,14 +62,14 @@ _ORIGIN = Origin(
 
 
 def import_cp_mobile(path: Path) -> Imported:
-    """Read a checkpoint of CP-Mobile, of PyTorch Lightning or of its tensors alone.
+    """Read a CP-Mobile checkpoint, as saved by PyTorch Lightning or with the tensors alone.
 
     Args:
         path: The .ckpt file.
 
     Raises:
-        DataError: It is no such checkpoint, or of another network.
-        ExportError: Its graph does not answer as the network.
+        DataError: The file is not such a checkpoint, or belongs to another network.
+        ExportError: The graph does not give the same answers as the network.
     """
     source = read_file(path, MAX_BYTES)
     network = CpMobile(len(TEN_SCENES))

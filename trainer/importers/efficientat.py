@@ -1,8 +1,8 @@
-"""EfficientAT's networks on AudioSet as bundles: MobileNetV3 of any width, its tags made scenes by a fitted head.
+"""Import EfficientAT's AudioSet networks as bundles: MobileNetV3 of any width, with a scene head fitted behind it.
 
-The head sees the mean of the last maps, 960 numbers at width 1: what their authors hand out as features beside the
-tags. The layer between these and the tags has two fifths as many weights again, gives the head a third more numbers to
-weigh with as few clips, and is bent towards tags that are no scenes.
+The head sees the mean of the last feature maps, 960 numbers at width 1, which the authors return as features along with
+the tags. The layer between these and the tags would add two fifths more weights and a third more numbers for the head
+to weigh with the same few clips, and it is trained towards tags that are not scenes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from trainer.models.naming import Weights
 from trainer.models.pretrained import fit_weights
 
 MAX_BYTES = 512 << 20
-"""The widest checkpoint has 274 MB."""
+"""The widest published checkpoint has 274 MB."""
 WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
-"""They were trained on ten seconds; the maps are averaged over whatever there is."""
+"""The networks were trained on ten seconds, but average their maps over any length."""
 AUDIO = AudioInput(
     sample_rate=32_000,
     channels="mono",
@@ -46,7 +46,7 @@ AUDIO = AudioInput(
     ),
     normalisation=Normalisation("affine", mean=(-4.5,), std=(5.0,)),
 )
-"""models/preprocess.py of their repository at rest; its f_max, where none is given, is 16,000 less half of 2,000."""
+"""As models/preprocess.py of their repository in evaluation mode; there, f_max defaults to 16,000 − 2,000 / 2."""
 _LAST = "features.16.0.weight"
 _OTHER_RESOLUTION = re.compile(r"_(hop|mels)_\d+")
 _OF_PICTURES = re.compile(r"mn\d+_im(_pytorch)?(\.|$)")
@@ -62,16 +62,16 @@ _ORIGIN = Origin(
 
 
 def import_efficientat(path: Path, data: Path, on_clip: OnClip = unwatched) -> Imported:
-    """Read a checkpoint of the mn family, and fit a head of scenes behind it.
+    """Read a checkpoint of the mn family, and fit a scene head behind it.
 
     Args:
-        path: The .pt file, as `mn10_as_mAP_471.pt`.
+        path: The .pt file, such as `mn10_as_mAP_471.pt`.
         data: Labelled recordings, as `trainer evaluate --data` reads them.
-        on_clip: Told how far it is with them.
+        on_clip: Called with the progress on them.
 
     Raises:
-        DataError: It is no such checkpoint, of another network, or the clips will not do.
-        ExportError: Its graph does not answer as the network.
+        DataError: The file is not such a checkpoint, belongs to another network, or no head can be fitted on the clips.
+        ExportError: The graph does not give the same answers as the network.
     """
     source = read_file(path, MAX_BYTES)
     _check_name(path)
@@ -100,7 +100,7 @@ def import_efficientat(path: Path, data: Path, on_clip: OnClip = unwatched) -> I
 
 
 def _check_name(path: Path) -> None:
-    """Refuse networks of other hops and bands, and those that saw pictures alone: only their names tell them apart."""
+    """Refuse networks with other hops or bands, or trained on pictures only; nothing but the file name shows it."""
     if _OF_PICTURES.match(path.name):
         raise DataError(
             f"{path}: expected a network trained on AudioSet, got one trained on ImageNet alone by its name; take "
@@ -115,10 +115,12 @@ def _check_name(path: Path) -> None:
 
 
 def _width(path: Path, weights: Weights) -> float:
-    """Of a checkpoint, by the channels of its last convolution; 1 where it has none, which is then missed.
+    """Width of a checkpoint's network, by the channels of its last convolution.
+
+    If that is missing or out of range, the width is 1, and loading the weights then reports what does not fit.
 
     Raises:
-        DataError: It is a dynamic network.
+        DataError: The network is a dynamic one.
     """
     if any(_DYNAMIC in name for name in weights):
         raise DataError(

@@ -1,6 +1,6 @@
-"""Labelled clips as an encoder's features: decoder, windower and front-end are the runtime's own.
+"""Turns labelled clips into an encoder's features, using the runtime's own decoder, windower and front-end.
 
-What is fitted on them is therefore fitted on what runs.
+What is fitted on these features is therefore fitted on exactly what the runtime computes.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ from trainer.plans.media import windows_in
 
 Floats = NDArray[np.float32]
 Embed = Callable[[Mapping[str, Floats]], Floats]
-"""Prepared inputs of n windows by name to [n, n_features]."""
+"""Maps the prepared inputs of n windows, by name, to [n, n_features]."""
 
 _WINDOWS_A_CLIP = 60
-"""At most, evenly spread: more of one recording say little more."""
+"""At most, evenly spread: more windows of the same recording add little."""
 N_WINDOWS = 20_000
-"""Of all clips together, about."""
+"""Approximate number of windows of all clips together."""
 _BATCH = 16
-"""Windows that are embedded at once."""
+"""Windows embedded at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What an encoder makes of clips, window by window."""
+    """An encoder's features of clips, one row per window."""
 
     features: Floats
     """[n, n_features]."""
     clips: Integers
-    """[n] position of each one's clip in `kept`."""
+    """[n] index of each window's clip in `kept`."""
     kept: tuple[Clip, ...]
-    """Clips that gave windows."""
+    """Clips that gave at least one window."""
     n_unreadable: int
-    """Clips that gave none."""
+    """Number of clips that gave none."""
 
 
 def embed_clips(
@@ -73,19 +73,19 @@ def embed_clips(
     n_windows: int = N_WINDOWS,
     on_clip: OnClip = unwatched,
 ) -> Rows:
-    """What an encoder makes of the windows of all clips that can be read.
+    """Compute an encoder's features for the windows of all readable clips.
 
     Args:
         embed: The encoder.
-        inputs: What it takes of a window.
-        window: How long that is.
-        where: Where the clips lie; messages begin with it.
-        clips: They.
-        n_windows: Of all of them, about: the more clips, the fewer of each, but one at least.
-        on_clip: Called before each, and at the end.
+        inputs: The inputs it takes.
+        window: The window's length.
+        where: Where the clips are; error messages name it.
+        clips: The clips.
+        n_windows: Approximate number of windows altogether: the more clips, the fewer windows of each, but at least 1.
+        on_clip: Called before each clip, and at the end.
 
     Raises:
-        DataError: None of them can be read, or the encoder answers with NaN or infinity.
+        DataError: No clip can be read, or the encoder returns NaN or infinity.
     """
     listener = _Listener(_draft(inputs, window))
     at_most = max(1, min(_WINDOWS_A_CLIP, n_windows // max(1, len(clips))))
@@ -116,7 +116,7 @@ def embed_clips(
 
 
 def _embed_clip(embed: Embed, listener: _Listener, clip: Clip, at_most: int) -> Floats:
-    """[n_windows, n_features] of so many of one clip's usable windows, without overlap."""
+    """Features [n_windows, n_features] of at most `at_most` usable windows of a clip, without overlap."""
     parts: list[Floats] = []
     for feeds in _batches(listener.windows(clip, at_most)):
         names = feeds[0].keys()
@@ -125,7 +125,7 @@ def _embed_clip(embed: Embed, listener: _Listener, clip: Clip, at_most: int) -> 
 
 
 def _batches(feeds: Iterator[Mapping[str, Array]]) -> Iterator[list[Mapping[str, Array]]]:
-    """So many at once."""
+    """Group windows into batches of at most `_BATCH`."""
     batch: list[Mapping[str, Array]] = []
     for one in feeds:
         batch.append(one)
@@ -137,7 +137,7 @@ def _batches(feeds: Iterator[Mapping[str, Array]]) -> Iterator[list[Mapping[str,
 
 
 class _Listener(Engine):
-    """Stands where a scene graph would, and keeps what it is fed with."""
+    """Takes the place of the scene graph in a classifier, and records the inputs it is given."""
 
     def __init__(self, manifest: Manifest) -> None:
         shapes = {entry.name: input_shape(entry, manifest.window) for entry in manifest.inputs}
@@ -147,9 +147,9 @@ class _Listener(Engine):
         self._fed: list[Mapping[str, Array]] = []
 
     def windows(self, clip: Clip, at_most: int) -> Iterator[Mapping[str, Array]]:
-        """The inputs [1, …] of a clip's windows that the runtime would judge, so many of them at most.
+        """Yield the inputs [1, …] of at most `at_most` of the clip's windows that the runtime would classify.
 
-        They are evenly spread as far as its length is known.
+        They are evenly spread if the clip's length is known.
         """
         classifier = self._classifier
         classifier.reset()
@@ -160,7 +160,7 @@ class _Listener(Engine):
             for index, window in enumerate(windows_in(classifier, source, step)):
                 if index >= every * at_most:
                     break
-                if index % every == (every - 1) // 2:  # the middle of each part: clips begin with handling
+                if index % every == (every - 1) // 2:  # the middle of each part: clips begin with handling noise
                     self._fed.clear()
                     classifier.score(window)
                     yield from self._fed
@@ -171,7 +171,7 @@ class _Listener(Engine):
 
 
 def _draft(inputs: Inputs, window: WindowSpec) -> Manifest:
-    """A manifest that asks for these inputs; no bundle is behind it."""
+    """A manifest that requires these inputs; there is no bundle behind it."""
     specs = [InputSpec(name, audio=audio) for name, audio in ((FEATURES, inputs.audio), (WAVEFORM, inputs.waveform))
              if audio is not None]  # fmt: skip
     if inputs.video is not None:

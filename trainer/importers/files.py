@@ -1,6 +1,6 @@
-"""A file that a user names, read whole and hashed before anything looks into it; nothing in it is ever run.
+"""Reads a file named by the user completely and hashes it before anything parses it; no code in it is ever run.
 
-Tensors of checkpoints come out of it through `trainer.models.pretrained`; arrays of .npz files are unpacked here.
+`trainer.models.pretrained` parses the tensors of checkpoints; arrays of .npz files are unpacked here.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ Arrays = dict[str, NDArray[np.float32]]
 """Name to array, in the order of the archive."""
 _ZIP = b"PK\x03\x04"
 _MAX_AXES = 32
-"""Of an array, in every version of numpy."""
+"""Axes of an array that every version of numpy supports."""
 _MAX_ENTRIES = 10_000
-"""Of an archive; the largest network we know of has a tenth of it."""
+"""Entries of an archive; the largest network we know of has a tenth of that."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """What was read, and its hash."""
+    """A file's content and its hash."""
 
     path: Path
-    """Where it lies."""
+    """Path of the file."""
     data: bytes
-    """All of it."""
+    """Its whole content."""
     sha256: str
-    """Of `data`."""
+    """SHA-256 of `data`, in hexadecimal."""
 
 
 def read_file(path: Path, max_bytes: int) -> SourceFile:
-    """Read a plain file of at most so many bytes, and hash it.
+    """Read and hash a regular file of at most `max_bytes`.
 
     Raises:
-        DataError: It is missing, too large, or no plain file.
+        DataError: The file is missing, too large, or not a regular file.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer is not waited for
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # do not block on a pipe without a writer
         with os.fdopen(fd, "rb"):
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
@@ -72,13 +72,13 @@ def read_file(path: Path, max_bytes: int) -> SourceFile:
 
 
 def tensors_of(source: SourceFile) -> Weights:
-    """The tensors of a checkpoint or .safetensors file, by name.
+    """Return the tensors of a checkpoint or .safetensors file, by name.
 
     Raises:
-        DataError: It is another file, a part of one, packed to be larger than it is, or holds code.
+        DataError: The file is of another kind, incomplete, compressed, unpacks to more than its size, or holds code.
     """
     if source.data.startswith(_ZIP):
-        with open_archive(source) as archive:  # torch.save packs nothing: what is packed was made to be unpacked
+        with open_archive(source) as archive:  # torch.save does not compress: anything compressed may be a zip bomb
             size = sum(entry.file_size for entry in archive.infolist())
             packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
             if size > len(source.data) or packed:
@@ -87,19 +87,19 @@ def tensors_of(source: SourceFile) -> Weights:
                     f"of {len(source.data):,} bytes that unpacks to {size:,}; get a fresh copy"
                 )
             for _ in _members(source, archive):
-                pass  # for their CRCs, which torch does not look at
+                pass  # reading checks the CRCs, which torch does not
     return parse_weights(source.path, io.BytesIO(source.data))
 
 
 def arrays_of(source: SourceFile, max_bytes: int) -> Arrays:
-    """The arrays of an .npz file, all of them float32.
+    """Return the arrays of an .npz file, converted to float32.
 
     Args:
-        source: It.
-        max_bytes: What they may take together, unpacked.
+        source: The file.
+        max_bytes: Most bytes the unpacked arrays may take together.
 
     Raises:
-        DataError: It is another file or a part of one, unpacks to more, or holds something else.
+        DataError: The file is of another kind or incomplete, unpacks to more, or holds anything but float arrays.
     """
     if not source.data.startswith(_ZIP):
         raise DataError(
@@ -122,7 +122,7 @@ def arrays_of(source: SourceFile, max_bytes: int) -> Arrays:
 
 
 def open_archive(source: SourceFile) -> zipfile.ZipFile:
-    """The archive of a file.
+    """Open a file as a zip archive.
 
     Raises:
         DataError: It is damaged, or has too many entries.
@@ -140,13 +140,13 @@ def open_archive(source: SourceFile) -> zipfile.ZipFile:
 
 
 def _members(source: SourceFile, archive: zipfile.ZipFile) -> Iterator[tuple[str, bytes]]:
-    """Name, without its ending, and content of each entry; zipfile checks each one's length and CRC."""
+    """Yield the name, without .npy, and the content of each entry; zipfile checks its length and CRC."""
     for entry in archive.infolist():
         where = f"{source.path}: {one_line(entry.filename, 80)}"
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"{where}: expected an array as numpy packs it, got one packed in another way")
         try:
-            with archive.open(entry) as file:  # what it says of its size bounds what is unpacked
+            with archive.open(entry) as file:  # the declared size bounds what is unpacked
                 data = file.read(entry.file_size + 1)
         except Exception as error:  # noqa: BLE001  (as above)
             raise DataError(
@@ -156,7 +156,7 @@ def _members(source: SourceFile, archive: zipfile.ZipFile) -> Iterator[tuple[str
 
 
 def _array(source: SourceFile, name: str, data: bytes) -> NDArray[np.float32]:
-    """An array of an .npy file's bytes: its header is read, and has to say what the rest then is."""
+    """Parse the bytes of an .npy file; the header must match the data that follow it."""
     buffer = io.BytesIO(data)
     where = f"{source.path}: {one_line(name, 80)}"
     try:
@@ -172,12 +172,12 @@ def _array(source: SourceFile, name: str, data: bytes) -> NDArray[np.float32]:
     if math.prod(shape) * dtype.itemsize != n_bytes:
         raise DataError(f"{where}: expected {list(shape)} numbers, got {n_bytes} bytes; get a fresh copy")
     flat = np.frombuffer(data, dtype, offset=buffer.tell())
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, which whoever asked looks for
+    with np.errstate(over="ignore"):  # overflow gives infinity, which the caller checks for
         return np.ascontiguousarray(flat.reshape(shape, order="F" if fortran else "C"), np.float32)
 
 
 def _header(buffer: io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and type that an .npy file says."""
+    """Shape, Fortran order and dtype stated in the header of an .npy file."""
     version = np.lib.format.read_magic(buffer)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(buffer)

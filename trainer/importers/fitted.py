@@ -1,6 +1,6 @@
-"""A head for scenes, fitted on a user's labelled clips; what is held out shares no place with what judges it.
+"""Fits a scene head on a user's labelled clips; held-out clips share no place with those the head was fitted on.
 
-`embedded.py` makes features of the clips, through the runtime's own windows; `regression.py` has the arithmetic.
+`embedded.py` computes the features of the clips from the runtime's own windows; `regression.py` does the arithmetic.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from trainer.inputs import Inputs
 __all__ = ["Embed", "FittedHead", "fit_head", "groups_of", "layer_of"]
 
 N_FOLDS = 5
-"""At most; fewer where no label has as many places."""
+"""At most; fewer if the labels have too few places."""
 
 
 @dataclass(frozen=True, slots=True)
 class FittedHead:
-    """Scenes from features, linearly."""
+    """A linear scene head, and what is known about it."""
 
     labels: tuple[str, ...]
-    """Those of the clips, in alphabetical order."""
+    """The clips' labels, in alphabetical order."""
     weight: Floats
-    """[n_labels, n_features], on the features as they come: their standardisation is folded in."""
+    """[n_labels, n_features], for raw features: their standardisation is folded in."""
     bias: Floats
     """[n_labels]."""
     temperature: float
-    """Of held-out answers."""
+    """Temperature of least log loss on the held-out logits."""
     accuracy: float
-    """Of held-out windows, labels alike, within them clips alike."""
+    """Accuracy on held-out windows; every label counts equally, and every clip within its label."""
     log_loss: float
-    """The same windows', each fold at the temperature of the others."""
+    """Log loss on the same windows, each fold at the temperature of the other folds."""
     n_clips: int
-    """Clips it was fitted on."""
+    """Number of clips it was fitted on."""
     n_places: int
-    """Places they are of."""
+    """Number of places they were recorded at."""
     n_windows: int
-    """Windows they gave."""
+    """Number of windows they gave."""
     corpus: str
-    """Which clips they were, and how they were divided: for the card."""
+    """Which clips these were and how they were divided, for the card."""
 
 
 def fit_head(
@@ -66,32 +66,33 @@ def fit_head(
     allowed: Sequence[str] = TEN_SCENES,
     on_clip: OnClip = unwatched,
 ) -> FittedHead:
-    """Fit a head on labelled clips: multinomial logistic regression, every label alike, within it every clip alike.
+    """Fit a head on labelled clips by multinomial logistic regression; labels weigh equally, as do clips within each.
 
-    The strength of its penalty has the least log loss on held-out places; its temperature is that of these answers.
+    The strength of the penalty is the one with the least log loss on held-out places; the temperature is fitted on the
+    same held-out answers.
 
     Args:
         embed: The encoder.
-        inputs: What it takes of a window.
-        window: How long that is.
+        inputs: The inputs it takes.
+        window: The window's length.
         clips: Labelled clips, as `trainer evaluate --data` reads them; the evaluation split of a divided list is not
-            fitted on.
-        allowed: Labels that count.
-        on_clip: Told how far the encoder is.
+            used for fitting.
+        allowed: Labels to use.
+        on_clip: Called with the progress of embedding the clips.
 
     Raises:
-        DataError: They cannot be read, are all for evaluation, or there are too few places of too few labels to hold
-            any out.
+        DataError: The clips cannot be read, all belong to the evaluation split, or have too few labels or places to
+            hold any out.
     """
     found = read_labelled(clips, allowed, "fit")
-    if any(clip.split == EVALUATE for clip in found.clips):  # they come only where there are no others
+    if any(clip.split == EVALUATE for clip in found.clips):  # they are returned only if there are no others
         raise DataError(
             f"--data: {clips}: expected clips to fit a head on, got those of the evaluation split alone, which are "
             "left to measure on; add clips of another split, or leave splits out of the list"
         )
     chosen = [clip for clip in found.clips if clip.scene_label != NONE]
     labels = tuple(sorted({clip.scene_label for clip in chosen}))
-    _deal(clips, chosen)  # before anything takes time
+    _deal(clips, chosen)  # fails before anything slow starts
     rows = embed_clips(embed, inputs, window, clips, chosen, on_clip=on_clip)
     fold_of = _deal(clips, rows.kept)
     missing = sorted(set(labels) - {clip.scene_label for clip in rows.kept})
@@ -119,7 +120,7 @@ def fit_head(
 
 
 def layer_of(head: FittedHead) -> nn.Linear:
-    """A fitted head as a layer of a network."""
+    """Return a fitted head as a linear layer."""
     layer = nn.Linear(head.weight.shape[1], len(head.labels))
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(head.weight))
@@ -128,13 +129,13 @@ def layer_of(head: FittedHead) -> nn.Linear:
 
 
 def groups_of(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """DCASE's three groups, without the scenes that are not among the labels."""
+    """Return DCASE's three groups, restricted to the given labels; groups left empty are omitted."""
     members = {group: tuple(label for label in whole if label in labels) for group, whole in TEN_GROUPS.items()}
     return {group: kept for group, kept in members.items() if kept}
 
 
 def _deal(where: Path, clips: Sequence[Clip]) -> dict[str, int]:
-    """Fold of each place, label by label in turn; −1, never held out, where a label has no other place.
+    """Assign a fold to each place, label by label in turn; −1 (never held out) if it is the only place of its label.
 
     Raises:
         DataError: There is nothing to hold out.
@@ -153,7 +154,7 @@ def _deal(where: Path, clips: Sequence[Clip]) -> dict[str, int]:
 
 
 def _places(clips: Sequence[Clip]) -> dict[str, set[str]]:
-    """Places of each label."""
+    """The places of each label."""
     places: dict[str, set[str]] = {}
     for clip in clips:
         places.setdefault(clip.scene_label, set()).add(clip.place)
@@ -161,7 +162,7 @@ def _places(clips: Sequence[Clip]) -> dict[str, set[str]]:
 
 
 def _too_few(where: Path, clips: Sequence[Clip]) -> DataError:
-    """The refusal of clips that leave nothing to hold out."""
+    """The error for clips of which none can be held out."""
     got = ", ".join(f"{len(places)} of {label}" for label, places in sorted(_places(clips).items()))
     return DataError(
         f"--data: {where}: expected clips of two places or more of two labels or more, so that some can be held out, "
@@ -170,7 +171,7 @@ def _too_few(where: Path, clips: Sequence[Clip]) -> DataError:
 
 
 def _describe(found: Clips, rows: Rows, held_out: HeldOut) -> str:
-    """The clips and how they were divided, in a sentence or two."""
+    """Describe the clips and how they were divided, in a sentence or two."""
     root = found.where if found.where.is_dir() else found.where.parent
     lines = sorted(
         "\t".join((clip.scene_label, clip.place, *(Path(os.path.relpath(path, root)).as_posix() for path in paths)))

@@ -1,4 +1,4 @@
-"""What an importer gives: a network as graphs, and all that the manifest and the card say of it."""
+"""What an importer returns: a network as graphs, and everything the manifest and the card say about it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from trainer.export.graphs import NetworkGraphs
 from trainer.importers.files import SourceFile
 
 TEN_SCENES = LABELS
-"""Those of DCASE's corpora, in alphabetical order."""
+"""The scenes of DCASE's corpora, in alphabetical order."""
 TEN_GROUPS: Mapping[str, tuple[str, ...]] = {
     "indoor": ("airport", "metro_station", "shopping_mall"),
     "outdoor": ("park", "public_square", "street_pedestrian", "street_traffic"),
     "transportation": ("bus", "metro", "tram"),
 }
-"""As DCASE 2020 task 1B groups them."""
+"""The scenes as grouped in DCASE 2020 task 1B."""
 UNKNOWN_LICENCE = "NOASSERTION"
-"""SPDX's word where nothing is known."""
+"""SPDX's word for an unknown licence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +31,33 @@ class Origin:
     authors: str
     """Who published it, and where."""
     data: str
-    """What it was trained on, and under which terms these data are."""
+    """What it was trained on, and the terms of these data."""
     terms: str
-    """What is known of the licence of the weights."""
+    """What is known about the licence of the weights."""
     known_files: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of files that were held and compared, to what they are."""
+    """SHA-256 of files that were available and compared, mapped to what they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """One network, read and traced."""
+    """A network, read and traced."""
 
     name: str
-    """The bundle's."""
+    """Name of the bundle."""
     description: str
-    """In a line."""
+    """Description in one line."""
     labels: tuple[str, ...]
-    """What it tells apart, in alphabetical order."""
+    """The labels it distinguishes, in alphabetical order."""
     groups: Mapping[str, tuple[str, ...]]
-    """Coarser answers."""
+    """Groups of labels, for coarser answers."""
     window: WindowSpec
-    """What one answer is about."""
+    """Length and step of the window that one answer is about."""
     graphs: NetworkGraphs
-    """The network, and its golden cases."""
+    """The network's graphs and their golden cases."""
     n_parameters: int
-    """Of the network; 0 where that is not known."""
+    """Number of the network's parameters; 0 if unknown."""
     sources: tuple[SourceFile, ...]
-    """What it was read from, the weights first."""
+    """The files it was read from, the weights first."""
     origin: Origin
     """Where it comes from."""
     answers: str
@@ -65,14 +65,14 @@ class Imported:
     checked: str
     """What its graphs were compared with: a sentence of the card."""
     n_float32: int = 1
-    """Layers from each graph's beginning that stay float32 in float16."""
+    """Number of leading layers of each graph that stay float32 in the float16 graphs."""
     limits: tuple[str, ...] = ()
-    """What it cannot do, a sentence each."""
+    """Its limitations, a sentence each."""
     licence: str = UNKNOWN_LICENCE
-    """SPDX expression."""
+    """Licence of the weights, an SPDX expression."""
     outputs: tuple[OutputSpec, ...] = (OutputSpec("fused"),)
-    """Heads and their temperatures: 1 unless published."""
+    """Heads and their temperatures: 1 unless published or fitted."""
     smoothing: SmoothingSpec = field(default_factory=SmoothingSpec)
-    """The filter over windows."""
+    """The smoothing filter over windows."""
     found: str = ""
-    """What a fitted head is worth, in a sentence; empty: nothing was fitted."""
+    """Held-out quality of a fitted head, in a sentence; empty if nothing was fitted."""

@@ -1,6 +1,6 @@
-"""Windows to compare a network and its graphs on: computed sounds and pictures, the same on every machine.
+"""Test windows for comparing a network with its graphs: computed sounds and pictures, the same on every machine.
 
-An import comes without recordings. What the answers to these are matters little, only that they are not all alike.
+An import comes without recordings. It matters little what the network answers here, as long as its answers differ.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ Floats = NDArray[np.float32]
 
 
 def sound_cases(audio: AudioInput, n_samples: int) -> Floats:
-    """[N_CASES, …] of an audio input: windows of computed scenes, context included in `n_samples`."""
+    """Return [N_CASES, …] cases of an audio input: windows of computed scenes; `n_samples` includes the context."""
     windows = []
     for case in range(N_CASES):
         rng = np.random.default_rng((1, case))
-        sound = make_sound(draw_place(TEN_SCENES[case], rng), n_samples, rng)  # at any rate: it is only sound
+        sound = make_sound(draw_place(TEN_SCENES[case], rng), n_samples, rng)  # the sample rate does not matter here
         windows.append(audio_tensor(sound if audio.n_source_channels == 2 else sound[:1], audio))
     return np.stack(windows)
 
 
 def picture_cases(video: VideoInput) -> Floats:
-    """[N_CASES, n_frames, 3, height, width] of a video input: views of computed scenes, the same in every slot."""
+    """Return [N_CASES, n_frames, 3, height, width] cases of a video input: one computed view per case in all frames."""
     frames = []
     for case in range(N_CASES):
         view = draw_view(TEN_SCENES[case], np.random.default_rng((2, case))).background

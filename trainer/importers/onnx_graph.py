@@ -1,7 +1,8 @@
-"""Any ONNX graph with one input and one answer as a bundle; a small TOML file beside it says what these are.
+"""Import any ONNX graph with one input and one output as a bundle; a small TOML file next to it describes the two.
 
-The graph itself stays as it is, but for names, a free batch, and answers put in alphabetical order. Sound goes into the
-`scene` graph at once; a picture's graph becomes the `frame` graph, and `scene` averages what it says of the frames.
+The graph stays as it is, except for names, a free batch axis, and outputs put in alphabetical order of the labels. A
+graph of audio becomes the `scene` graph; a graph of one picture becomes the `frame` graph, and `scene` averages its
+answers over the frames.
 """
 
 from __future__ import annotations
@@ -52,37 +53,37 @@ else:
     import tomli as tomllib
 
 MAX_BYTES = 1 << 30
-"""Protocol buffers end at 2 GiB."""
+"""Protocol buffers are limited to 2 GiB."""
 _MAX_TOML = 1 << 20
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class GraphConfig:
-    """What a graph takes and answers; the file's keys."""
+    """What a graph takes and returns; the fields are the keys of the TOML file."""
 
     graph: str = rule("a file name beside this file")
     """The .onnx file."""
     name: str = rule("a name")
-    """The bundle's."""
+    """Name of the bundle."""
     description: str = rule("a sentence")
-    """What it is, in a line."""
+    """Description in one line."""
     labels: tuple[str, ...] = rule("a list of labels")
-    """In the order of the graph's answers, whatever that is."""
+    """In the order of the graph's outputs, whatever that is."""
     window: WindowSpec = rule("an object")
-    """Length and step."""
+    """Length and step of the window."""
     groups: Mapping[str, tuple[str, ...]] = rule("labels a group", default_factory=dict)
-    """Coarser answers."""
+    """Groups of labels, for coarser answers."""
     audio: AudioInput | None = rule("an object", default=None)
-    """What the input is, if it is made of samples: the manifest's own words."""
+    """The input, if it is computed from audio; the keys are the manifest's."""
     video: VideoInput | None = rule("an object", default=None)
-    """What it is, if it is one picture [n, 3, height, width]."""
+    """The input, if it is one picture [n, 3, height, width]."""
     answers: Literal["logits", "probabilities"] = rule("what the graph answers", default="logits")
-    """probabilities: their logarithm is taken."""
+    """What the graph returns; the logarithm of probabilities is taken."""
     temperature: float = rule("a positive number", minimum=1e-6, default=1.0)
     """Logits are divided by it."""
     licence: str = rule("an SPDX expression", default=UNKNOWN_LICENCE)
-    """Of the weights."""
+    """Licence of the weights."""
     authors: str = rule("a sentence", default="Not said.")
     """Who published it, for the card."""
     data: str = rule("a sentence", default="Not said.")
@@ -105,21 +106,21 @@ class GraphConfig:
             raise ManifestError(str(error).replace("inputs[0].", "")) from None
 
     def input_spec(self) -> InputSpec:
-        """The scene graph's input."""
+        """Return the scene graph's input."""
         if self.video is None:
             return InputSpec(FEATURES, audio=self.audio)
         return InputSpec(EMBEDDINGS, video=replace(self.video, embedding_size=len(self.labels)))
 
 
 def import_onnx(path: Path) -> Imported:
-    """Read a graph by the TOML file that describes it.
+    """Read a graph via the TOML file that describes it.
 
     Args:
         path: The .toml file.
 
     Raises:
-        ConfigError: The file says something it may not.
-        DataError: The graph is none, or not as the file says.
+        ConfigError: The TOML file is invalid.
+        DataError: The graph is unreadable, or does not match the TOML file.
     """
     described = read_file(path, _MAX_TOML)
     config = _config(path, described.data)
@@ -154,10 +155,10 @@ def import_onnx(path: Path) -> Imported:
 
 
 def _config(path: Path, data: bytes) -> GraphConfig:
-    """The file as a record."""
+    """Parse and validate the TOML file."""
     try:
         content = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, brackets without end
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, endless brackets
         raise ConfigError(f"{path}: expected TOML, got something else: {one_line(str(error))}") from None
     try:
         return decode(GraphConfig, content)
@@ -166,7 +167,7 @@ def _config(path: Path, data: bytes) -> GraphConfig:
 
 
 def _graphs(config: GraphConfig, source: SourceFile) -> tuple[NetworkGraphs, int]:
-    """The rewritten graphs with golden cases, and how many numbers the weights are."""
+    """The rewritten graphs with their golden cases, and the number of weights."""
     order = [config.labels.index(label) for label in sorted(config.labels)]
     scores = config.answers == "probabilities"
     if config.audio is not None:
@@ -178,7 +179,7 @@ def _graphs(config: GraphConfig, source: SourceFile) -> tuple[NetworkGraphs, int
         cases = sound_cases(config.audio, n_samples)
         only = GoldenGraph({FEATURES: cases}, {"fused": _one_by_one(source, cases, wanted)})
         return _compared({SCENE_GRAPH: rewritten}, {SCENE_GRAPH: only}, spec), n_parameters
-    assert config.video is not None  # noqa: S101  one of both is there
+    assert config.video is not None  # noqa: S101  exactly one of the two is given
     wanted = Wanted(FRAME_INPUT, (3, config.video.height, config.video.width), FRAME_OUTPUT, order, scores)
     rewritten, n_parameters = rewrite(source.data, wanted)
     pictures = np.ascontiguousarray(picture_cases(config.video)[:, 0])
@@ -194,7 +195,7 @@ def _graphs(config: GraphConfig, source: SourceFile) -> tuple[NetworkGraphs, int
 
 
 def _one_by_one(source: SourceFile, cases: Floats, wanted: Wanted) -> Floats:
-    """What the graph as it came says of each case, in the wanted order: [N_CASES, n_labels] logits."""
+    """Run the original graph on one case at a time; returns logits [N_CASES, n_labels] in the wanted order."""
     n_labels = len(wanted.order)
     with OrtEngine(source.data, name="graph") as engine:
         name, output = next(iter(engine.inputs)), next(iter(engine.outputs))
@@ -213,7 +214,7 @@ def _one_by_one(source: SourceFile, cases: Floats, wanted: Wanted) -> Floats:
 
 
 def _log_softmax(logits: Floats) -> Floats:
-    """Logarithms of probabilities, in double precision."""
+    """Log-softmax, computed in double precision."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     logarithms: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return logarithms.astype(np.float32)
@@ -222,7 +223,7 @@ def _log_softmax(logits: Floats) -> Floats:
 def _compared(
     graphs: Mapping[GraphName, bytes], golden: Mapping[GraphName, GoldenGraph], spec: InputSpec
 ) -> NetworkGraphs:
-    """The graphs, once they answer in batches as the graph that came did alone."""
+    """Check that the graphs answer in batches as the original graph did case by case, and return them."""
     for name, graph in graphs.items():
         with OrtEngine(graph, name=name) as engine:
             try:

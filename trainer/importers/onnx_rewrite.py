@@ -1,4 +1,4 @@
-"""An ONNX graph under the names of a bundle: a free batch, answers in order, their logarithm where they are scores."""
+"""Rewrites an ONNX graph for a bundle: names, a free batch axis, outputs in order, the logarithm of probabilities."""
 
 from __future__ import annotations
 
@@ -15,40 +15,41 @@ from trainer.inputs import EMBEDDINGS
 from trainer.models.graph import OPSET
 
 LEAST = 1e-30
-"""A score below it is taken for it before the logarithm."""
+"""Probabilities are clamped to at least this before the logarithm."""
 _BATCH = "batch"
 _ADDED = "imported_"
-"""Begins the names of what is added."""
+"""Prefix of the names of added nodes and tensors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a graph shall be called and answer."""
+    """Names, shape and output order that a rewritten graph shall have."""
 
     source: str
     """Name of its input."""
     shape: tuple[int, ...]
-    """Of one case of it."""
+    """Shape of one case of the input."""
     target: str
-    """Name of its answer."""
+    """Name of its output."""
     order: Sequence[int]
-    """Which of its answers comes where."""
+    """Index of the original output at each new position."""
     takes_logarithm: bool
-    """Whether it answers with scores, of which the logarithm is wanted."""
+    """Whether the graph returns probabilities, whose logarithm is wanted."""
 
 
 def rewrite(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
-    """Rename a graph's ends, free its batch, and put its answers in order.
+    """Rename a graph's input and output, make its batch axis free, and put its outputs in order.
 
     Args:
         data: The ONNX file.
-        wanted: What it shall be.
+        wanted: What the rewritten graph shall look like.
 
     Returns:
-        The rewritten file, and how many numbers its weights are.
+        The rewritten file, and the number of its weights.
 
     Raises:
-        BackendError: It is no graph of one float32 input of that shape and one output, or a weight is not finite.
+        BackendError: The file is not a graph with one float32 input of that shape and one output, or a weight is not
+            finite.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -56,7 +57,7 @@ def rewrite(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
     try:
         model = onnx.load_from_string(data)
         onnx.checker.check_model(model)
-    except Exception as error:  # noqa: BLE001  (protobuf's and the checker's errors share no base that is public)
+    except Exception as error:  # noqa: BLE001  (protobuf's and the checker's errors share no public base class)
         raise BackendError(f"expected an ONNX graph, got something else: {one_line(str(error))}") from None
     graph = model.graph
     n_numbers = 0
@@ -79,7 +80,7 @@ def rewrite(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
     if wanted.takes_logarithm:
         added.append(helper.make_node("Max", [tail, least.name], [f"{_ADDED}above"]))
         added.append(helper.make_node("Log", [f"{_ADDED}above"], [wanted.target]))
-    names = {name: f"{_ADDED}own_{name}" for name in (wanted.source, wanted.target)}  # where the graph has such inside
+    names = {name: f"{_ADDED}own_{name}" for name in (wanted.source, wanted.target)}  # if the graph uses these inside
     names |= {given: f"{_ADDED}given", answered: f"{_ADDED}answers"}
     nodes = [_renamed(node, names) for node in graph.node]
     for tensor in graph.initializer:
@@ -96,7 +97,7 @@ def rewrite(data: bytes, wanted: Wanted) -> tuple[bytes, int]:
 
 
 def scenes_of_frames(n_frames: int, n_labels: int) -> bytes:
-    """A scene graph: [n, n_frames, n_labels] logits to the logarithm of the mean over frames of their probabilities."""
+    """Build a scene graph from [n, n_frames, n_labels] logits to the logarithm of their mean probabilities."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -119,7 +120,7 @@ def scenes_of_frames(n_frames: int, n_labels: int) -> bytes:
 
 
 def _check_shape(value: Any, wanted: Wanted) -> None:
-    """Refuse an input that is not float32 [n, *shape]; sizes that are left open fit whatever is wanted."""
+    """Refuse an input that is not float32 [n, *shape]; dynamic sizes fit any shape."""
     import onnx
 
     kind = value.type.tensor_type
@@ -139,12 +140,12 @@ def _check_shape(value: Any, wanted: Wanted) -> None:
 
 
 def _sizes(*sizes: object) -> str:
-    """A shape in brackets."""
+    """A shape as text, in brackets."""
     return f"[{', '.join(map(str, sizes))}]"
 
 
 def _renamed(node: Any, names: dict[str, str]) -> Any:
-    """A node with other names at its ends, graphs inside it included."""
+    """Rename the inputs and outputs of a node, and of the nodes in its subgraphs, in place; returns the node."""
     for side in (node.input, node.output):
         fresh = [names.get(name, name) for name in side]
         del side[:]
@@ -157,7 +158,11 @@ def _renamed(node: Any, names: dict[str, str]) -> Any:
 
 
 def _file(graph: Any, opsets: Any, ir_version: int) -> bytes:
-    """The file of a graph that the checker passes."""
+    """Serialise a graph as an ONNX file.
+
+    Raises:
+        BackendError: ONNX's checker refuses it.
+    """
     import onnx
 
     model = onnx.helper.make_model(graph, opset_imports=list(opsets), ir_version=ir_version)

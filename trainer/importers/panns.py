@@ -1,8 +1,8 @@
-"""PANNs' networks on AudioSet as bundles: Cnn6, Cnn10, Cnn14, ResNet22, ResNet38, MobileNetV1; scenes by a fitted head.
+"""Import PANNs (Cnn6, Cnn10, Cnn14, ResNet22, ResNet38, MobileNetV1) as bundles, with a fitted scene head.
 
-The head sees the embedding. AudioSet's 527 tags are a linear layer behind it, so that a head on their logits could say
-nothing that one on the embedding cannot. Rate, bands and filters are those stored in the file: they have to be what the
-manifest's own feature computes, which is then all that runs.
+The head sees the embedding. AudioSet's 527 tags come from a linear layer behind it, so a head on their logits could
+learn nothing that a head on the embedding cannot. Sample rate, bands and filters are those stored in the file: they
+must equal what the manifest's own feature computes, and only that feature runs.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from trainer.models.panns import N_TAGS, Panns, PannsCnn, PannsMobile, PannsResn
 from trainer.models.pretrained import fit_weights
 
 MAX_BYTES = 1 << 30
-"""Cnn14's checkpoint has 327 MB."""
+"""Cnn14's published checkpoint has 327 MB."""
 WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
-"""They were trained on ten seconds; maximum and mean over time are taken of whatever there is."""
+"""The networks were trained on ten seconds, but take maximum and mean over any length."""
 RATES = {1024: (32_000, 50.0, 14_000.0), 512: (16_000, 50.0, 8_000.0), 256: (8_000, 50.0, 4_000.0)}
-"""Samples of the transform to sample rate and band limits, as published; a hop is a hundredth of a second."""
+"""FFT size to sample rate and lowest and highest frequency, as published; a hop is a hundredth of a second."""
 _REAL, _IMAGINARY = (f"spectrogram_extractor.stft.conv_{part}.weight" for part in ("real", "imag"))
 _MEL = "logmel_extractor.melW"
 _TAGS = ("fc_audioset.weight", "fc_audioset.bias")
 _CLOSE = 1e-6
-"""How far a stored filter may be from ours; its largest weight is about 0.03."""
+"""Largest allowed difference between stored and computed mel filters, whose largest weight is about 0.03."""
 _CLOSE_WAVE = 1e-5
-"""The same of the transform's waves, which are as large as 1."""
+"""The same for the transform's sines and cosines, which reach 1."""
 _ORIGIN = Origin(
     network="PANNs (Kong et al., Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition, 2020).",
     authors="Qiuqiang Kong and others: zenodo.org/record/3987831, github.com/qiuqiangkong/audioset_tagging_cnn, if the "
@@ -49,16 +49,16 @@ _ORIGIN = Origin(
 
 
 def import_panns(path: Path, data: Path, on_clip: OnClip = unwatched) -> Imported:
-    """Read a checkpoint of PANNs, and fit a head of scenes behind it.
+    """Read a PANNs checkpoint, and fit a scene head behind it.
 
     Args:
-        path: The .pth file, as `Cnn14_mAP=0.431.pth`.
+        path: The .pth file, such as `Cnn14_mAP=0.431.pth`.
         data: Labelled recordings, as `trainer evaluate --data` reads them.
-        on_clip: Told how far it is with them.
+        on_clip: Called with the progress on them.
 
     Raises:
-        DataError: It is no such checkpoint, of another network, or the clips will not do.
-        ExportError: Its graph does not answer as the network.
+        DataError: The file is not such a checkpoint, belongs to another network, or no head can be fitted on the clips.
+        ExportError: The graph does not give the same answers as the network.
     """
     source = read_file(path, MAX_BYTES)
     name, network, audio = read_panns(source)
@@ -82,10 +82,10 @@ def import_panns(path: Path, data: Path, on_clip: OnClip = unwatched) -> Importe
 
 
 def read_panns(source: SourceFile) -> tuple[str, Panns, AudioInput]:
-    """The network of a checkpoint, its name, and what it hears.
+    """Return a checkpoint's name, network and audio input.
 
     Raises:
-        DataError: It is no such checkpoint, or of another network.
+        DataError: The file is not such a checkpoint, or belongs to another network.
     """
     path = source.path
     weights = {name.removeprefix("module."): tensor for name, tensor in tensors_of(source).items()}
@@ -98,10 +98,10 @@ def read_panns(source: SourceFile) -> tuple[str, Panns, AudioInput]:
 
 
 def _take_audio(path: Path, weights: Weights) -> AudioInput:
-    """What the filters of a checkpoint say that it hears; they are taken out of its weights.
+    """Derive the audio input from the filters stored in a checkpoint, and remove these from its weights.
 
     Raises:
-        DataError: It has none, or they are not those of a published network.
+        DataError: There are none, or they are not those of a published network.
     """
     stored = [weights.pop(name, None) for name in (_MEL, _REAL, _IMAGINARY)]
     mel, real, imaginary = stored
@@ -126,7 +126,7 @@ def _take_audio(path: Path, weights: Weights) -> AudioInput:
 
 
 def _audio(n_fft: int, n_mels: int) -> AudioInput:
-    """Their features: torchlibrosa's, which are librosa's without a lower end."""
+    """The audio input of the published networks: torchlibrosa's log-mel, which is librosa's without top_db."""
     sample_rate, f_min, f_max = RATES[n_fft]
     feature = LogMelFeature(
         "logmel",
@@ -147,9 +147,9 @@ def _audio(n_fft: int, n_mels: int) -> AudioInput:
 
 
 def _check_filters(path: Path, audio: AudioInput, mel: Tensor, real: Tensor, imaginary: Tensor) -> None:
-    """Refuse filters that are not what the manifest's feature computes."""
+    """Refuse filters that differ from what the manifest's feature computes."""
     feature = audio.feature
-    assert isinstance(feature, LogMelFeature)  # noqa: S101  it was made so
+    assert isinstance(feature, LogMelFeature)  # noqa: S101  `_audio` makes it one
     times = np.arange(feature.n_fft)
     phase = 2 * np.pi / feature.n_fft * (np.outer(times[: feature.n_fft // 2 + 1], times) % feature.n_fft)
     window = analysis_window(feature.window, feature.n_fft, periodic=feature.periodic)
@@ -170,10 +170,10 @@ def _check_filters(path: Path, audio: AudioInput, mel: Tensor, real: Tensor, ima
 
 
 def _take_tags(path: Path, weights: Weights) -> None:
-    """Take the layer of tags out of a checkpoint's weights: a head of scenes replaces it.
+    """Remove the tag layer from a checkpoint's weights: a scene head replaces it.
 
     Raises:
-        DataError: It is not of AudioSet's tags.
+        DataError: It is missing, or its size is not the number of AudioSet's tags.
     """
     found = [weights.pop(name, None) for name in _TAGS]
     if any(tensor is None or tensor.ndim < 1 or tensor.shape[0] != N_TAGS for tensor in found):
@@ -185,7 +185,7 @@ def _take_tags(path: Path, weights: Weights) -> None:
 
 
 def _network(weights: Weights, n_mels: int) -> tuple[str, Panns]:
-    """The network that has these names, with fresh weights; Cnn14 where none is known by them."""
+    """Name and network, with fresh weights, that the tensor names indicate; Cnn14 if they indicate none."""
     last = weights.get("fc1.weight")
     n_features = last.shape[0] if last is not None and last.ndim == 2 and 0 < last.shape[0] <= last.shape[1] else None
     if "resnet.layer1.0.conv1.weight" in weights:
@@ -201,15 +201,15 @@ def _network(weights: Weights, n_mels: int) -> tuple[str, Panns]:
 
 
 def _n_mels(audio: AudioInput) -> int:
-    """Bands."""
-    assert isinstance(audio.feature, LogMelFeature)  # noqa: S101  it was made so
+    """Number of mel bands."""
+    assert isinstance(audio.feature, LogMelFeature)  # noqa: S101  `_audio` makes it one
     return audio.feature.n_mels
 
 
 def _describe(audio: AudioInput, network: Panns) -> str:
-    """The features, and what the head sees, for the card."""
+    """Describe the features, and what the head sees, for the card."""
     feature = audio.feature
-    assert isinstance(feature, LogMelFeature)  # noqa: S101  it was made so
+    assert isinstance(feature, LogMelFeature)  # noqa: S101  `_audio` makes it one
     return (
         f"Features are its authors' own: a power spectrum of {feature.n_fft:,} samples (Hann), centred, reflected at "
         f"both ends, every {feature.hop_length}; {feature.n_mels} bands of Slaney's filters from {feature.f_min:g} to "

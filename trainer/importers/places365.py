@@ -1,9 +1,9 @@
-"""Networks trained on Places365 as bundles: ten scenes by eye, by way of 365 kinds of places.
+"""Import networks trained on Places365 as bundles: ten scenes by eye, derived from 365 categories of places.
 
-SqueezeNet from its author's arrays (.npz), ResNet-18 and ResNet-50 from CSAIL's checkpoints. Every such bundle has the
-same two graphs: `frame` makes 365 logits of a picture, `scene` makes scenes of them by `places365_scenes`. The logits
-are the embedding because the scenes follow from nothing less (SqueezeNet's own last layer is not linear), and a probe
-on them sees all that the network has learnt to tell.
+SqueezeNet comes from its author's arrays (.npz), ResNet-18 and ResNet-50 from CSAIL's checkpoints. All these bundles
+have the same two graphs: `frame` computes 365 logits for a picture, `scene` turns them into scenes with the table in
+`places365_scenes`. The logits serve as the embedding because the scenes cannot be derived from less (SqueezeNet's own
+last layer is not linear), and a probe on them sees everything the network has learnt to distinguish.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from trainer.models.squeezenet import SqueezeNet
 from trainer.models.systems import System
 
 MAX_BYTES = 512 << 20
-"""ResNet-50's checkpoint has 97 MB."""
+"""ResNet-50's published checkpoint has 97 MB."""
 _MAX_ARRAYS = 16 << 20
 """SqueezeNet's arrays have 3.7 MB."""
 _SYSTEM = System("places365", (FRAMES,), ("fused",), encodes_frames=True)
 _WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
 _FRAME_TIMES, _MAX_AGE = (0.9,), 1.0
-"""One frame a window; at 0.9 s a live camera's has arrived when the window ends."""
+"""One frame per window, at 0.9 s: a live camera's frame of that time has arrived when the window ends."""
 _SQUEEZENET_VIDEO = VideoInput(
     width=224,
     height=224,
@@ -45,7 +45,7 @@ _SQUEEZENET_VIDEO = VideoInput(
     channel_order="bgr",
     mean=(104.05 / 255, 112.51 / 255, 116.67 / 255),
 )
-"""(pixel − mean) / 255; its author subtracts a mean picture, of which this is about the mean of each plane."""
+"""(pixel − mean) / 255; the author subtracts a mean picture, and these are about the means of its colour planes."""
 _RESNET_VIDEO = VideoInput(
     width=224,
     height=224,
@@ -56,7 +56,7 @@ _RESNET_VIDEO = VideoInput(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
 )
-"""As CSAIL validates them: ImageNet's statistics."""
+"""As in CSAIL's validation: ImageNet's statistics."""
 _DATA = (
     "Places365-Standard (Zhou et al., 2017), 1.8 million pictures gathered by web search: research and education only; "
     "the copyright belongs to the owners of the pictures."
@@ -88,7 +88,7 @@ _ANSWERS = (
 
 
 class PlacesScenes(nn.Module):
-    """365 logits a frame to scenes a window."""
+    """Maps 365 logits per frame to scene scores per window."""
 
     shares: Tensor
 
@@ -97,13 +97,13 @@ class PlacesScenes(nn.Module):
         self.register_buffer("shares", torch.from_numpy(scene_shares(TEN_SCENES)).float())
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """[n, n_frames, 365] logits to [n, 10] logarithms of scores that sum to 1."""
+        """Map [n, n_frames, 365] logits to [n, 10] logarithms of scores that sum to 1."""
         places = torch.softmax(embeddings, dim=2).mean(dim=1)
         return torch.log(torch.clamp(places @ self.shares, min=1e-30))
 
 
 class PlacesNetwork(nn.Module):
-    """A frame encoder and the scenes behind it, as they are exported."""
+    """A frame encoder and the scene module behind it, as they are exported."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -118,8 +118,8 @@ def import_places365(path: Path) -> Imported:
         path: An .npz file of 152 arrays, or a checkpoint with a `state_dict`.
 
     Raises:
-        DataError: It is no such file, or of another network.
-        ExportError: A graph does not answer as the network.
+        DataError: The file is of another kind, or belongs to another network.
+        ExportError: A graph does not give the same answers as the network.
     """
     source = read_file(path, MAX_BYTES)
     if path.suffix.lower() == ".npz":
@@ -134,7 +134,7 @@ def import_places365(path: Path) -> Imported:
 
 
 def _imported(name: str, encoder: nn.Module, video: VideoInput, source: SourceFile, origin: Origin) -> Imported:
-    """A network on Places365, traced."""
+    """Trace a network trained on Places365."""
     network = PlacesNetwork(encoder).eval()
     graphs = trace_network(_SYSTEM, network, Inputs(video=video), {FRAMES: picture_cases(video)})
     return Imported(

@@ -1,8 +1,8 @@
-"""Places365: its 365 categories in their official order, and which of the ten scenes each of them counts as.
+"""The 365 categories of Places365 in their official order, and which of the ten scenes each of them counts as.
 
-The order is that of categories_places365.txt of the data set (Zhou et al., 2017). The table is ours, made from the
-names and what the categories show, before any picture was judged by it. A category that is the inside or the look of
-two scenes counts half for each; one that is not listed is none of the ten.
+The order is that of categories_places365.txt in the data set (Zhou et al., 2017). The table is ours, based on the names
+and what the categories show, and was written before any picture was judged by it. A category that fits two scenes
+counts half for each; one that is not listed is none of the ten.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ veterinarians_office viaduct village vineyard volcano volleyball_court/outdoor w
 waterfall watering_hole wave wet_bar wheat_field wind_farm windmill yard youth_hostel zen_garden
 """.split()  # noqa: SIM905  (365 strings a line each would be a page nobody reads)
 )
-"""In the order of the networks' answers."""
+"""In the order of the networks' outputs."""
 
 SCENES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -105,15 +105,15 @@ SCENES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tram": ("train_interior",),
     }
 )
-"""Categories a scene. `train_interior` is metro or tram, `street` does not say whether cars may enter, escalators are
-in stations and in malls; railway platforms look like those of a metro. Cars, coach stations, homes, nature: none."""
+"""Categories of each scene. `train_interior` is metro or tram, `street` leaves open whether cars may enter, escalators
+are in stations and in malls, railway platforms look like a metro's. Cars, coach stations, homes and nature are none."""
 
 
 def scene_shares(labels: tuple[str, ...]) -> NDArray[np.float64]:
-    """[365, n_labels]: how much of a category's probability each scene gets; rows sum to 1.
+    """Return [365, n_labels], the share of a category's probability that each scene gets; rows sum to 1.
 
-    A category that is none of the scenes tells nothing of which: its probability is spread over all of them evenly, so
-    that the scores still sum to 1 and none of them is high where the picture shows none of them.
+    The probability of a category that is none of the scenes is spread evenly over all of them, so the scores still sum
+    to 1, and none of them is high if the picture shows none of the scenes.
     """
     shares = np.zeros((len(CATEGORIES), len(labels)))
     owners = Counter(category for members in SCENES.values() for category in members)

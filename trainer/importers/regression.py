@@ -1,4 +1,4 @@
-"""Multinomial logistic regression with an L2 penalty, its strength chosen on held-out folds; double precision."""
+"""Multinomial logistic regression with an L2 penalty whose strength is chosen on held-out folds; double precision."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch.nn import functional
 from trainer.evaluate.metrics import Integers, Vector, accuracy, balanced_weights, fit_temperature, log_loss, softmax
 
 STRENGTHS = (100.0, 10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4)
-"""Of the penalty, strongest first. All are tried: where what tells scenes apart is small beside what tells places
-apart, held-out answers get worse before they get better."""
+"""Strengths of the penalty, strongest first. All are tried: if scenes differ less than places do, held-out answers get
+worse before they get better."""
 _CONSTANT = 1e-3
-"""A feature that varies less than this part of its largest value is taken as constant, its weight 0: float16 could not
-hold the difference, and a weight that makes much of it would make as much of rounding."""
+"""A feature whose standard deviation is at most this fraction of its largest magnitude is treated as constant and gets
+weight 0: float16 could not hold the difference, and a large weight would amplify rounding as much."""
 _ABSENT = -1e3
-"""Logit of a label that a fold has nothing of to learn from; its rows are not judged there."""
+"""Logit of a label that a fold's training rows lack; the fold's rows with that label are not judged."""
 _STEPS = 2000
 _ROUGH, _EXACT = 1e-6, 1e-9
-"""Largest slope at which a fit ends: of one that is only compared, of the one that is kept."""
+"""Largest gradient at which a fit stops: for fits that are only compared, and for the final one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """Logits of features as they come: the standardisation is folded in."""
+    """A linear map from raw features to logits; the standardisation is folded in."""
 
     weight: Vector
     """[n_labels, n_features]."""
@@ -35,48 +35,48 @@ class Regression:
     """[n_labels], sums to 0."""
 
     def __call__(self, features: NDArray[np.floating]) -> Vector:
-        """[n, n_features] to [n, n_labels] logits."""
+        """Map [n, n_features] to [n, n_labels] logits."""
         return np.asarray(np.asarray(features, np.float64) @ self.weight.T + self.bias)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Answers of regressions to rows that they were not fitted on."""
+    """Answers of regressions on rows that they were not fitted on."""
 
     strength: float
-    """Of the penalty they had."""
+    """Strength of their penalty."""
     logits: Vector
     """[n_judged, n_labels]."""
     targets: Integers
     """[n_judged]."""
     clips: Integers
-    """[n_judged]."""
+    """[n_judged] clip of each row."""
     folds: Integers
-    """[n_judged] of each row."""
+    """[n_judged] fold of each row."""
 
     @property
     def weights(self) -> Vector:
-        """[n_judged]: labels alike, within them clips alike."""
+        """[n_judged] weights: labels count equally, and clips within each label."""
         return balanced_weights(self.targets, self.clips)
 
     @property
     def accuracy(self) -> float:
-        """Part of the rows that are right, by weight."""
+        """Weighted fraction of the rows answered correctly."""
         return accuracy(self.logits, self.targets, self.weights)
 
     @property
     def temperature(self) -> float:
-        """Of least log loss."""
+        """Temperature of least weighted log loss."""
         return fit_temperature(self.logits, self.targets, self.weights)
 
     @property
     def plain_loss(self) -> float:
-        """Log loss at a temperature of 1, by weight."""
+        """Weighted log loss at a temperature of 1."""
         return log_loss(softmax(self.logits), self.targets, self.weights)
 
     @property
     def log_loss(self) -> float:
-        """Log loss, each fold at the temperature of the other folds: none is judged by a number it helped to choose."""
+        """Weighted log loss, each fold at the temperature fitted on the other folds."""
         probabilities = np.zeros_like(self.logits)
         for fold in np.unique(self.folds):
             mine = self.folds == fold
@@ -89,16 +89,16 @@ class HeldOut:
 def fit_regression(
     features: NDArray[np.floating], targets: Integers, weights: Vector, n_labels: int, strength: float
 ) -> Regression:
-    """The regression of least Σ w·cross-entropy + strength / 2 · ‖W‖².
+    """Fit the regression that minimises Σ w·cross-entropy + strength / 2 · ‖W‖².
 
-    W weighs features of mean 0 and spread 1, by weight; biases are not penalised.
+    W applies to features standardised, with the weights, to mean 0 and standard deviation 1; biases are not penalised.
 
     Args:
         features: [n, n_features].
-        targets: [n] of 0 … n_labels − 1, each there.
+        targets: [n], 0 … n_labels − 1; every label occurs.
         weights: [n], sums to 1.
-        n_labels: Labels.
-        strength: Of the penalty.
+        n_labels: Number of labels.
+        strength: Strength of the penalty.
     """
     return _fit(features, targets, weights, n_labels, strength, None, _EXACT)[0]
 
@@ -106,14 +106,15 @@ def fit_regression(
 def hold_out(
     features: NDArray[np.floating], targets: Integers, clips: Integers, folds: Integers, n_labels: int
 ) -> HeldOut:
-    """Answers of each fold by a regression on the others, at the strength of least log loss.
+    """Judge each fold by a regression fitted on the others; returns the answers at the strength of least log loss.
 
     Args:
         features: [n, n_features].
         targets: [n].
-        clips: [n] of each row: they count alike within their label.
-        folds: [n] from 0; −1 is in every training set and never judged. Two or more, each of them judged in part.
-        n_labels: Labels.
+        clips: [n] clip of each row; clips count equally within their label.
+        folds: [n] fold of each row, from 0; rows of −1 are in every training set and never judged. There must be two
+            or more folds, each with rows that can be judged.
+        n_labels: Number of labels.
     """
     starts: dict[int, Tensor] = {}
     tried = (_answers(features, targets, clips, folds, n_labels, strength, starts) for strength in STRENGTHS)
@@ -129,7 +130,7 @@ def _answers(
     strength: float,
     starts: dict[int, Tensor],
 ) -> HeldOut:
-    """Answers of each fold at one strength; each fit begins where that of the last strength ended."""
+    """Answers of each fold at one strength; each fit starts where that of the previous strength ended."""
     logits = np.full((len(targets), n_labels), _ABSENT)
     judged = np.zeros(len(targets), np.bool_)
     for fold in range(int(folds.max()) + 1):
@@ -152,8 +153,8 @@ def _fit(
     start: Tensor | None,
     tolerance: float,
 ) -> tuple[Regression, Tensor]:
-    """A regression, and its coefficients [n_labels, n_features + 1] on standardised features, the bias last."""
-    values = np.array(features, np.float64)  # one copy, changed in place: there may be hundreds of megabytes
+    """Return a regression, and its coefficients [n_labels, n_features + 1] on standardised features, the bias last."""
+    values = np.array(features, np.float64)  # one copy, modified in place: it may take hundreds of megabytes
     largest = np.maximum(values.max(axis=0), -values.min(axis=0))
     mean = weights @ values
     values -= mean

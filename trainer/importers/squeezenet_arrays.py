@@ -1,7 +1,8 @@
-"""The 152 arrays in which SqueezeNet on Places365 was published, as the weights of `trainer.models.squeezenet`.
+"""Converts the 152 arrays in which SqueezeNet on Places365 was published to weights of `trainer.models.squeezenet`.
 
-Each convolution but the last is six arrays: kernels [out, in, h, w], which have to be flipped, as their framework
-convolves where others correlate; biases; and of its normalisation shift, scale, mean and inverse deviation:
+Each convolution except the last consists of six arrays: kernels [out, in, h, w], which must be flipped because their
+framework convolves where others correlate; biases; and its batch normalisation's shift, scale, mean and inverse
+standard deviation:
 
     y = (conv − mean) · scale · inverse + shift
 
@@ -24,14 +25,14 @@ _PARTS = ("kernels", "biases", "shifts", "scales", "means", "inverse deviations"
 
 
 def squeezenet_weights(arrays: Arrays, where: str) -> Weights:
-    """Arrays to weights by name.
+    """Convert the arrays to weights by name.
 
     Args:
         arrays: arr_0 … arr_151.
-        where: The file, for messages.
+        where: The file, for error messages.
 
     Raises:
-        DataError: One of them is missing, of another shape or not finite, or there are others.
+        DataError: An array is missing, has another shape or is not finite, or there are more of them.
     """
     weights: Weights = {}
     number = 0
@@ -50,7 +51,7 @@ def squeezenet_weights(arrays: Arrays, where: str) -> Weights:
 
 
 def _layers() -> list[tuple[str, tuple[int, ...]]]:
-    """Convolutions in the order of the file: name and shape of the kernels."""
+    """Name and kernel shape of each convolution, in the order of the file."""
     layers: list[tuple[str, tuple[int, ...]]] = [("conv1", (64, 3, 3, 3))]
     for index, (n_in, squeezed, expanded) in enumerate(FIRES):
         layers.append((f"fires.{index}.squeeze", (squeezed, n_in, 1, 1)))
@@ -60,7 +61,7 @@ def _layers() -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _take(arrays: Arrays, number: int, shape: tuple[int, ...], what: str, where: str) -> NDArray[np.float64]:
-    """One array of the file."""
+    """Return one array of the file, once its shape and values are checked."""
     array = arrays.get(f"arr_{number}")
     if array is None or array.shape != shape:
         got = "nothing" if array is None else str(list(array.shape))
@@ -74,11 +75,11 @@ def _take(arrays: Arrays, number: int, shape: tuple[int, ...], what: str, where:
 
 
 def _folded(parts: list[NDArray[np.float64]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Kernels and biases of a correlation, the normalisation in them."""
+    """Kernels and biases for correlation, with the normalisation folded in."""
     kernels, biases = parts[0][:, :, ::-1, ::-1], parts[1]
     if len(parts) > 2:
         shifts, scales, means, inverses = parts[2:]
         gain = scales * inverses
         kernels, biases = kernels * gain[:, None, None, None], (biases - means) * gain + shifts
-    with np.errstate(over="ignore"):  # infinities are refused with the network's name
+    with np.errstate(over="ignore"):  # `fit_weights` refuses infinities
         return np.ascontiguousarray(kernels, np.float32), biases.astype(np.float32)

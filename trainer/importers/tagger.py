@@ -1,4 +1,4 @@
-"""A network that tags sounds as a bundle: a head of scenes, fitted on a user's clips, behind what it hears."""
+"""Import an audio tagging network as a bundle, with a scene head fitted on a user's clips behind its features."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ AUDIOSET = (
     "AudioSet (Gemmeke et al., 2017), two million clips of ten seconds from YouTube: the labels are CC BY 4.0, the "
     "clips belong to their owners."
 )
-"""What the taggers were trained on, for their cards."""
+"""The taggers' training data, for their cards."""
 
 
 class Tagger(Protocol):
-    """A network that makes features of a window before it names tags."""
+    """A network that computes features of a window before it assigns tags."""
 
     def embed(self, features: Tensor) -> Tensor:
-        """[n, …] inputs to [n, n_features]."""
+        """Map [n, …] inputs to [n, n_features]."""
         ...
 
 
 class SceneTagger(nn.Module):
-    """A tagger's features and a linear head on them, as they are exported; the tags fall away."""
+    """A tagger's features and a linear head on them, as they are exported, without the tags."""
 
     def __init__(self, tagger: Tagger, head: FittedHead) -> None:
         super().__init__()
@@ -45,20 +45,20 @@ class SceneTagger(nn.Module):
         self.scenes = layer_of(head)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[n, …] inputs to [n, n_labels] logits."""
+        """Map [n, …] inputs to [n, n_labels] logits."""
         logits: Tensor = self.scenes(self.tagger.embed(features))
         return logits
 
 
 def fit_scenes(tagger: Tagger, audio: AudioInput, window: WindowSpec, clips: Path, on_clip: OnClip) -> FittedHead:
-    """A head of scenes on what a tagger makes of the windows of a user's clips.
+    """Fit a scene head on a tagger's features of a user's clips.
 
     Args:
-        tagger: In evaluation mode.
-        audio: What it takes.
-        window: How much of it at once.
+        tagger: The network, in evaluation mode.
+        audio: The input it takes.
+        window: The window's length.
         clips: Labelled recordings, as `trainer evaluate --data` reads them.
-        on_clip: Told how far it is.
+        on_clip: Called with the progress on them.
 
     Raises:
         DataError: They cannot be read, or too few of them can be held out.
@@ -86,24 +86,24 @@ def imported_tagger(
     n_float32: int = 1,
     limits: tuple[str, ...] = (),
 ) -> Imported:
-    """A tagger and its head, traced.
+    """Trace a tagger with its scene head.
 
     Args:
-        name: The bundle's.
+        name: Name of the bundle.
         what: The network, in a few words.
-        tagger: In evaluation mode.
-        head: Of scenes.
-        audio: What it takes.
-        window: How much of it at once.
-        source: What it was read from.
+        tagger: The network, in evaluation mode.
+        head: Its scene head.
+        audio: The input it takes.
+        window: The window's length and step.
+        source: The file it was read from.
         origin: Where it comes from.
-        features: What it takes and what of it the head sees: sentences of the card.
-        n_parameters: Of what is run, without the head.
-        n_float32: Layers from the beginning that stay float32 in float16.
-        limits: What it cannot do, a sentence each.
+        features: Its input features and which of the network's features the head sees: sentences of the card.
+        n_parameters: Number of parameters that are run, without the head.
+        n_float32: Number of leading layers that stay float32 in the float16 graph.
+        limits: Its limitations, a sentence each.
 
     Raises:
-        ExportError: Its graph does not answer as the network.
+        ExportError: The graph does not give the same answers as the network.
     """
     system = System(name, (FEATURES,), ("fused",), encodes_frames=False)
     cases = {FEATURES: sound_cases(audio, seconds_to_samples(window.seconds, audio.sample_rate))}
@@ -130,7 +130,7 @@ def imported_tagger(
 
 
 def describe_head(head: FittedHead) -> str:
-    """What a fitted head knows, for the card."""
+    """Describe what a fitted head was fitted on, for the card."""
     return (
         f"The head was fitted on {head.n_windows:,} windows of {head.n_clips:,} clips of {head.n_places:,} places: "
         f"{head.corpus}. {sum_up(head)}. The strength of its penalty and its temperature were chosen on these."
@@ -138,7 +138,7 @@ def describe_head(head: FittedHead) -> str:
 
 
 def sum_up(head: FittedHead) -> str:
-    """What a fitted head is worth, in a sentence."""
+    """Summarise the held-out quality of a fitted head in a sentence."""
     return (
         "On windows of places held out, scenes alike and within them clips alike: accuracy "
         f"{head.accuracy:.3f}, log loss {head.log_loss:.3f}; {1 / len(head.labels):.3f} and "

@@ -1,8 +1,8 @@
-"""The tensors of a TorchScript archive, as OpenAI published CLIP in; none of the code in it is looked at.
+"""Reads the tensors of a TorchScript archive, the format in which OpenAI published CLIP, without touching its code.
 
-Such an archive is a zip: `data.pkl` says of which objects the network consists, `data/` holds their numbers, `code/`
-and `constants.pkl` what would be run. Only the first two are handed on, to the same reader as any checkpoint, which
-builds tensors and plain values alone; the network's own classes become bare objects that can do nothing.
+Such an archive is a zip file: `data.pkl` says which objects the network consists of, `data/` holds their numbers,
+`code/` and `constants.pkl` hold what would be run. Only the first two are passed on, to the same reader as for any
+checkpoint, which builds only tensors and plain values; the network's own classes become bare objects without methods.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from trainer.models.naming import Weights
 from trainer.models.pretrained import is_plain
 
 _OWN = "__torch__."
-"""The names of an archive's own classes begin so."""
+"""Prefix of the names of an archive's own classes."""
 _MAX_OBJECTS = 100_000
-"""Of an archive; CLIP has a hundredth of it."""
+"""Objects of an archive that are visited; CLIP has a hundredth of that."""
 _LONGEST_NAME = 1000
-"""Characters that lead to an object; deeper is no network, and names would grow with the square of the depth."""
+"""Characters of a path to an object; no network is deeper, and all names together grow with the square of the depth."""
 
 
 class _Part:
-    """A module of the network, or whatever else the archive has classes for: attributes and nothing more."""
+    """Stands for every class of the archive, such as the network's modules: attributes and nothing more."""
 
 
 def is_scripted(source: SourceFile) -> bool:
-    """Whether a file is an archive of TorchScript."""
+    """Whether a file is a TorchScript archive."""
     if not zipfile.is_zipfile(io.BytesIO(source.data)):
         return False
     return any(entry.filename.endswith("/constants.pkl") for entry in open_archive(source).infolist())
 
 
 def scripted_tensors(source: SourceFile) -> Weights:
-    """The tensors of an archive by name, as its network's state would have them.
+    """Return the tensors of an archive by name, as in the network's state dictionary.
 
     Raises:
-        DataError: It is damaged, packed to be larger than it is, or refers to anything that is not its own.
+        DataError: The archive is damaged, unpacks to more than its size, or refers to anything that is not its own.
     """
     content = _without_code(source)
     try:
@@ -67,7 +67,7 @@ def scripted_tensors(source: SourceFile) -> Weights:
 
 
 def _without_code(source: SourceFile) -> bytes:
-    """The archive with nothing in it but what its network consists of."""
+    """Copy the archive, keeping only the objects of the network and their numbers."""
     buffer = io.BytesIO()
     with open_archive(source) as archive, zipfile.ZipFile(buffer, "w") as target:
         kept = [entry for entry in archive.infolist() if _is_content(entry.filename.partition("/")[2])]
@@ -94,12 +94,12 @@ def _without_code(source: SourceFile) -> bytes:
 
 
 def _is_content(name: str) -> bool:
-    """Whether an entry says of what the network consists."""
+    """Whether an entry holds objects of the network or their numbers, not code."""
     return name in ("data.pkl", "version", "byteorder") or name.startswith("data/")
 
 
 def _named_tensors(root: object) -> Weights:
-    """Every tensor below an object, by the attributes that lead there; an object within itself is passed once."""
+    """Every tensor below an object, by its attribute path; each object is visited once, even if it contains itself."""
     found: Weights = {}
     todo: list[tuple[str, object]] = [("", root)]
     seen: set[int] = set()
@@ -117,5 +117,5 @@ def _named_tensors(root: object) -> Weights:
 
 
 def _attributes(value: object) -> Mapping[Any, Any]:
-    """What a module consists of."""
+    """The attributes of a module; none for anything else."""
     return vars(value) if isinstance(value, _Part) else {}
