@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""Training data: corpora, their preparation into shards, splits, augmentation and batches."""

@@ -1,4 +1,4 @@
-"""Recordings to samples, through the runtime's own decoder: what is trained on is what will be heard."""
+"""Decode recordings to samples with the runtime's own decoder, so that training hears what the runtime will hear."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from trainer.data.decoding import whole_items
 from trainer.errors import DataError
 
 Mono: TypeAlias = NDArray[np.float32]
-"""[n_samples] float32, −1…1."""
+"""[n_samples] float32 in −1…1."""
 
 
 def decode(path: Path, sample_rate: int) -> Mono:
-    """Read a whole file as mono samples; sound that never came is zeros, as in a stream, what follows its end is not.
+    """Read a whole file as mono samples; gaps become zeros, as in a stream, but missing sound at the end is cut off.
 
     Args:
-        path: Anything FFmpeg reads.
-        sample_rate: In Hz.
+        path: Any file FFmpeg can read.
+        sample_rate: Target sample rate in Hz.
 
     Raises:
-        DataError: A part of it cannot be decoded, or it has no sound.
+        DataError: Part of the file cannot be decoded, or it has no sound.
     """
     items = whole_items(path, Wants(AudioWants(sample_rate, 1), None))
     blocks = [item for item in items if isinstance(item, AudioBlock)]
@@ -42,11 +42,11 @@ def decode_all(paths: Sequence[Path], sample_rate: int, at_least: int) -> list[M
 
     Args:
         paths: The files.
-        sample_rate: In Hz.
-        at_least: Samples a file has to have.
+        sample_rate: Target sample rate in Hz.
+        at_least: Minimum number of samples a file must have.
 
     Raises:
-        DataError: One cannot be decoded or is too short.
+        DataError: A file cannot be decoded or is too short.
     """
     recordings = []
     for path in paths:
@@ -61,7 +61,7 @@ def decode_all(paths: Sequence[Path], sample_rate: int, at_least: int) -> list[M
 
 
 def load_responses(folder: Path | None, sample_rate: int) -> list[Mono]:
-    """Impulse responses of microphones, each with the energy of a unit impulse.
+    """Impulse responses of microphones, each scaled to unit energy, without silent ones; empty if `folder` is None.
 
     Raises:
         DataError: The folder has none, or one cannot be decoded.

@@ -1,8 +1,8 @@
-"""What is done to a window's samples in training: filters, gain, noise, another recording on top, a mono microphone.
+"""Augmentation of a window's samples: filters, gain, noise, another recording mixed in, a simulated mono microphone.
 
-All filters of a window (a microphone's impulse response, a smooth tilt, a low-pass, the gain) are one product in the
-frequency domain, the same for both channels, done on a stretch that begins `lead` samples early, so that what wraps
-round is cut off. Pictures: `augment_frames`; what is done to whole batches: `mixing`.
+All filters of a window (a microphone's impulse response, a smooth tilt, a low-pass, the gain) form one product in the
+frequency domain, the same for both channels. It is applied to a segment that starts `lead` samples early, so that
+circular wrap-around can be cut off. For pictures see `augment_frames`, for whole batches `mixing`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from trainer.data.store import Samples
 Floats: TypeAlias = NDArray[np.float32]
 
 _KNOT_HERTZ = 62.5
-"""Lowest knot of a tilt; the others follow octave by octave."""
+"""Frequency of a tilt's lowest knot; the others follow octave by octave."""
 _LOWPASS_ORDER = 12
-"""Steep, as a codec's."""
+"""Butterworth order: steep, like a codec's low-pass."""
 _LEAD = 0.125
-"""Lead, as a part of the samples that are wanted; half a second at most."""
+"""Lead as a fraction of the wanted samples; half a second at most."""
 _LONGEST_LEAD_SECONDS = 0.5
 
 
 def lead_samples(config: AugmentConfig, sample_rate: int, n_samples: int) -> int:
-    """Samples before `n_samples` that filters want; together they make a length that is quickly transformed."""
+    """Number of samples the filters need before `n_samples`, chosen so that the total length has a fast transform."""
     if not (config.response_probability or config.tilt_probability or config.lowpass_probability):
         return 0
     lead = min(int(_LEAD * n_samples), int(_LONGEST_LEAD_SECONDS * sample_rate))
@@ -38,7 +38,7 @@ def lead_samples(config: AugmentConfig, sample_rate: int, n_samples: int) -> int
 
 
 def quick_length(at_least: int) -> int:
-    """The smallest length of factors 2, 3 and 5 alone, which a Fourier transform takes least time for, and even."""
+    """The smallest even length ≥ `at_least` whose only prime factors are 2, 3 and 5: these transform fastest."""
     length = at_least + at_least % 2
     while True:
         rest = length
@@ -51,21 +51,21 @@ def quick_length(at_least: int) -> int:
 
 
 class SampleAugmenter:
-    """Filters, gain and noise for stretches of one length; several threads may use it."""
+    """Applies filters, gain and noise to segments of one length; safe to use from several threads."""
 
     def __init__(
         self, config: AugmentConfig, sample_rate: int, n_samples: int, lead: int, responses: Sequence[Mono]
     ) -> None:
-        """Prepare the spectra.
+        """Precompute the spectra.
 
         Args:
-            config: What, how often, how strong.
+            config: Which augmentations, how often and how strong.
             sample_rate: In Hz.
-            n_samples: Length of a stretch, `lead` included.
-            lead: Samples cut off at the front; a response is cut to as many.
-            responses: Impulse responses; may be none.
+            n_samples: Length of a segment, including `lead`.
+            lead: Samples cut off at the start; impulse responses are truncated to this length.
+            responses: Impulse responses of microphones; may be empty.
         """
-        keep_heap()  # or every spectrum's memory goes back to the system, and comes anew, page by page
+        keep_heap()  # or each spectrum's memory is returned to the system and faulted in again, page by page
         self._config = config
         self._lead = lead
         self._n_samples = n_samples
@@ -80,7 +80,7 @@ class SampleAugmenter:
         self._pink = (1 / np.sqrt(np.maximum(self._frequencies, 20.0))).astype(np.float32)
 
     def __call__(self, samples: Samples, rng: np.random.Generator) -> Samples:
-        """One window: [n_channels, n_samples] to a new [n_channels, n_samples − lead]."""
+        """Augment one window: [n_channels, n_samples] to a new array [n_channels, n_samples − lead]."""
         config = self._config
         level = np.float32(10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20))
         response = self._response(rng)
@@ -98,7 +98,7 @@ class SampleAugmenter:
         return out
 
     def _response(self, rng: np.random.Generator) -> NDArray[np.complex64] | Floats | None:
-        """A random frequency response [n_bins]; None: flat."""
+        """A random frequency response [n_bins]; None if it is flat."""
         config = self._config
         response: NDArray[np.complex64] | Floats | None = None
         if rng.random() < config.tilt_probability:
@@ -106,7 +106,7 @@ class SampleAugmenter:
             response = np.exp((knots - knots.mean()) * np.float32(np.log(10) / 20) @ self._tilts)
         if rng.random() < config.lowpass_probability:
             cut = np.exp(rng.uniform(np.log(min(config.lowpass_hertz, self._nyquist)), np.log(self._nyquist)))
-            # a power of 24 of single precision overflows where a low cut meets a high rate; infinity is right there
+            # in float32 the 24th power overflows for a low cut-off at a high sample rate; infinity is right there
             with np.errstate(over="ignore"):
                 lowpass = 1 / np.sqrt(1 + (self._frequencies / np.float32(cut)) ** (2 * _LOWPASS_ORDER))
             response = lowpass if response is None else response * lowpass
@@ -116,7 +116,7 @@ class SampleAugmenter:
         return response
 
     def _noise(self, spectra: NDArray[np.complex64], rng: np.random.Generator) -> NDArray[np.complex64]:
-        """White or pink noise, another in each channel, at a random distance below the signal."""
+        """White or pink noise, independent in each channel, at a random signal-to-noise ratio."""
         shape = (len(spectra), self._frequencies.size, 2)
         noise: NDArray[np.complex64] = rng.standard_normal(shape, np.float32).view(np.complex64)[..., 0]
         if rng.random() < 0.5:
@@ -128,7 +128,7 @@ class SampleAugmenter:
 
 
 def mix_in(samples: Samples, other: Samples, rng: np.random.Generator) -> Samples:
-    """[n_channels, n] twice to the same: `other` on top of `samples`, 0 to 10 dB below its level."""
+    """Mix `other` into `samples`, 0 to 10 dB below its level; both and the result are [n_channels, n]."""
     level, other_level = (float(np.sqrt(np.mean(np.square(part)) + 1e-12)) for part in (samples, other))
     return samples + other * np.float32(level / other_level * 10 ** (rng.uniform(-10.0, 0.0) / 20))
 

@@ -1,4 +1,4 @@
-"""What is done to a window's frames in training: mirrored, cut, turned, other light, blurred; all of a window alike."""
+"""Augmentation of a window's frames: mirror, crop, rotate, recolour, darken, blur; all frames of a window alike."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from trainer.data.pictures import pillow, pillow_filter
 from trainer.data.store import Frames
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""Weights of red, green and blue: ITU-R BT.601."""
+"""Luma weights of red, green and blue: ITU-R BT.601."""
 _WIDEST_BLUR = 0.02
-"""Radius by the width."""
+"""Largest blur radius as a fraction of the frame's width."""
 _DARKEST, _NIGHT_NOISE = 0.1, 4.0
-"""Part of the light, and the noise's spread in levels of 255."""
+"""Smallest fraction of light that remains, and standard deviation of the noise in levels of 255."""
 
 
 def augment_frames(frames: Frames, config: AugmentConfig, rng: np.random.Generator) -> Frames:
-    """[n_frames, height, width, 3] to the same: one draw for all of them."""
+    """Augment [n_frames, height, width, 3]; the random parameters are drawn once for all frames."""
     if config.crop_scale < 1:
         frames = _crop(frames, rng.uniform(config.crop_scale, 1.0), rng.random(2))
     if rng.random() < config.flip_probability:
@@ -36,7 +36,7 @@ def augment_frames(frames: Frames, config: AugmentConfig, rng: np.random.Generat
 
 
 def _crop(frames: Frames, scale: float, place: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Frames:
-    """A part of `scale` of both sides, anywhere, scaled back; `place`: 0…1 from the top and from the left."""
+    """Crop both sides to `scale` and resize back; `place` is the crop's position, 0…1 from top and left."""
     image = pillow()
     _, height, width, _ = frames.shape
     top, left = (1 - scale) * place * (height, width)
@@ -46,13 +46,13 @@ def _crop(frames: Frames, scale: float, place: np.ndarray[tuple[int], np.dtype[n
 
 
 def _blur(frames: Frames, radius: float) -> Frames:
-    """A Gaussian of that many pixels."""
+    """Gaussian blur with a radius in pixels."""
     filtered = pillow_filter().GaussianBlur(radius)
     return np.stack([np.asarray(pillow().fromarray(frame).filter(filtered)) for frame in frames])
 
 
 def _darken(frames: Frames, light: float, rng: np.random.Generator) -> Frames:
-    """A part of the light, and noise of a few levels as sensors have then."""
+    """Scale the brightness by `light` and add noise of a few levels, as sensors show in the dark."""
     noisy: np.ndarray[Any, np.dtype[np.float32]] = frames * np.float32(light)
     noisy += rng.normal(0, _NIGHT_NOISE, frames.shape).astype(np.float32)
     np.clip(noisy, 0, 255, out=noisy)
@@ -60,10 +60,10 @@ def _darken(frames: Frames, light: float, rng: np.random.Generator) -> Frames:
 
 
 def _recolour(frames: Frames, gains: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Frames:
-    """Brightness, contrast (about the window's mean luma) and saturation, each times a gain, as one affine map."""
+    """Brightness, contrast (about the window's mean luma) and saturation, each scaled by a gain, as one affine map."""
     brightness, contrast, saturation = gains.astype(np.float32)
     pixels = frames.reshape(-1, 3).astype(np.float32)
-    # saturation: a pixel's distance from its own luma; contrast: from the mean luma
+    # saturation scales a pixel's distance from its own luma, contrast its distance from the mean luma
     matrix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * np.outer(_LUMA, np.ones(3, np.float32))
     mean = pixels.mean(axis=0) @ _LUMA
     out = pixels @ (matrix * (brightness * contrast))

@@ -1,4 +1,4 @@
-"""What one step of training takes, and who gives it."""
+"""The data of one training step, and the protocol that provides it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from trainer.inputs import Inputs
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows and what they are."""
+    """A batch of windows with their targets."""
 
     inputs: Mapping[str, NDArray[np.float32]]
-    """Name (`trainer.inputs`) to [n, …]: features, waveform, frames [n, k, 3, height, width], presence [n, 2]."""
+    """Input name (`trainer.inputs`) to [n, …]: features, waveform, frames [n, k, 3, height, width], presence [n, 2]."""
     targets: NDArray[np.float32]
-    """[n, n_labels], each row sums to 1."""
+    """[n, n_labels]; each row sums to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Which of several training processes this one is."""
+    """This process's place among the training processes."""
 
     rank: int = 0
-    """Its number."""
+    """Index of this process."""
     count: int = 1
-    """How many there are."""
+    """Number of processes."""
 
 
 class TrainingData(Protocol):
-    """Gives the batches of every epoch, the same ones whenever it is asked again."""
+    """Provides the batches of every epoch; the same epoch always gives the same batches."""
 
     def measure(self, rng: np.random.Generator) -> Inputs:
-        """The network's inputs, with the statistics filled in that they leave open."""
+        """The network's inputs, with any unset normalisation statistics filled in."""
 
     def batches(self, inputs: Inputs, epoch: int, config: Config, process: Process) -> Iterator[Batch]:
-        """This process's part of every batch of one epoch: `batch_size / count` windows each."""
+        """This process's share of every batch of one epoch: `batch_size / count` windows each."""

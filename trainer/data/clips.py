@@ -1,6 +1,6 @@
-"""Labelled clips in one shape, whatever layout they come from; no location is ever on two sides of a split.
+"""Labelled clips in a common form, whatever their corpus's layout; no location is ever on two sides of a split.
 
-The layouts are read by `tau_av_2021`, `tau_audio`, `esc10` and `folder`; each gives a `Corpus`, which checks itself.
+The layouts are read by `tau_av_2021`, `tau_audio`, `esc10` and `folder`; each returns a validated `Corpus`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from trainer.errors import ConfigError, DataError
 
 TRAIN, VALIDATION, EVALUATE = "train", "validation", "evaluate"
 NONE = "none"
-"""Label of clips of none of the scenes, and, once a corpus is divided, the split of those that training may see."""
+"""Label of clips of no known scene; in a divided corpus also the split of those that training may use."""
 NONE_EVALUATE = "none evaluate"
-"""Split of those that it may not."""
+"""Split of the clips of no known scene that training may not use."""
 _SHOWN = 3
-"""Items a message names before it counts the rest."""
+"""Number of items a message lists before it counts the rest."""
 
 
 def place_name(city: str, location: str) -> str:
-    """City and location as one name, unique in a corpus: what a network may know, or must not."""
+    """City and location as one name, unique within a corpus."""
     return f"{city}-{location}" if city else location
 
 
@@ -32,53 +32,53 @@ class Clip:
     """One labelled recording."""
 
     audio: Path
-    """Its sound."""
+    """The file with its sound."""
     video: Path | None
-    """Its picture, in a file of its own; None where there is none."""
+    """The file with its picture, if separate; None otherwise."""
     scene_label: str
-    """Its scene; "none" where it is none of them."""
+    """Its scene; "none" for none of the scenes."""
     city: str
-    """Where it was recorded, or which source it comes from; "" where the corpus does not say."""
+    """City of the recording, or the source it comes from; "" if the corpus does not say."""
     location: str
-    """The place in that city, or the recording it was cut from: what no two splits may share."""
+    """The place in that city, or the recording it was cut from: clips that share it must stay in one split."""
     segment: str
-    """Which part of that place's recordings it is."""
+    """Which part of that place's recordings this is."""
     split: str
-    """"train", "validation" or "evaluate"; a fold's name; "" where it is not divided yet."""
+    """"train", "validation" or "evaluate"; or a fold's name; "" if not divided yet."""
     device: str = ""
-    """What recorded it, in the corpus's letters."""
+    """Recording device, in the corpus's notation."""
 
     @property
     def place(self) -> str:
-        """What no two splits may share; see `place_name`."""
+        """City and location, which no two splits may share; see `place_name`."""
         return place_name(self.city, self.location)
 
     @property
     def name(self) -> str:
-        """The clip's file name without its ending."""
+        """The clip's file name without its extension."""
         return self.audio.stem
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Clips that can be trained on and evaluated: checked when it is made.
+    """Clips that can be trained on and evaluated; validated on construction.
 
     Raises:
-        DataError: A label is unknown, empty or given twice, a clip is listed twice, or splits share a location.
+        DataError: A label is unknown, empty or duplicated, a clip is listed twice, or splits share a location.
     """
 
     name: str
-    """What cards call it."""
+    """Name of the corpus, for model cards."""
     root: Path
-    """Where its files lie; messages begin with it."""
+    """Where its files are; error messages begin with it."""
     labels: tuple[str, ...]
-    """Scenes in alphabetical order: the order of every output."""
+    """Scenes in alphabetical order, which is the order of every output."""
     clips: tuple[Clip, ...]
     """Clips in the order of their lists."""
     licence: str
-    """Its terms, in a sentence."""
+    """Licence terms, in one sentence."""
     remarks: tuple[str, ...] = ()
-    """What the user should be told: what was left out, and why."""
+    """Messages for the user: what was left out, and why."""
 
     def __post_init__(self) -> None:
         if list(self.labels) != sorted(set(self.labels)) or len(self.labels) < 2:
@@ -95,16 +95,16 @@ class Corpus:
         self._check_no_label_is_empty()
 
     def of(self, *splits: str) -> tuple[Clip, ...]:
-        """Clips of these splits."""
+        """Clips of the given splits."""
         return tuple(clip for clip in self.clips if clip.split in splits)
 
     def targets(self, clips: Iterable[Clip]) -> list[int]:
-        """Position in `labels` of each clip's scene."""
+        """Index in `labels` of each clip's scene."""
         position = {label: index for index, label in enumerate(self.labels)}
         return [position[clip.scene_label] for clip in clips]
 
     def as_fold(self, held_out: str) -> Corpus:
-        """The corpus with the fold `held_out` as "evaluate" and all others as "train".
+        """The corpus with the fold `held_out` as "evaluate" and all other folds as "train".
 
         Raises:
             ConfigError: There is no such fold.
@@ -116,7 +116,7 @@ class Corpus:
         return replace(self, clips=tuple(clips))
 
     def _check_no_label_is_empty(self) -> None:
-        """Every label has clips, and clips to train on where any split is for training."""
+        """Check that every label has clips, and training clips if any clip is for training."""
         trained = [clip for clip in self.of(TRAIN) if clip.scene_label != NONE]
         present = {clip.scene_label for clip in trained or self.clips}
         for label in self.labels:
@@ -128,10 +128,10 @@ class Corpus:
 
 
 def check_listed_once(where: Path, clips: Iterable[Clip]) -> None:
-    """No clip is there twice.
+    """Check that no clip is listed twice.
 
     Raises:
-        DataError: One is; the message names it, and both splits where they differ.
+        DataError: A clip is listed twice; the message names it, and both splits if they differ.
     """
     split_of: dict[Path, str] = {}
     for clip in clips:
@@ -143,10 +143,10 @@ def check_listed_once(where: Path, clips: Iterable[Clip]) -> None:
 
 
 def check_disjoint(where: Path, clips: Iterable[Clip]) -> None:
-    """No two splits share a location.
+    """Check that no two splits share a location.
 
     Raises:
-        DataError: Two do; the message names the location and a clip of either side.
+        DataError: Two splits do; the message names the location and a clip from each side.
     """
     first_of: dict[str, Clip] = {}
     leaks: dict[str, Clip] = {}
@@ -167,20 +167,21 @@ def check_disjoint(where: Path, clips: Iterable[Clip]) -> None:
 def hold_out_locations(clips: Sequence[Clip], train_share: float = 0.9, seed: int = 30) -> tuple[Clip, ...]:
     """Divide clips into "train" and "validation" by whole locations.
 
-    Scene by scene, locations are drawn until training has `train_share` of the scene's clips, rounded down, as in the
-    split of the DCASE 2021 task 1B baseline (its park has 905 of 1,006); one location at least stays for validation.
-    The draw is a hash of seed and place: it does not depend on the order of the list, and depends on other scenes only
-    where these share a place, which then goes to one side with all of its scenes; scenes of few places decide first. It
-    is not the baseline's own, whose lists `read_tau_av_2021` takes as well.
+    For each scene, locations are drawn until training has `train_share` of the scene's clips, rounded down, as in the
+    split of the DCASE 2021 task 1B baseline (whose park has 905 of 1,006); at least one location is left for
+    validation. The order of the draw is a hash of seed and place, so it does not depend on the order of the list. It
+    depends on other scenes only where they share a place, which then goes to one side with all its scenes; scenes with
+    few places are decided first. The result is not the baseline's own split, whose lists `read_tau_av_2021` accepts
+    too.
 
     Args:
         clips: Clips to divide; their own `split` is ignored.
-        train_share: Part of each scene's clips to train on.
-        seed: Which draw.
+        train_share: Fraction of each scene's clips to train on.
+        seed: Seed of the draw.
 
     Raises:
         ConfigError: `train_share` is not between 0 and 1.
-        DataError: A scene has a single location, or other scenes leave it none on one side.
+        DataError: A scene has a single location, or shared places leave it with no location on one side.
     """
     if not 0 < train_share < 1:
         raise ConfigError(f"expected a share to train on between 0 and 1, got {train_share}")
@@ -205,13 +206,13 @@ def hold_out_locations(clips: Sequence[Clip], train_share: float = 0.9, seed: in
 
 
 def _draw(trained: dict[str, bool], free: Sequence[str], sizes: Counter[str], wanted: int) -> None:
-    """Say of each of a scene's free places, in order, whether it is trained on, until `wanted` clips are.
+    """Assign a scene's unassigned places, in order, to training until it has `wanted` clips; the rest are held out.
 
     Args:
-        trained: What was said of other places, some of the same scene; it gets the new ones.
-        free: Places of which nothing was said yet.
-        sizes: The scene's clips a place.
-        wanted: Clips to train on.
+        trained: Whether each place is trained on, as decided so far, also for other scenes; updated in place.
+        free: Places of the scene that are not yet decided.
+        sizes: Number of the scene's clips at each place.
+        wanted: Number of clips to train on.
     """
     drawn = sum(size for place, size in sizes.items() if trained.get(place, False))
     is_held_out = any(not trained.get(place, True) for place in sizes)
@@ -221,11 +222,11 @@ def _draw(trained: dict[str, bool], free: Sequence[str], sizes: Counter[str], wa
 
 
 def draw_of(place: str, seed: int = 30) -> float:
-    """A number of 0…1 that follows from a place's name: the same in every list."""
+    """A number in 0…1 derived from a place's name alone, so it is the same in every list."""
     return int.from_bytes(hashlib.sha256(f"{seed} {place}".encode()).digest()[:8], "big") / 2**64
 
 
 def first_few(items: Sequence[object]) -> str:
-    """Some of them, and how many more there are."""
+    """The first few items as text, and how many more there are."""
     shown = ", ".join(str(item) for item in items[:_SHOWN])
     return shown if len(items) <= _SHOWN else f"{shown} and {len(items) - _SHOWN:,} more"

@@ -1,4 +1,4 @@
-"""Any corpus there is a reader for, recognised by its layout."""
+"""Open a corpus of any supported layout, recognised automatically."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = {
     "csv": f"a CSV file, or a folder with {LABELS}: file,scene_label[,recording,split,city,location,video,…]",
     "folder": "a folder a class",
 }
-"""Layouts, and what each is recognised by."""
+"""Supported layouts, and how each is recognised."""
 
 
 def open_corpus(path: Path, kind: str | None = None, *, allow_partial: bool = False, video: bool = True) -> Corpus:
@@ -29,16 +29,16 @@ def open_corpus(path: Path, kind: str | None = None, *, allow_partial: bool = Fa
 
     Args:
         path: Its folder, or a CSV.
-        kind: One of `KINDS`; None: what it looks like.
-        allow_partial: Whether clips of a published corpus may lack.
-        video: Whether pictures are wanted, where they lie in files of their own.
+        kind: One of `KINDS`; None: recognise it.
+        allow_partial: Whether clips of a published corpus may be missing.
+        video: Whether pictures are needed, where they are in files of their own.
 
     Returns:
-        A corpus that is divided: into "train", perhaps "validation", and "evaluate", or into folds.
+        A divided corpus: into "train", optionally "validation", and "evaluate", or into folds.
 
     Raises:
         ConfigError: There is no such kind.
-        DataError: It is none of them, or its reader refuses it.
+        DataError: No layout matches, or the layout's reader rejects the corpus.
     """
     if kind is not None and kind not in KINDS:
         raise ConfigError(f"--kind: expected one of {', '.join(KINDS)}, got {kind!r}")
@@ -57,7 +57,7 @@ def recognise(path: Path) -> str:
     """Which of `KINDS` a folder or file is.
 
     Raises:
-        DataError: It is none, or it is not there.
+        DataError: It is none of them, or does not exist.
     """
     if path.is_file():
         return "csv"
@@ -75,7 +75,7 @@ def recognise(path: Path) -> str:
 
 
 def recognise_published(path: Path) -> str | None:
-    """Which published layout of `KINDS` a folder has; None: none of them."""
+    """The published layout, among `KINDS`, that a folder has; None if it has none."""
     if not path.is_dir():
         return None
     lists = [*path.glob("evaluation_setup/fold1_train.*"), *path.glob("*/evaluation_setup/fold1_train.*")]
@@ -88,12 +88,12 @@ def recognise_published(path: Path) -> str | None:
 
 
 def _folders(path: Path) -> list[Path]:
-    """Those in a folder that are not hidden."""
+    """The visible folders in a folder."""
     return [entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."]
 
 
 def _names_pictures(path: Path) -> bool:
-    """Whether a list's first line names pictures."""
+    """Whether the header of a list has a column for pictures."""
     try:
         with path.open("rb") as file:
             return b"filename_video" in file.readline(4096)
@@ -102,6 +102,6 @@ def _names_pictures(path: Path) -> bool:
 
 
 def _read_own(place: Path) -> Corpus:
-    """A user's own recordings, divided."""
+    """A user's own recordings, with a fifth held out for evaluation if they are not divided yet."""
     corpus = read_folder(place)
     return corpus if corpus.clips[0].split else hold_out_evaluation(corpus)

@@ -1,4 +1,4 @@
-"""A clip of a corpus to what shards keep of it, through the runtime's own decoder: 16-bit samples and JPEG pictures."""
+"""Decode a clip to the form kept in shards, with the runtime's own decoder: 16-bit samples and JPEG pictures."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from trainer.errors import DataError
 
 _FULL_SCALE = np.float32(32768)
 STILL_SECONDS = 1.0
-"""What a picture of its own is taken for: a second in which nothing moves."""
+"""Assumed duration of a still picture: one second without movement."""
 _AT_ONCE = 100
-"""Blocks, of a tenth of a second, that become integers together."""
+"""Number of blocks, of a tenth of a second each, that are converted to integers together."""
 
 Integers = NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedClip:
-    """What is kept of a clip."""
+    """The stored form of a clip."""
 
     samples: Integers
-    """[n_samples, n_channels] little-endian, −32768…32767 for −1…1; no samples where no sound is kept."""
+    """[n_samples, n_channels] little-endian, −1…1 scaled to −32768…32767; zero samples if no sound is kept."""
     n_clipped: int
-    """Samples that were beyond ±1."""
+    """Number of samples that were beyond ±1 and were clipped."""
     frame_times: tuple[float, ...]
-    """Seconds since the clip began, ascending."""
+    """Seconds since the start of the clip, ascending."""
     pictures: tuple[bytes, ...]
-    """JPEG, one a frame."""
+    """One JPEG per frame."""
     seconds: float
-    """Length: of its sound, or, without, of its picture."""
+    """Length of the sound or, without sound, of the picture."""
 
 
 def decode_clip(clip: Clip, settings: Settings) -> DecodedClip:
-    """Decode a clip whose sound and picture lie in one file or in two.
+    """Decode a clip whose sound and picture are in one file or in two.
 
-    Sound that never came (a late start, a hole in the stamps) is zeros, as in a stream; what follows its end is not.
+    Missing sound (a late start, a gap in the timestamps) becomes zeros, as in a stream, but is cut off at the end.
 
     Raises:
-        DataError: A part of it cannot be decoded, or it has no sound or picture although one is wanted.
+        DataError: Part of the clip cannot be decoded, or it lacks sound or picture although it is required.
     """
     audio = None if settings.sound is None else settings.sound.wants
     video = None if settings.picture is None else settings.picture.wants
@@ -82,9 +82,9 @@ def decode_clip(clip: Clip, settings: Settings) -> DecodedClip:
 
 
 def to_integers(samples: Samples) -> tuple[Integers, int]:
-    """Samples [n_channels, n] as [n, n_channels] of 16 bits, and how many were beyond ±1.
+    """Samples [n_channels, n] as 16-bit integers [n, n_channels], and how many were beyond ±1.
 
-    Rounded, without dither: the error is half a step at most, and lies 98 dB below a full-scale sine.
+    Rounded without dither: the error is at most half a step and lies 98 dB below a full-scale sine.
     """
     scaled = samples.T * _FULL_SCALE
     np.rint(scaled, out=scaled)
@@ -96,7 +96,7 @@ def to_integers(samples: Samples) -> tuple[Integers, int]:
 
 
 class _Sound:
-    """Gathers blocks as integers, so that an hour takes half the memory."""
+    """Collects blocks as integers, which halves the memory of a long recording."""
 
     def __init__(self) -> None:
         self._pending: list[Samples] = []
@@ -114,7 +114,7 @@ class _Sound:
             self._convert()
 
     def join(self) -> Integers:
-        """[n_samples, n_channels] up to the last sample that came."""
+        """[n_samples, n_channels] up to the last sample that was received."""
         self._convert()
         if not self._parts:
             return np.zeros((0, 1), "<i2")
@@ -130,7 +130,7 @@ class _Sound:
 
 
 class _Frames:
-    """Gathers frames as JPEG."""
+    """Collects frames as JPEG."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
@@ -142,10 +142,10 @@ class _Frames:
 
 
 def whole_items(path: Path, wants: Wants) -> Iterator[StreamItem]:
-    """What a file gives, as long as all of it can be decoded.
+    """Yield what a file contains, provided all of it can be decoded.
 
     Raises:
-        DataError: A part of it cannot.
+        DataError: Part of it cannot be decoded.
     """
     try:
         with open_media(path) as source:

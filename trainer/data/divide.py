@@ -1,7 +1,7 @@
-"""What a corpus's clips are for: to train on, to choose the epoch by, to calibrate on, to report on; whole locations.
+"""Divide a corpus by whole locations: training, epoch selection (validation), calibration, reporting (evaluation).
 
-The official split decides what is reported on. The rest is divided by draws that follow from the places' names alone:
-the same corpus is divided alike in every run, whatever its seed.
+The official split determines what is reported on. The rest is divided by draws that depend on the places' names alone,
+so the same corpus is divided the same way in every run, whatever its seed.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from trainer.errors import ConfigError, DataError
 
 CALIBRATION = "calibration"
 _FEWEST_CITIES = 3
-"""Cities in training that one of them may be held out of."""
+"""Minimum number of training cities for holding one out."""
 _SEED = 30
-"""Of the draws; as in the split of the DCASE 2021 task 1B baseline."""
+"""Seed of the draws, as in the split of the DCASE 2021 task 1B baseline."""
 
 
 def divide(corpus: Corpus, config: DataConfig) -> tuple[Clip, ...]:
-    """Every clip, in the corpus's order, with "train", "validation", "calibration" or "evaluate" as its split.
+    """Assign every clip, in the corpus's order, to "train", "validation", "calibration" or "evaluate".
 
-    Clips of none of the scenes are apart: "none" where training may see them, else "none evaluate".
+    Clips of none of the scenes are kept apart: "none" if training may use them, otherwise "none evaluate".
 
     Args:
-        corpus: Clips with the split, or the fold, that their corpus gives them.
-        config: The fold to report on, how much validates, how many cities calibrate.
+        corpus: Clips with the split or fold that their corpus assigns.
+        config: The fold to report on, the share for validation, the number of calibration cities.
 
     Returns:
-        Clips; none of them for calibration where training has too few cities: validation then serves.
+        The clips; none are for calibration if training has too few cities, and validation clips are used instead.
 
     Raises:
-        ConfigError: There is no such fold, or one has to be named.
-        DataError: Two splits share a location, or one of them lacks clips.
+        ConfigError: There is no such fold, or a fold must be named.
+        DataError: Two splits share a location, or a split lacks clips.
     """
     check_disjoint(corpus.root, corpus.clips)
     official = _official(corpus, config).clips
@@ -68,12 +68,12 @@ def divide(corpus: Corpus, config: DataConfig) -> tuple[Clip, ...]:
 
 
 def _apart(clip: Clip) -> Clip:
-    """A clip of none of the scenes, on its side."""
+    """A clip of none of the scenes, with its split replaced by "none" or "none evaluate"."""
     return replace(clip, split=NONE_EVALUATE if clip.split == EVALUATE else NONE)
 
 
 def _official(corpus: Corpus, config: DataConfig) -> Corpus:
-    """The corpus with "train" and "evaluate", and "validation" where its lists have one."""
+    """The corpus split into "train" and "evaluate", and "validation" if its lists have one."""
     splits = sorted({clip.split for clip in corpus.clips})
     known = set(splits) <= {TRAIN, VALIDATION, EVALUATE}
     if known and config.fold in (None, EVALUATE):
@@ -93,10 +93,10 @@ def _official(corpus: Corpus, config: DataConfig) -> Corpus:
 
 
 def _hold_out_cities(clips: list[Clip], n_cities: int) -> None:
-    """Give whole cities of the training clips to calibration, in place.
+    """Reassign whole cities of training clips to calibration, in place.
 
-    Those with the most scenes come first, so that temperatures are fitted on all of them. A city stays in training if
-    a scene would have fewer than two locations without it, or if training would have fewer than two cities.
+    Cities with the most scenes come first, so that temperatures are fitted on all scenes. A city stays in training if
+    without it a scene would have fewer than two locations, or training fewer than two cities.
     """
     cities = {clip.city for clip in clips if clip.split in (TRAIN, VALIDATION)}
     if len(cities) < _FEWEST_CITIES:
@@ -117,5 +117,5 @@ def _hold_out_cities(clips: list[Clip], n_cities: int) -> None:
 
 
 def _of(clips: Iterable[Clip], city: str) -> list[Clip]:
-    """Training clips of a city."""
+    """The training clips of a city."""
     return [clip for clip in clips if clip.city == city and clip.split == TRAIN]
