@@ -1,6 +1,6 @@
-"""How samples and pictures become a network's inputs: the part of a manifest that a front-end follows.
+"""How audio samples and images become a network's inputs: the part of a manifest that a front-end follows.
 
-Frozen records, and the exact arithmetic of their sizes. Times are seconds, rates Hz; `manifest.py` has the rest.
+Frozen records, and the exact arithmetic of their sizes. Times are in seconds, rates in Hz; `manifest.py` has the rest.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from engines.errors import ManifestError
 from engines.schema import rule
 
 Modality = Literal["audio", "video"]
-"""What a window can be perceived through."""
+"""One of the senses that inputs can come from."""
 
 _LARGEST = 1e9
-"""What is subtracted or divided by is not beyond, so that float32 holds the results."""
+"""Upper bound for means, scales and the inverse of divisors, so that float32 can hold the results."""
 
 SHORTEST_STEP_SECONDS = 0.001
-"""A thousand answers a second; less than that never ends."""
+"""A thousand predictions a second; with a shorter step, a stream would practically never end."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """Which stretch of time one prediction is about."""
+    """The stretch of time that one prediction covers."""
 
     seconds: float = rule("a duration in seconds", minimum=SHORTEST_STEP_SECONDS, maximum=60)
     """Length of a window."""
     default_step_seconds: float = rule("a duration in seconds", minimum=SHORTEST_STEP_SECONDS, maximum=60)
-    """Time between two windows' ends where the user sets none; never longer than a window."""
+    """Time between the ends of consecutive windows unless the user sets one; never longer than a window."""
     pad_seconds: float = rule("a duration in seconds", minimum=0, maximum=1, default=0.01)
-    """A last window short of at most this is padded without further ado."""
+    """A last window that is short by at most this much is padded without being marked."""
     tail_fraction: float = rule("a fraction", minimum=0, maximum=1, default=0.5)
-    """What follows the last whole window is padded and marked if it is at least this part of a window; less is dropped
-    and counted."""
+    """The remainder after the last whole window is padded and marked if it is at least this fraction of a window;
+    otherwise it is dropped and counted."""
 
     def __post_init__(self) -> None:
         if self.default_step_seconds > self.seconds:
@@ -46,7 +46,7 @@ class WindowSpec:
 
 @dataclass(frozen=True, slots=True)
 class WaveformFeature:
-    """The samples themselves: [n_channels, n_samples]."""
+    """The raw samples: [n_channels, n_samples]."""
 
     kind: Literal["waveform"] = rule('"waveform"')
     """Always "waveform"."""
@@ -61,11 +61,11 @@ class LogMelFeature:
     n_fft: int = rule("an integer number of samples", minimum=2, maximum=65536)
     """Length of the Fourier transform."""
     window_length: int = rule("an integer number of samples", minimum=2, maximum=65536)
-    """Length of the analysis window, zero-padded evenly on both sides to n_fft."""
+    """Length of the analysis window, zero-padded equally on both sides to n_fft."""
     hop_length: int = rule("an integer number of samples", minimum=1, maximum=65536)
-    """Samples between two hops."""
+    """Samples between consecutive hops."""
     n_mels: int = rule("an integer number of mel bands", minimum=1, maximum=1024)
-    """Mel bands."""
+    """Number of mel bands."""
     f_min: float = rule("a frequency in Hz", minimum=0)
     """Lower edge of the lowest band."""
     f_max: float = rule("a frequency in Hz", above=0)
@@ -73,31 +73,31 @@ class LogMelFeature:
     window: Literal["hann", "hamming", "rectangular"] = rule("a window function", default="hann")
     """Analysis window."""
     periodic: bool = rule("true or false", default=True)
-    """Whether the analysis window is periodic (the transform's convention) or symmetric."""
+    """Whether the analysis window is periodic (the usual choice for an FFT) or symmetric."""
     center: bool = rule("true or false", default=False)
-    """Whether hop t is centred on sample t·hop_length; a window's edge columns then depend on where it was cut."""
+    """Whether hop t is centred on sample t·hop_length; the first and last hops then depend on where a window is cut."""
     pad_mode: Literal["reflect", "constant"] = rule("a padding", default="reflect")
     """Padding at both ends where `center` is true."""
     power: Literal[1, 2] = rule("1 (magnitude) or 2 (power)", default=2)
     """Exponent of the magnitude spectrum."""
     mel_scale: Literal["htk", "slaney", "kaldi"] = rule("a mel scale", default="htk")
-    """Formula of the mel scale; kaldi is htk's, with filters whose sides are straight lines over mel, not over Hz."""
+    """Formula of the mel scale; kaldi: htk's formula, with filters that are triangular in mel instead of in Hz."""
     mel_norm: Literal["slaney"] | None = rule('"slaney" or null', default=None)
-    """Whether each filter is divided by its width in Hz (half)."""
+    """slaney: each filter is divided by half its width in Hz; null: not normalised."""
     preemphasis: float = rule("a coefficient", minimum=0, maximum=1, default=0.0)
     """y[n] = x[n] − a·x[n−1]; 0 switches it off."""
     preemphasis_start: Literal["zero", "drop"] = rule("what there is before the first sample", default="zero")
-    """zero: x before the first sample is 0 · drop: there is no y of the first sample, hop 0 begins with the second."""
+    """zero: the sample before the first is 0 · drop: y begins with the second sample, and so does hop 0."""
     log: Literal["natural", "log10", "db"] = rule("a logarithm", default="natural")
     """ln, log10, or decibels: 10·log10 of a power, 20·log10 of a magnitude."""
     log_floor: float = rule("a small positive number", above=0, default=1e-10)
-    """Keeps the logarithm finite."""
+    """Keeps the logarithm's argument above zero."""
     log_floor_mode: Literal["clamp", "add"] = rule("how the floor is applied", default="clamp")
     """max(x, floor), or x + floor."""
     range_db: float | None = rule("a range in dB, or null", above=0, default=None)
-    """With log "db": values are relative to the input's maximum and end this far below it."""
+    """With log "db": values are relative to the input's maximum and clipped this far below it."""
     row_order: Literal["low_to_high", "high_to_low"] = rule("an order of rows", default="low_to_high")
-    """Whether row 0 is the lowest or the highest band."""
+    """Whether row 0 holds the lowest or the highest band."""
     layout: Literal["mel_time", "time_mel"] = rule("a layout", default="mel_time")
     """Order of the last two axes."""
 
@@ -115,7 +115,7 @@ class LogMelFeature:
 
     @property
     def n_dropped(self) -> int:
-        """Samples at an input's beginning that are in no hop: 0 or 1."""
+        """Samples at the start of an input that belong to no hop: 0 or 1."""
         return int(self.preemphasis_start == "drop")
 
 
@@ -126,19 +126,19 @@ class GammatoneFeature:
     kind: Literal["gammatone"] = rule('"gammatone"')
     """Always "gammatone"."""
     form: Literal["fft", "iir"] = rule('"fft" or "iir"')
-    """Weighted power spectrum, or Slaney's cascade of biquads; a network wants the one it was trained with."""
+    """Weighted power spectrum, or Slaney's cascade of biquads; must be the one the network was trained with."""
     window_length: int = rule("an integer number of samples", minimum=2, maximum=65536)
-    """Samples whose energy one hop holds."""
+    """Number of samples over which one hop sums the energy."""
     hop_length: int = rule("an integer number of samples", minimum=1, maximum=65536)
-    """Samples between two hops."""
+    """Samples between consecutive hops."""
     n_bands: int = rule("an integer number of bands", minimum=1, maximum=1024)
-    """Filters, spaced on the ERB-rate scale."""
+    """Number of filters, spaced on the ERB-rate scale."""
     f_min: float = rule("a frequency in Hz", minimum=0)
-    """Centre frequency the lowest filter approaches."""
+    """Centre frequency of the lowest filter."""
     f_max: float = rule("a frequency in Hz", above=0)
-    """Centre frequency the highest filter stays below."""
+    """Upper limit of the centre frequencies, which the highest one stays below."""
     row_order: Literal["low_to_high", "high_to_low"] = rule("an order of rows", default="high_to_low")
-    """Whether row 0 is the lowest or the highest band."""
+    """Whether row 0 holds the lowest or the highest band."""
 
     def __post_init__(self) -> None:
         if self.f_min >= self.f_max:
@@ -147,25 +147,25 @@ class GammatoneFeature:
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """What is done to a feature before the network sees it."""
+    """How a feature is normalised before the network sees it."""
 
     kind: Literal["none", "affine", "per_bin", "per_clip", "min_max"] = rule("a normalisation")
-    """none · affine: (x − mean)/std, one number each · per_bin: the same, a number a band · per_clip: by the window's
-    own mean and standard deviation · min_max: the window's own range to [low, high]."""
+    """none · affine: (x − mean)/std with one number each · per_bin: the same with one number per band · per_clip: with
+    the window's own mean and standard deviation · min_max: maps the window's own range to [low, high]."""
     mean: tuple[float, ...] | None = rule(
         "a list of numbers, or null", minimum=-_LARGEST, maximum=_LARGEST, default=None
     )
-    """affine: one number; per_bin: one a band, in row order."""
+    """affine: one number; per_bin: one per band, in row order."""
     std: tuple[float, ...] | None = rule("a list of positive numbers, or null", minimum=1 / _LARGEST, default=None)
-    """As `mean`."""
+    """Same form as `mean`."""
     epsilon: float = rule("a small number", minimum=0, default=0.0)
     """per_clip: added to the standard deviation."""
     low: float = rule("a number", default=-1.0)
-    """min_max: where the smallest value goes."""
+    """min_max: what the smallest value is mapped to."""
     high: float = rule("a number", default=1.0)
-    """min_max: where the largest value goes."""
+    """min_max: what the largest value is mapped to."""
     floor_db: float | None = rule("a range in dB, or null", above=0, default=None)
-    """min_max of a feature in dB: values further below the window's maximum are lifted to this first."""
+    """min_max of a feature in dB: before scaling, values are clipped to at most this far below the window's maximum."""
 
     def __post_init__(self) -> None:
         wanted = self.kind in ("affine", "per_bin")
@@ -187,20 +187,20 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True)
 class AudioInput:
-    """One tensor made of the window's samples."""
+    """One tensor computed from the window's samples."""
 
     sample_rate: int = rule("an integer in Hz", minimum=1000, maximum=384000)
-    """Rate of the samples the feature is computed from; the same for every audio input of a bundle."""
+    """Sample rate from which the feature is computed; the same for all audio inputs of a bundle."""
     channels: Literal["mono", "left,right", "left,right,difference"] = rule("a channel arrangement")
     """mono: the mean of left and right · left,right · left,right,difference: L, R and L − R."""
     feature: LogMelFeature | GammatoneFeature | WaveformFeature = rule("an object with a kind")
     """How samples become a tensor."""
     normalisation: Normalisation = rule("an object with a kind", default_factory=lambda: Normalisation(kind="none"))
-    """What follows the feature."""
+    """Applied to the feature."""
     mono_source: Literal["copy", "refuse"] = rule('"copy" or "refuse"', default="copy")
-    """A mono source on a stereo input: both channels alike and announced, or an error."""
+    """For a mono source on a stereo input; copy: use it for both channels and tell the user · refuse: an error."""
     context_seconds: float = rule("a duration in seconds", minimum=0, maximum=10, default=0.0)
-    """Samples before the window that filters and hops reach back to; zeros, marked, at the start of a stream."""
+    """How far before the window filters and hops reach back; zeros, marked, at the start of a stream."""
 
     def __post_init__(self) -> None:
         feature = self.feature
@@ -219,45 +219,45 @@ class AudioInput:
 
     @property
     def n_channels(self) -> int:
-        """Channels of the tensor: 1, 2 or 3."""
+        """Number of channels of the tensor: 1, 2 or 3."""
         return self.channels.count(",") + 1
 
     @property
     def n_source_channels(self) -> int:
-        """Channels a source has to deliver: 1 or 2."""
+        """Number of channels a source has to deliver: 1 or 2."""
         return 1 if self.channels == "mono" else 2
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInput:
-    """One tensor made of the window's frames: embeddings where a frame graph encodes them, else the images."""
+    """One tensor made from the window's frames: embeddings if there is a frame graph, else the images themselves."""
 
     width: int = rule("an integer number of pixels", minimum=8, maximum=4096)
-    """Width of the prepared image."""
+    """Width of the prepared image in pixels."""
     height: int = rule("an integer number of pixels", minimum=8, maximum=4096)
-    """Height of the prepared image."""
+    """Height of the prepared image in pixels."""
     fit: Literal["crop", "squash"] = rule('"crop" or "squash"')
-    """crop: scale the short side, then cut the centre · squash: scale both sides, the aspect ratio gives way."""
+    """crop: scale the short side, then cut out the centre · squash: scale both sides, ignoring the aspect ratio."""
     frame_times_seconds: tuple[float, ...] = rule("a list of times in seconds", minimum=0)
-    """A slot each, ascending, from the window's start; a slot takes the newest frame at or before its time."""
+    """One slot per time, ascending, from the window's start; each takes the newest frame at or before its time."""
     max_age_seconds: float = rule("a duration in seconds", above=0)
-    """A frame older than this at its slot's time is not taken: the slot is absent."""
+    """A frame older than this at its slot's time is not used: the slot counts as absent."""
     interpolation: Literal["bilinear", "bicubic", "area", "lanczos"] = rule("an interpolation", default="bilinear")
-    """How FFmpeg scales."""
+    """FFmpeg's scaling algorithm."""
     short_side: int | None = rule("an integer number of pixels, or null", minimum=8, maximum=8192, default=None)
-    """With fit "crop": length the short side is scaled to before the cut (256 before a cut of 224); null: no margin."""
+    """With fit "crop": length the short side is scaled to before the cut (256 for a cut of 224); null: no margin."""
     channel_order: Literal["rgb", "bgr"] = rule('"rgb" or "bgr"', default="rgb")
-    """Order of the colour planes."""
+    """Order of the colour channels."""
     scale: float = rule("a positive number", minimum=1 / _LARGEST, maximum=_LARGEST, default=1 / 255)
-    """Pixels 0…255 are multiplied by this first."""
+    """Pixel values 0…255 are first multiplied by this."""
     mean: tuple[float, ...] = rule(
         "a list of three numbers", minimum=-_LARGEST, maximum=_LARGEST, default=(0.0, 0.0, 0.0)
     )
-    """Subtracted after scaling, a number a plane in `channel_order`."""
+    """Subtracted after scaling; one number per channel, in `channel_order`."""
     std: tuple[float, ...] = rule("a list of three positive numbers", minimum=1 / _LARGEST, default=(1.0,) * 3)
-    """Divided by after the mean."""
+    """Divisor applied after subtracting the mean."""
     embedding_size: int | None = rule("an integer, or null", minimum=1, default=None)
-    """Length of what the frame graph makes of an image; null: the scene graph takes the images themselves."""
+    """Length of the embedding the frame graph computes from an image; null: the scene graph takes the images."""
 
     def __post_init__(self) -> None:
         times = self.frame_times_seconds
@@ -283,11 +283,11 @@ class InputSpec:
     name: str = rule("the name of a graph input")
     """Name in the graph."""
     audio: AudioInput | None = rule("an object", default=None)
-    """Made of samples: [n, channels, …]."""
+    """Computed from samples: [n, channels, …]."""
     video: VideoInput | None = rule("an object", default=None)
-    """Made of frames: [n, n_frames, embedding_size] or [n, n_frames, 3, height, width]; zeros in an absent modality."""
+    """Made from frames: [n, n_frames, embedding_size] or [n, n_frames, 3, height, width]; zeros where absent."""
     presence: tuple[Modality, ...] | None = rule('a list of "audio" and "video"', default=None)
-    """Flags [n, len] float32, 1 where that modality is there: the network itself copes with a loss."""
+    """Flags [n, len] float32, 1 where that modality is present, for networks that handle missing modalities."""
 
     def __post_init__(self) -> None:
         given = [name for name in ("audio", "video", "presence") if getattr(self, name) is not None]
@@ -299,7 +299,7 @@ class InputSpec:
 
 
 def seconds_to_samples(seconds: float, sample_rate: int) -> int:
-    """A duration that has to be whole in samples, exactly.
+    """Convert a duration to samples exactly; it must be a whole number of them.
 
     Raises:
         ValueError: It is not: 0.0333 s is 1065.6 samples at 32 kHz.
@@ -313,11 +313,11 @@ def seconds_to_samples(seconds: float, sample_rate: int) -> int:
 
 
 def n_hops(feature: LogMelFeature | GammatoneFeature, n_samples: int) -> int:
-    """Hops that a window of `n_samples` (context included) gives."""
+    """Number of hops in a window of `n_samples`, context included."""
     if isinstance(feature, LogMelFeature):
         n_samples -= feature.n_dropped
         if feature.center:
-            # n_fft // 2 on both sides is one short of n_fft where that is odd
+            # with n_fft // 2 of padding on both sides, an odd n_fft lacks one sample
             return 1 + (n_samples - feature.n_fft % 2) // feature.hop_length
         return 1 + (n_samples - feature.n_fft) // feature.hop_length if n_samples >= feature.n_fft else 0
     return 1 + (n_samples - feature.window_length) // feature.hop_length if n_samples >= feature.window_length else 0
@@ -349,5 +349,5 @@ def input_shape(entry: InputSpec, window: WindowSpec) -> tuple[int, ...]:
 
 
 def _n_rows(feature: LogMelFeature | GammatoneFeature) -> int:
-    """Bands of a feature."""
+    """Number of bands of a feature."""
     return feature.n_mels if isinstance(feature, LogMelFeature) else feature.n_bands

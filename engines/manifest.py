@@ -1,9 +1,11 @@
-"""What a bundle says about itself: frozen records, one `manifest.json`.
+"""The description a bundle gives of itself: frozen records, read from one `manifest.json`.
 
-What becomes the network's inputs is in `inputs.py` (and importable from here), the folder around it all in `bundle.py`.
+The records that define the network's inputs are in `inputs.py` (and importable from here); the bundle's folder is
+handled in `bundle.py`.
 
-Everything a runtime must know to turn samples and pictures into calibrated scores stands here, and nothing about how it
-does so. Times are seconds, rates Hz, levels dBFS. `Manifest.from_json` refuses whatever it does not fully understand.
+The manifest holds everything a runtime must know to turn samples and images into calibrated scores, and nothing about
+how it does so. Times are in seconds, rates in Hz, levels in dBFS. `Manifest.from_json` rejects whatever it does not
+fully understand.
 """
 
 from __future__ import annotations
@@ -71,13 +73,13 @@ SCHEMA_VERSION = 1
 """The manifest schema this version writes and reads."""
 
 Precision = Literal["float32", "float16", "int8"]
-"""The arithmetic a graph is typed in; float32 is the reference."""
+"""The precision of a graph's arithmetic; float32 is the reference."""
 
 OutputName = Literal["fused", "audio", "video"]
-"""A head of the scene graph: all modalities together, or one alone."""
+"""A head of the scene graph: for all modalities together, or for a single one."""
 
 GraphName = Literal["scene", "frame"]
-"""A graph of a bundle: inputs to logits, one image to one embedding."""
+"""A graph of a bundle. scene: inputs to logits; frame: one image to one embedding."""
 
 SCENE_GRAPH: Final = "scene"
 FRAME_GRAPH: Final = "frame"
@@ -87,31 +89,32 @@ FRAME_OUTPUT: Final = "embedding"
 """The frame graph's only output: [n, embedding_size] float32."""
 
 _LONGEST_NAME = 128
-"""Characters of a bundle's name, a label, a group: more would be no name, and fill a terminal."""
+"""Maximum length in characters of a bundle's name, a label or a group: anything longer would flood a terminal."""
 _MAX_NUMBERS = 1 << 26
-"""The inputs of one window are not larger together: 256 MiB, 40 times the largest that makes sense."""
+"""Maximum total size of one window's inputs, in elements: 256 MiB, 40 times the largest size that makes sense."""
 _MAX_SPECTRUM = 1 << 24
-"""Nor what a spectrogram is made of: hops, or bands, times the samples each spans; 16 times the largest we know of."""
+"""Maximum size of a spectrogram's intermediate arrays: hops, or bands, times samples per hop; 16 times the largest we
+know of."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """One head of the scene graph: logits [n, n_labels], named as the head."""
+    """One head of the scene graph: its logits [n, n_labels], in an output named after the head."""
 
     name: OutputName = rule("a head")
-    """fused (always there) · audio · video: a head that listens to that modality alone."""
+    """fused (always present) · audio · video: a head that uses that modality alone."""
     temperature: float = rule("a positive number", minimum=1e-6, default=1.0)
     """Logits are divided by this before the softmax; fitted on held-out recordings."""
 
 
 @dataclass(frozen=True, slots=True)
 class GraphSpec:
-    """One graph in the precisions the bundle holds."""
+    """One graph, in each precision the bundle provides."""
 
     name: GraphName = rule("a graph")
     """scene: inputs to logits · frame: one image to one embedding."""
     files: Mapping[str, str] = rule("a file name a precision")
-    """Precision to file; float32, the reference, is always there."""
+    """Precision to file name; float32, the reference, is always present."""
 
     def __post_init__(self) -> None:
         known = ("float32", "float16", "int8")
@@ -124,12 +127,12 @@ class GraphSpec:
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """How a file of the bundle is recognised."""
+    """The hash and size that identify a file of the bundle."""
 
     sha256: str = rule("64 hexadecimal digits")
-    """Hash of its bytes."""
+    """Hash of its contents."""
     size: int = rule("an integer number of bytes", minimum=0)
-    """Its length."""
+    """Its size in bytes."""
 
     def __post_init__(self) -> None:
         if len(self.sha256) != 64 or set(self.sha256) - set("0123456789abcdef"):
@@ -138,30 +141,30 @@ class FileSpec:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When to name a scene, when only its group, and when to say unknown. The user may override `scene` and `group`."""
+    """When to name a scene, when only its group, and when to say unknown. The user can override `scene` and `group`."""
 
     scene: float = rule("a probability", minimum=0, maximum=1, default=0.5)
-    """Smoothed score a scene needs to be named."""
+    """Smoothed score above which a scene is named."""
     group: float = rule("a probability", minimum=0, maximum=1, default=0.6)
-    """Summed score a group needs to be named when no scene is."""
+    """Summed score above which a group is named when no scene is."""
     hysteresis: float = rule("a probability", minimum=0, maximum=0.5, default=0.1)
-    """A named answer is kept until it falls this far below its threshold, or another leads it by this much."""
+    """A named answer is kept until it falls this far below its threshold, or another one leads it by this much."""
     silence_dbfs: float = rule("a level in dBFS", maximum=0, default=-90.0)
-    """A window whose RMS stays below this carries no sound to judge: digital silence, not a quiet room."""
+    """A window whose RMS level stays below this has no sound to judge: digital silence, not just a quiet room."""
     dark_luma: float = rule("a luma of 0…255", minimum=0, maximum=255, default=10.0)
-    """Frames with a mean luma below this and hardly any contrast are a covered lens."""
+    """Frames with a mean luma below this and hardly any contrast are taken for a covered lens."""
     lost_fraction: float = rule("a fraction", minimum=0, maximum=1, default=0.5)
-    """A window with more lost samples than this is not judged by ear."""
+    """A window in which more than this fraction of the samples is lost is not judged by its audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmoothingSpec:
-    """The recursive filter over windows, in seconds."""
+    """The recursive filter over windows; its parameters are in seconds."""
 
     time_constant_seconds: float = rule("a duration in seconds", minimum=0, default=2.0)
-    """Evidence of this long counts as one independent window; 0 switches smoothing off."""
+    """Evidence of this duration counts as one independent window; 0 turns smoothing off."""
     dwell_seconds: float = rule("a duration in seconds", above=0, default=30.0)
-    """Expected stay in a scene: the prior against switching."""
+    """Expected time spent in a scene: the prior against switching."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,42 +181,42 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The contract of one bundle."""
+    """The full description of one bundle."""
 
     schema: int = rule("an integer")
-    """Version of this schema, first in the file."""
+    """Version of this schema; the first key in the file."""
     name: str = rule("a name")
     """The bundle's name: letters, digits, '-', '_' and '.'."""
     version: str = rule("a version")
     """The bundle's version."""
     description: str = rule("a sentence")
-    """What it is, in a line."""
+    """What the bundle is, in one line."""
     licence: str = rule("an SPDX expression")
-    """Licence of the weights; the data's licences stand in the card."""
+    """Licence of the weights; the licences of the training data are in the model card."""
     labels: tuple[str, ...] = rule("a list of labels")
-    """Scenes in alphabetical order: the order of the logits."""
+    """Scenes in alphabetical order, which is the order of the logits."""
     groups: Mapping[str, tuple[str, ...]] = rule("labels a group", default_factory=dict)
-    """Coarser answers: a group's score is the sum of its labels' scores."""
+    """Coarser classes: a group's score is the sum of its labels' scores."""
     window: WindowSpec = rule("an object")
-    """Length, step and tail."""
+    """Window length, step, and handling of the tail."""
     inputs: tuple[InputSpec, ...] = rule("a list of inputs")
     """The scene graph's inputs."""
     outputs: tuple[OutputSpec, ...] = rule("a list of outputs")
-    """The scene graph's heads that the runtime uses."""
+    """The heads of the scene graph that the runtime uses."""
     graphs: tuple[GraphSpec, ...] = rule("a list of graphs")
-    """scene, and frame where images are encoded apart."""
+    """scene, plus frame if images are encoded separately."""
     files: Mapping[str, FileSpec] = rule("a hash and a size a file")
-    """Every other file of the bundle."""
+    """Hash and size of every other file of the bundle."""
     golden: str | None = rule("a file name, or null", default=None)
-    """Input sets with the logits the trainer's framework gave."""
+    """Sample inputs with the logits computed by the training framework."""
     card: str | None = rule("a file name, or null", default=None)
     """The model card."""
     thresholds: Thresholds = rule("an object", default_factory=Thresholds)
-    """When to name what."""
+    """When to name a scene, a group or neither."""
     smoothing: SmoothingSpec = rule("an object", default_factory=SmoothingSpec)
-    """The filter over windows."""
+    """The smoothing filter over windows."""
     tolerance: Tolerance = rule("an object", default_factory=Tolerance)
-    """Parity demanded of every backend."""
+    """How closely every backend must match the golden answers."""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -227,7 +230,7 @@ class Manifest:
         """Read a manifest.
 
         Raises:
-            ManifestError: It is not JSON, of another schema, or says something it may not; the message names the key.
+            ManifestError: It is not JSON, has another schema version, or is invalid; the message names the key.
         """
         try:
             data = json.loads(text, object_pairs_hook=_distinct)
@@ -246,17 +249,17 @@ class Manifest:
         return decode(cls, data)
 
     def to_json(self) -> str:
-        """The manifest as text: keys in the order of this file, a newline at the end."""
+        """The manifest as JSON text: keys in the order of this class, with a newline at the end."""
         return json.dumps(encode(self), indent=2, ensure_ascii=False) + "\n"
 
     @property
     def audio_inputs(self) -> tuple[tuple[str, AudioInput], ...]:
-        """Name and description of each input made of samples."""
+        """Name and description of each input computed from samples."""
         return tuple((entry.name, entry.audio) for entry in self.inputs if entry.audio is not None)
 
     @property
     def video_input(self) -> tuple[str, VideoInput] | None:
-        """Name and description of the input made of frames, if there is one."""
+        """Name and description of the input made from frames, if there is one."""
         return next(((entry.name, entry.video) for entry in self.inputs if entry.video is not None), None)
 
     @property
@@ -266,7 +269,7 @@ class Manifest:
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """What the bundle perceives through."""
+        """The modalities the bundle takes as input."""
         names: list[Modality] = []
         if self.audio_inputs:
             names.append("audio")
@@ -276,17 +279,17 @@ class Manifest:
 
     @property
     def sample_rate(self) -> int | None:
-        """Rate of the samples every audio input is made from, in Hz; None without audio."""
+        """Sample rate of all audio inputs in Hz; None without audio."""
         return self.audio_inputs[0][1].sample_rate if self.audio_inputs else None
 
     @property
     def n_source_channels(self) -> int:
-        """Channels a source has to deliver: 0 without audio, else 1 or 2."""
+        """Number of channels a source has to deliver: 0 without audio, else 1 or 2."""
         return max((audio.n_source_channels for _, audio in self.audio_inputs), default=0)
 
     @property
     def context_seconds(self) -> float:
-        """Longest reach of any input before the window."""
+        """The longest context before the window that any input needs."""
         return max((audio.context_seconds for _, audio in self.audio_inputs), default=0.0)
 
     def output(self, name: OutputName) -> OutputSpec | None:
@@ -299,7 +302,7 @@ class Manifest:
 
 
 def graph_shapes(manifest: Manifest, graph: GraphName) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-    """Shapes, without the batch axis, of a graph's inputs and outputs; empty where the bundle has no such graph."""
+    """Shapes of a graph's inputs and outputs, without the batch axis; empty if the bundle has no such graph."""
     if graph == SCENE_GRAPH:
         inputs = {entry.name: input_shape(entry, manifest.window) for entry in manifest.inputs}
         return inputs, {output.name: (len(manifest.labels),) for output in manifest.outputs}
@@ -310,7 +313,7 @@ def graph_shapes(manifest: Manifest, graph: GraphName) -> tuple[dict[str, tuple[
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, refused where a key stands twice: readers differ in which one they take."""
+    """Build a JSON object, rejecting duplicate keys, since parsers differ in which one they keep."""
     twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
     if twice:
         raise ManifestError(f"manifest: expected the key {json.dumps(twice[0])} once, got it twice in one object")
@@ -318,7 +321,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_name(name: str) -> None:
-    """See that a name is a folder's name on every system.
+    """Check that a name is a valid folder name on every system.
 
     Raises:
         ManifestError: It is not.
@@ -330,7 +333,7 @@ def check_name(name: str) -> None:
 
 
 def check_labels(labels: tuple[str, ...], groups: Mapping[str, tuple[str, ...]]) -> None:
-    """See that labels are distinct and alphabetical, groups disjoint and made of labels.
+    """Check that labels are distinct and sorted, and that groups are disjoint and consist of labels.
 
     Raises:
         ManifestError: They are not.
@@ -366,10 +369,10 @@ def check_labels(labels: tuple[str, ...], groups: Mapping[str, tuple[str, ...]])
 
 
 def check_inputs(inputs: tuple[InputSpec, ...], window: WindowSpec) -> None:
-    """See that names are distinct, each kind is there as often as it may, rates are equal; then each input by itself.
+    """Check names, the number of inputs of each kind and their sample rates, then each input by itself.
 
     Raises:
-        ManifestError: It is not so.
+        ManifestError: Something is wrong; the message names the key.
     """
     if len({entry.name for entry in inputs}) != len(inputs):
         raise ManifestError(f"inputs: expected distinct names, got {json.dumps([entry.name for entry in inputs])}")
@@ -402,7 +405,7 @@ def check_inputs(inputs: tuple[InputSpec, ...], window: WindowSpec) -> None:
 
 
 def _check_audio(where: str, audio: AudioInput, window: WindowSpec) -> None:
-    """Times are whole in samples, and they are enough for one hop and its padding."""
+    """Check that times are whole numbers of samples, and enough of them for one hop and its padding."""
     n_samples = 0
     for name, seconds in (
         ("window.seconds", window.seconds),
@@ -435,14 +438,14 @@ def _check_audio(where: str, audio: AudioInput, window: WindowSpec) -> None:
 
 
 def _span_and_bands(feature: LogMelFeature | GammatoneFeature) -> tuple[int, int]:
-    """Samples a hop is made of, and the bands they are summed into."""
+    """Number of samples in a hop, and the number of bands they are reduced to."""
     if isinstance(feature, LogMelFeature):
         return feature.n_fft, feature.n_mels
     return feature.window_length, feature.n_bands
 
 
 def _check_graphs(manifest: Manifest) -> None:
-    """A scene graph always, a frame graph exactly where frames have embeddings, a fused head always."""
+    """Require a scene graph, a frame graph exactly if frames have embeddings, and a fused head."""
     names = [graph.name for graph in manifest.graphs]
     if len(set(names)) != len(names) or SCENE_GRAPH not in names:
         raise ManifestError(f"graphs: expected one 'scene' and at most one 'frame', got {names}")
@@ -464,7 +467,7 @@ def _check_graphs(manifest: Manifest) -> None:
 
 
 def _check_files(manifest: Manifest) -> None:
-    """Every file that is referred to is listed, and every name stays inside the bundle."""
+    """Check that every referenced file is listed, and that every name stays inside the bundle."""
     referred: dict[str, str] = {}
     for index, graph in enumerate(manifest.graphs):
         referred |= {f"graphs[{index}].files.{precision}": name for precision, name in graph.files.items()}

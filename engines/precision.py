@@ -1,8 +1,9 @@
-"""A float32 graph in less: typed float16, or int8 by Q/DQ pairs; precision is in the graph, not in a builder's flags.
+"""Convert a float32 graph to lower precision: to float16, or to int8 with Q/DQ pairs.
 
-Both run in ONNX Runtime, and both are what a strongly typed TensorRT network takes. What float16 costs in accuracy is
-told by `rounded`: ONNX Runtime itself computes it in float32 on a CPU. Which nodes stay float32 is decided in
-`sensitive.py`. Needs the `build` extra.
+The precision is written into the graph, not set by a builder's flags. Both results run in ONNX Runtime, and both are
+what a strongly typed TensorRT network takes. The accuracy that float16 costs can be measured with `rounded`, because
+ONNX Runtime itself computes float16 graphs in float32 on a CPU. `sensitive.py` decides which nodes stay float32. Needs
+the `build` extra.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from engines.errors import BackendError
 from engines.sensitive import RANGE_SENSITIVE, Nodes, end_layers, float32_nodes
 
 _LAYERS = ("Conv", "Gemm", "MatMul")
-"""What is quantised: their inputs and weights."""
+"""Operators whose inputs and weights are quantised."""
 _ADDED = "ascstream_"
-"""Names of what is added begin so."""
+"""Prefix of the names of everything added to a graph."""
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 """Tells the quantiser that shapes are known, so that it does not print a recommendation."""
 _QUANTISER_OPTIONS: Mapping[str, Any] = {
@@ -32,23 +33,23 @@ _QUANTISER_OPTIONS: Mapping[str, Any] = {
     "QuantizeBias": False,
     "MatMulConstBOnly": True,
 }
-"""Symmetric, since TensorRT knows no zero points; weights stay float32 before their own Q/DQ pair, as its older parsers
-want them; a product of two activations stays float32."""
+"""Symmetric, since TensorRT supports no zero points; weights stay float32 in front of their own Q/DQ pair, as its older
+parsers require; a product of two activations stays float32."""
 
 
 def to_float16(graph: bytes, keep_float32: Collection[str] = RANGE_SENSITIVE, n_first: int = 1) -> bytes:
-    """Type a graph in float16: every node either whole in float16 or whole in float32, with casts between.
+    """Convert a graph to float16: each node is entirely float16 or entirely float32, with casts in between.
 
-    Inputs and outputs stay float32, and so do the first and the last layers, nodes of the kinds in `keep_float32`, what
-    lies between two of them, and nodes with a constant that float16 cannot hold.
+    The graph's inputs and outputs stay float32. So do the first and last layers, operators in `keep_float32`, what lies
+    between two of them, and nodes with a constant that float16 cannot hold.
 
     Args:
-        graph: An ONNX file in float32, its weights inside.
-        keep_float32: Operators that overflow or lose too much.
-        n_first: Layers from the beginning that stay float32: more where a small network loses too much.
+        graph: A float32 ONNX file with its weights inside.
+        keep_float32: Operators that overflow or lose too much accuracy.
+        n_first: How many of the first layers stay float32: more where a small network loses too much accuracy.
 
     Raises:
-        BackendError: It is no such graph, all of its layers stay float32, or onnx is not installed.
+        BackendError: It is not such a graph, all of its layers stay float32, or onnx is not installed.
     """
     model = _load(graph)
     nodes = Nodes(model)
@@ -67,17 +68,17 @@ def to_float16(graph: bytes, keep_float32: Collection[str] = RANGE_SENSITIVE, n_
 
 
 def rounded(graph: bytes) -> bytes:
-    """A float16 graph as float32 operators, each answer rounded to float16 and back, infinite where that overflows.
+    """Emulate a float16 graph with float32 operators whose outputs are rounded to float16 and back; overflow gives inf.
 
-    ONNX Runtime has hardly a float16 operator on a CPU: it puts casts of its own around float32 ones, and takes out
-    those that follow each other, so that only weights are rounded. It keeps the casts that a graph itself has. Sums
-    within an operator are float32's, as on most accelerators. For measurements; slower, and never shipped.
+    ONNX Runtime has hardly any float16 operators on a CPU: it puts its own casts around float32 ones and removes casts
+    that cancel out, so that only weights are rounded. Casts that are part of the graph are kept. Sums inside an
+    operator are float32, as on most accelerators. For measurements only: it is slower, and never shipped.
 
     Args:
-        graph: What `to_float16` gave.
+        graph: The result of `to_float16`.
 
     Raises:
-        BackendError: It is no ONNX file, or onnx is not installed.
+        BackendError: It is not an ONNX file, or onnx is not installed.
     """
     onnx = _onnx()
     model = _load(graph)
@@ -104,23 +105,23 @@ def rounded(graph: bytes) -> bytes:
 
 
 def to_int8(graph: bytes, feeds: Iterable[Mapping[str, Array]]) -> bytes:
-    """Insert Q/DQ pairs around convolutions and matrix products with weights; what else there is stays float32.
+    """Insert Q/DQ pairs around convolutions and matrix products with weights; everything else stays float32.
 
-    A tensor's range is that of all feeds, symmetric; a weight's is its own, one an output channel. The last layers stay
-    float32: two hundred levels are few for logits.
+    A tensor's range is taken over all feeds, symmetrically; a weight has one range per output channel. The last layers
+    stay float32: about two hundred levels are too few for logits.
 
     Args:
-        graph: An ONNX file in float32, its weights inside.
-        feeds: What the graph meets in use: input to array, some tens to hundreds of windows. The same feeds in the same
-            order give the same bytes.
+        graph: A float32 ONNX file with its weights inside.
+        feeds: Calibration inputs like those met in use: input name to array, some tens to hundreds of windows. The same
+            feeds in the same order give the same bytes.
 
     Raises:
-        BackendError: It is no such graph, there is nothing to quantise, there are no feeds, or onnx is not installed.
+        BackendError: It is not such a graph, nothing to quantise, no feeds, or onnx is not installed.
     """
     model = _load(graph)
     nodes = Nodes(model)
     for index, node in enumerate(nodes.nodes):
-        node.name = f"node_{index}"  # excluded by name below; exporters leave it out, or use it twice
+        node.name = f"node_{index}"  # nodes are selected by name below; exporters omit names, or use them twice
     layers = {index for index in nodes.layers() if nodes.nodes[index].op_type in _LAYERS}
     layers -= end_layers(nodes)
     if not layers:
@@ -137,7 +138,7 @@ def to_int8(graph: bytes, feeds: Iterable[Mapping[str, Array]]) -> bytes:
 
 
 class _Float16:
-    """Every float tensor of a graph in the types it is wanted in; casts where it is not made so."""
+    """Provides every float tensor of a graph in the types its consumers need, with casts where necessary."""
 
     def __init__(self, nodes: Nodes) -> None:
         self._nodes = nodes
@@ -146,7 +147,7 @@ class _Float16:
         self._made: dict[str, Any] = {}
 
     def retype(self, node: Any, *, half: bool) -> list[Any]:
-        """The node in its type, after the casts that its inputs need and have not had."""
+        """Return the node in its new type, preceded by the casts its inputs need and do not have yet."""
         fresh: list[Any] = []
         for position, name in enumerate(node.input):
             if self._nodes.is_float(name):
@@ -158,7 +159,7 @@ class _Float16:
         return [*fresh, node]
 
     def outputs(self, nodes: list[Any], names: Iterable[str]) -> list[Any]:
-        """Casts that give a graph its float32 outputs; among `nodes`, the float16 ones get other names."""
+        """Return casts that produce the graph's float32 outputs; rename the float16 originals among `nodes`."""
         fresh: list[Any] = []
         for name in names:
             if self._is_half.get(name, False):
@@ -170,12 +171,12 @@ class _Float16:
         return fresh
 
     def constants(self) -> list[Any]:
-        """Constants in the types that are used."""
+        """Constants in the types in which they are used."""
         used = {name for node in self._nodes.nodes for name in node.input}
         return [tensor for tensor in (*self._nodes.constants.values(), *self._made.values()) if tensor.name in used]
 
     def _in_type(self, name: str, half: bool, fresh: list[Any]) -> str:
-        """The name of that tensor in float16 or float32."""
+        """Name of that tensor in float16 or float32; a cast that this needs is added to `fresh`."""
         if self._is_half.get(name, False) == half:
             return name
         other = f"{_ADDED}{name}_{'float16' if half else 'float32'}"
@@ -189,16 +190,16 @@ class _Float16:
 
 
 def _load(graph: bytes) -> Any:
-    """The model of a file."""
+    """Parse the model in a file's bytes."""
     onnx = _onnx()
     try:
         return onnx.load_from_string(graph)
-    except Exception as error:  # noqa: BLE001  (protobuf's errors share no base that is public)
+    except Exception as error:  # noqa: BLE001  (protobuf's errors have no public base class in common)
         raise BackendError(f"expected an ONNX file, got something else: {error}") from None
 
 
 def _checked(model: Any, precision: str) -> bytes:
-    """The file of a model that the checker passes, types and shapes included."""
+    """Validate a model, including its types and shapes, and serialise it."""
     onnx = _onnx()
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -208,7 +209,7 @@ def _checked(model: Any, precision: str) -> bytes:
 
 
 def _quantise(model: Any, feeds: Iterator[Mapping[str, Array]], names: list[str]) -> Any:
-    """Let ONNX Runtime measure ranges and insert the pairs; its files lie in a private folder and go with it."""
+    """Have ONNX Runtime measure ranges and insert the Q/DQ pairs; its files are in a temporary folder of our own."""
     onnx = _onnx()
     try:
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -237,13 +238,13 @@ def _quantise(model: Any, feeds: Iterator[Mapping[str, Array]], names: list[str]
 
 
 def _chained(first: Mapping[str, Array], rest: Iterator[Mapping[str, Array]]) -> Iterator[Mapping[str, Array]]:
-    """The first one put back."""
+    """Yield the first item, then the rest."""
     yield first
     yield from rest
 
 
 def _half_constant(tensor: Any, name: str) -> Any:
-    """A constant in float16."""
+    """Convert a constant to float16."""
     onnx = _onnx()
     with np.errstate(over="ignore", under="ignore"):
         values = onnx.numpy_helper.to_array(tensor).astype(np.float16)
@@ -251,7 +252,7 @@ def _half_constant(tensor: Any, name: str) -> Any:
 
 
 def _retype_attributes(node: Any, kind: int) -> None:
-    """Make a node that gives floats by an attribute of its own give them in that type."""
+    """For a node whose output type is set by an attribute, change that attribute to the given float type."""
     onnx = _onnx()
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
     for attribute in node.attribute:
@@ -264,14 +265,14 @@ def _retype_attributes(node: Any, kind: int) -> None:
 
 
 def _cast_node(source: str, target: str, *, half: bool) -> Any:
-    """One cast."""
+    """Make one Cast node."""
     onnx = _onnx()
     kind = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
     return onnx.helper.make_node("Cast", [source], [target], f"{source}_to_{target}", to=kind)
 
 
 def _replace(field: Any, values: Iterable[Any]) -> None:
-    """Give a repeated field of a message other values."""
+    """Replace the values of a protobuf message's repeated field."""
     fresh = list(values)
     del field[:]
     field.extend(fresh)
@@ -290,7 +291,7 @@ def _onnx() -> Any:
 
 
 def _missing(what: str, error: ImportError) -> BackendError:
-    """The error of a package that is not there."""
+    """The error for a package that is not installed."""
     return BackendError(
         f"expected {what}, which other precisions are made with, got: {error}; type: pip install 'ascstream[build]'"
     )

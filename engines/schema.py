@@ -1,8 +1,7 @@
-"""Frozen dataclasses to JSON and back, strictly: the codec under `manifest.py`.
+"""Convert frozen dataclasses to JSON and back, strictly: the codec behind `manifest.py`.
 
-A field's type is its rule; `rule(...)` adds a sentence for the error message and bounds. Unknown keys, missing keys,
-wrong types, NaN and values out of bounds are refused with the path of the key:
-
+A field's type is its main rule; `rule(...)` adds bounds and a description for error messages. Unknown keys, missing
+keys, wrong types, NaN and out-of-range values are rejected with the path of the key:
     inputs[0].audio.sample_rate: expected an integer in Hz, got "32k"
 """
 
@@ -33,15 +32,15 @@ def rule(
     default: Any = _MISSING,
     default_factory: Any = _MISSING,
 ) -> Any:
-    """Declare a field with the sentence its error message uses and, for numbers, its bounds.
+    """Declare a field with the description used in its error message and, for numbers, its bounds.
 
     Args:
-        expects: What the field holds, after "expected": "an integer in Hz".
+        expects: What the field holds, as it reads after "expected": "an integer in Hz".
         minimum: Smallest value allowed.
-        above: Value that must be exceeded.
+        above: Exclusive lower bound.
         maximum: Largest value allowed.
-        default: Value where the key is absent; without one the key is required.
-        default_factory: The same, made anew each time.
+        default: Value if the key is absent; without a default the key is required.
+        default_factory: Makes a new default each time.
     """
     metadata = {"expects": expects, "minimum": minimum, "above": above, "maximum": maximum}
     if default_factory is not _MISSING:
@@ -56,8 +55,8 @@ def decode(cls: type[T], data: object, path: str = "") -> T:
 
     Args:
         cls: A dataclass whose fields are declared with `rule`.
-        data: What `json.loads` gave.
-        path: Where `data` stands, for messages: "inputs[0].audio".
+        data: Result of `json.loads`.
+        path: Where `data` is located, for messages: "inputs[0].audio".
 
     Raises:
         ManifestError: A key is unknown or missing, or a value is not what its field expects.
@@ -87,7 +86,7 @@ def decode(cls: type[T], data: object, path: str = "") -> T:
 
 
 def encode(value: Any) -> Any:
-    """Turn a record of records into what `json.dumps` takes; optional fields that are None are left out."""
+    """Convert nested records to what `json.dumps` takes; fields that are None are left out."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
         return {name: encode(item) for name, item in pairs if item is not None}
@@ -99,7 +98,7 @@ def encode(value: Any) -> Any:
 
 
 def _value(hint: Any, data: object, where: str, metadata: Mapping[str, Any]) -> Any:
-    """Check and convert one value against its type."""
+    """Check one value against its type and convert it."""
     origin = typing.get_origin(hint)
     if origin in (types.UnionType, typing.Union):
         options = [option for option in typing.get_args(hint) if option is not type(None)]
@@ -134,7 +133,7 @@ def _value(hint: Any, data: object, where: str, metadata: Mapping[str, Any]) -> 
 
 
 def _by_kind(options: list[Any], data: object, where: str) -> Any:
-    """Of several records, the one whose literal `kind` the data names; of several plain types, the data's own."""
+    """Choose the record whose literal `kind` the data names or, among plain types, the data's own type."""
     if len(options) == 1:
         return options[0]
     if not any(dataclasses.is_dataclass(option) for option in options):
@@ -148,7 +147,7 @@ def _by_kind(options: list[Any], data: object, where: str) -> Any:
 
 
 def _scalar(hint: Any, data: object, where: str, metadata: Mapping[str, Any]) -> Any:
-    """Check a string, boolean or number and its bounds."""
+    """Check the type and the bounds of a string, boolean or number."""
     if hint is float and type(data) is int and abs(data) <= sys.float_info.max:
         data = float(data)
     if type(data) is not hint or (isinstance(data, float) and not math.isfinite(data)):
@@ -163,7 +162,7 @@ def _scalar(hint: Any, data: object, where: str, metadata: Mapping[str, Any]) ->
 
 
 def _broken_bound(value: float, metadata: Mapping[str, Any]) -> str | None:
-    """The bound a number breaks, in words."""
+    """Describe the bound that a number violates."""
     minimum, above, maximum = (metadata.get(name) for name in ("minimum", "above", "maximum"))
     if minimum is not None and value < minimum:
         return f"at least {minimum:g}"
@@ -175,36 +174,36 @@ def _broken_bound(value: float, metadata: Mapping[str, Any]) -> str | None:
 
 
 def _check_text(text: str, where: str) -> None:
-    """Text goes to terminals, captions and file names: no control, bidirectional or unpaired character in it."""
+    """Text ends up in terminals, captions and file names: reject control, bidirectional and unpaired characters."""
     if not text.isprintable():
         raise ManifestError(f"{where}: expected one line of printable text, got {json.dumps(text[:60])}")
 
 
 def _wrong(where: str, metadata: Mapping[str, Any], data: object, hint: Any) -> ManifestError:
-    """The error of a value of the wrong type."""
+    """The error for a value of the wrong type."""
     expects = metadata.get("expects") or {str: "a string", bool: "true or false"}.get(hint, "another type")
     return ManifestError(f"{where}: expected {expects}, got {_show(data)}")
 
 
 def _place(path: str, message: str) -> str:
-    """Put a record's path before what it says of a field, or ("expected …") of itself."""
+    """Prefix a message about a field, or about the record itself ("expected …"), with the record's path."""
     if not path:
         return message
     return f"{path}: {message}" if message.startswith("expected ") else f"{path}.{message}"
 
 
 def _join(path: str, name: str) -> str:
-    """`inputs[0]` and `audio` make `inputs[0].audio`."""
+    """Join path components: `inputs[0]` and `audio` give `inputs[0].audio`."""
     return f"{path}.{name}" if path else name
 
 
 def _show(data: object) -> str:
-    """A value as JSON, short enough for one line and safe on a terminal."""
+    """Format a value as JSON, short enough for one line and safe on a terminal."""
     try:
         text = json.dumps(data, ensure_ascii=False)
         text = text if text.isprintable() else json.dumps(data)
     except RecursionError:
         return "something nested too deeply"
-    except TypeError:  # a date of a TOML file
+    except TypeError:  # for example a date from a TOML file
         text = json.dumps(str(data))
     return text if len(text) <= 60 else text[:57] + "…"
