@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed where it stopped, tried again with growing pauses, there only once its MD5 is right."""
+"""Download one file over HTTP: resumed, retried with growing pauses, and in place only once its MD5 is verified."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from trainer.errors import DataError, TrainerError
 
 _BLOCK = 1 << 18
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
-"""Answers of a server that may be better later."""
+"""HTTP status codes that are worth retrying."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for a server."""
+    """Retry and timeout settings."""
 
     attempts: int = 6
-    """Failures in a row, none of which brought a byte, before giving up."""
+    """Consecutive failures without a single new byte before giving up."""
     first_pause_seconds: float = 1.0
-    """After the first failure; twice as long after each further one."""
+    """Pause after the first failure; doubled after each further one."""
     longest_pause_seconds: float = 60.0
-    """Most it grows to, and most of a server's own Retry-After."""
+    """Upper limit of the pause, and of a server's own Retry-After."""
     silence_seconds: float = 30.0
     """Longest wait for a connection or for the next bytes."""
     crawl_seconds: float = 60.0
-    """Within this time at least 64 KiB have to come, or the connection is made anew."""
+    """If fewer than 64 KiB arrive within this time, the connection is opened anew."""
 
 
 class _InterruptedError(Exception):
-    """The connection failed; another attempt may help."""
+    """The connection failed; another attempt may succeed."""
 
     def __init__(self, reason: str, pause_seconds: float = 0.0) -> None:
         super().__init__(reason)
@@ -54,20 +54,20 @@ def download(
     on_bytes: Callable[[int, int | None], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """Download a file; `path` is there only when it is whole. What has come is kept in `path`.partial.
+    """Download a file; `path` exists only once it is complete. Partial content is kept in `path`.partial.
 
     Args:
-        url: Where it is.
-        path: Where it shall be; its folder is made.
-        md5: What its bytes have to hash to.
-        n_bytes: Its size, where it is known.
+        url: Address of the file.
+        path: Destination; its folder is created.
+        md5: Expected MD5 of the file.
+        n_bytes: Its size, if known.
         patience: When to give up.
-        on_bytes: Called with the bytes that are here and those there are, as they come.
+        on_bytes: Called as data arrives, with the bytes so far and the total.
         sleep: Waits between two attempts.
 
     Raises:
-        DataError: The server has no such file, or another one.
-        TrainerError: The server cannot be reached; the same call goes on where this one stopped.
+        DataError: The server does not have the file, or has a different one.
+        TrainerError: The server cannot be reached; calling again resumes the download.
     """
     patience = patience or Patience()
     partial = path.with_name(path.name + ".partial")
@@ -102,7 +102,7 @@ def download(
 
 
 def md5_of(path: Path) -> str:
-    """MD5 of a file, as archives publish it."""
+    """MD5 of a file, the checksum that archives publish."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -117,7 +117,7 @@ def _append(
     patience: Patience,
     on_bytes: Callable[[int, int | None], None] | None,
 ) -> None:
-    """Ask for what is missing and write it; returns when the file has the size the server says."""
+    """Request the missing part and append it; returns once the file has the size announced by the server."""
     have = _size(partial)
     response = _open(url, have, patience)
     if response is None:
@@ -125,7 +125,7 @@ def _append(
     with response:
         if response.status == http.client.PARTIAL_CONTENT:
             total = _check_range(response, have, partial)
-        else:  # the server begins anew
+        else:  # the server starts from the beginning
             have, total = 0, int(response.headers.get("Content-Length") or -1)
         total = total if total >= 0 else n_bytes or -1
         if n_bytes is not None and total != n_bytes:
@@ -141,7 +141,7 @@ def _append(
 
 
 def _open(url: str, have: int, patience: Patience) -> http.client.HTTPResponse | None:
-    """The server's answer; None where it has nothing beyond what is here."""
+    """The server's response; None if the server has nothing beyond what is already here."""
     headers = {"User-Agent": f"ascstream/{__version__}", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -163,7 +163,7 @@ def _open(url: str, have: int, patience: Patience) -> http.client.HTTPResponse |
 
 
 def _check_range(response: http.client.HTTPResponse, have: int, partial: Path) -> int:
-    """Bytes of the whole file, if the answer goes on where the file stops; else the file is given up."""
+    """Total size of the file, if the response continues where the file ends; otherwise the partial file is deleted."""
     parts = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if parts is None or int(parts[1]) != have:
         partial.unlink()
@@ -172,7 +172,7 @@ def _check_range(response: http.client.HTTPResponse, have: int, partial: Path) -
 
 
 def _blocks(response: http.client.HTTPResponse, patience: Patience) -> Iterator[bytes]:
-    """What comes, until it ends, stops or crawls."""
+    """Yield the received data until the response ends; a stalled or too slow connection raises an error."""
     began, gained = time.monotonic(), 0
     while True:
         try:
@@ -190,17 +190,17 @@ def _blocks(response: http.client.HTTPResponse, patience: Patience) -> Iterator[
 
 
 def _retry_after(error: urllib.error.HTTPError) -> float:
-    """Seconds the server asks to wait; 0 where it does not say, or says a date."""
+    """Seconds the server asks to wait; 0 if it does not say, or gives a date."""
     value = error.headers.get("Retry-After", "") if error.headers else ""
     return float(value) if value.isdigit() else 0.0
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong with a connection, in words."""
+    """The cause of a connection failure, in words."""
     inner = getattr(error, "reason", error)
     return str(getattr(inner, "strerror", None) or inner) or type(error).__name__
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; 0 where there is none."""
+    """Size of a file in bytes; 0 if it does not exist."""
     return path.stat().st_size if path.exists() else 0

@@ -1,6 +1,6 @@
-"""Embeddings of a corpus's frames: every frame encoded once, kept in parts beside the run, taken by clip and moment.
+"""Embeddings of a corpus's frames: encoded once each, saved in parts beside the run, looked up by clip and time.
 
-`trainer.fit.encoding` says when, and which encoder.
+`trainer.fit.encoding` decides when this is done, and with which encoder.
 """
 
 from __future__ import annotations
@@ -24,30 +24,31 @@ from trainer.files import UNREADABLE_ARRAYS, write_whole
 
 Floats = NDArray[np.float32]
 Encode = Callable[[Floats], Floats]
-"""[n, 3, height, width] to [n, embedding_size]."""
+"""Maps [n, 3, height, width] to [n, embedding_size]."""
 OnFrames = Callable[[int, int], object]
-"""Called with the number of frames encoded, and of all."""
+"""Called with the number of frames encoded and the total."""
 _AT_ONCE = 64
-"""Frames encoded in one call."""
+"""Number of frames encoded per call."""
 _PART = 16 * _AT_ONCE
-"""Frames in a file: what a run that is stopped loses at most."""
+"""Number of frames per file: the most work that is lost when a run is stopped."""
 _NOTHING, _BLACK = 0, 1
-"""First rows: a tensor of zeros, as in windows whose picture is absent; a black frame, as where a clip has none."""
+"""Rows before those of frames: zeros, used for windows whose picture is absent; a black frame, used where a clip has no
+frame."""
 _N_BEFORE = 2
 _SLACK_SECONDS = 1e-3
-"""Positions are whole samples: a window may begin this much later than seconds say."""
+"""Window positions are whole samples, so a window may start this much later than its time in seconds says."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameList:
-    """Which frames are encoded, in order."""
+    """The frames to encode, in order."""
 
     times: Sequence[NDArray[np.float64]]
-    """Of every clip of the corpus: moments of all its frames, ascending."""
+    """For every clip of the corpus: the times of all its frames, ascending."""
     clips: NDArray[np.int64]
-    """[n] clip of each frame."""
+    """[n] clip index of each frame."""
     numbers: NDArray[np.int64]
-    """[n] its number in that clip."""
+    """[n] index of each frame within its clip."""
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -60,14 +61,14 @@ def list_frames(
     video: VideoInput,
     window: WindowSpec,
 ) -> FrameList:
-    """Every frame that a window of these clips can take, wherever it begins.
+    """Every frame that a window of these clips can use, at whatever position the window starts.
 
     Args:
-        store: Says how long clips are.
-        times: Of every clip of `store`: moments of its frames, ascending.
-        clips: Those that are read.
+        store: Provides the length of clips.
+        times: For every clip of `store`: the times of its frames, ascending.
+        clips: The clips that are used.
         video: When a window's frames are taken.
-        window: How long it is, and how far it may reach beyond the end.
+        window: The window's length, and how far it may extend beyond the end of a clip.
     """
     owners, numbers = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     slots = np.array(video.frame_times_seconds)
@@ -84,15 +85,15 @@ def list_frames(
 
 
 class EmbeddingStore:
-    """Embeddings of frames in memory; several threads may read it."""
+    """Embeddings of frames, held in memory; safe to read from several threads."""
 
     def __init__(self, frames: FrameList, embeddings: Floats, dark: NDArray[np.bool_]) -> None:
-        """Take what `encode_frames` made.
+        """Wrap the arrays that `encode_frames` computed.
 
         Args:
-            frames: Which frames are there.
-            embeddings: [2 + n, embedding_size], of nothing and of a black frame before those of `frames`.
-            dark: [2 + n] whether each is too dark to see anything.
+            frames: The frames that were encoded.
+            embeddings: [2 + n, embedding_size]: of zeros, of a black frame, then of `frames`.
+            dark: [2 + n] whether each is too dark to show anything.
         """
         self._times = frames.times
         self._embeddings = embeddings
@@ -107,17 +108,17 @@ class EmbeddingStore:
 
     @property
     def nothing(self) -> Floats:
-        """[embedding_size] what the encoder says of zeros, which stand for a picture that is absent."""
+        """[embedding_size] the embedding of an all-zero tensor, which stands for an absent picture."""
         nothing: Floats = self._embeddings[_NOTHING]
         return nothing
 
     def take(
         self, clip: int, times: Sequence[float], max_age_seconds: float
     ) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
-        """For each time the newest frame, as `ClipStore.frames` gives it.
+        """For each time, the embedding of the newest frame, chosen as in `ClipStore.frames`.
 
         Returns:
-            Embeddings [n_frames, embedding_size], those of black frames where there is none; whether each is there;
+            Embeddings [n_frames, embedding_size], that of a black frame where there is none; whether each frame exists;
             whether each is dark.
         """
         numbers = newest_frames(self._times[clip], times, max_age_seconds)
@@ -140,21 +141,21 @@ def encode_frames(
     workers: int = 1,
     on_frames: OnFrames = lambda _done, _total: None,
 ) -> EmbeddingStore:
-    """Encode frames, going on where an earlier call stopped.
+    """Encode frames, resuming where an earlier call stopped.
 
     Args:
-        store: What reads them.
-        frames: Which ones.
-        video: How they are made tensors of.
-        encode: The encoder; it is given 64 frames at once, at most.
-        folder: Where parts are kept; parts of another key are removed from it.
-        key: What the embeddings follow from; a part of another key is never used.
-        workers: Threads that read frames ahead.
+        store: Reads the frames.
+        frames: The frames to encode.
+        video: How frames are converted to tensors.
+        encode: The encoder; called with at most 64 frames at once.
+        folder: Where parts are saved; parts with another key are deleted from it.
+        key: Identifies everything the embeddings depend on; a part with another key is never used.
+        workers: Number of threads that read frames ahead.
         on_frames: Called after each batch.
 
     Raises:
         DataError: A frame cannot be read.
-        TrainerError: The disk refuses.
+        TrainerError: A part cannot be written to disk.
     """
     black = np.zeros((video.height, video.width, 3), np.uint8)
     tensor = image_tensor(black, video)
@@ -180,7 +181,7 @@ def encode_frames(
 
 
 def remove_embeddings(folder: Path) -> None:
-    """Remove what `encode_frames` kept; nothing of it is needed once a network is trained."""
+    """Delete the parts that `encode_frames` saved; they are not needed once a network is trained."""
     _remove_others(folder, "")
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
@@ -189,7 +190,7 @@ def remove_embeddings(folder: Path) -> None:
 def _encoded(
     store: ClipStore, frames: FrameList, part: slice, video: VideoInput, encode: Encode, workers: int
 ) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
-    """Embeddings of some frames, and whether each is dark, so many at a time."""
+    """Yield embeddings of some of the frames, batch by batch, and whether each frame is dark."""
 
     def read(number: int) -> tuple[Floats, NDArray[np.bool_]]:
         begin = part.start + number * _AT_ONCE
@@ -206,7 +207,7 @@ def _encoded(
 
 
 def _read_part(path: Path, embeddings: Floats, dark: NDArray[np.bool_]) -> bool:
-    """Fill rows from a file; False where there is none that fits."""
+    """Fill rows from a file; False if there is no file that matches."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             kept, kept_dark = arrays["embeddings"], arrays["dark"]
@@ -224,7 +225,7 @@ def _read_part(path: Path, embeddings: Floats, dark: NDArray[np.bool_]) -> bool:
 
 
 def _write_part(path: Path, embeddings: Floats, dark: NDArray[np.bool_]) -> None:
-    """Keep rows in a file."""
+    """Save rows in a file."""
 
     def write(file: BinaryIO) -> None:
         np.savez(file, embeddings=embeddings, dark=dark)
@@ -238,7 +239,7 @@ def _write_part(path: Path, embeddings: Floats, dark: NDArray[np.bool_]) -> None
 
 
 def _remove_others(folder: Path, key: str) -> None:
-    """Remove parts of other keys; "": all of them."""
+    """Delete the parts with other keys; with key "", all parts."""
     for path in folder.glob("*.npz"):
         if not key or not path.name.startswith(f"{key}-"):
             path.unlink(missing_ok=True)

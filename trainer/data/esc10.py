@@ -1,6 +1,6 @@
-"""ESC-10 (Piczak 2015): 400 five-second clips of ten sounds, in folders `001 - Dog bark`, dealt into five folds.
+"""ESC-10 (Piczak 2015): 400 five-second clips of ten sounds, in folders `001 - Dog bark`, divided into five folds.
 
-A file is called FOLD-SOURCE-TAKE.ogg; SOURCE is the freesound recording it was cut from, and no fold shares one.
+A file is named FOLD-SOURCE-TAKE.ogg; SOURCE is the freesound recording it was cut from, and no two folds share one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trainer.errors import DataError
 
 FOLDS = ("1", "2", "3", "4", "5")
 CLIPS_A_FOLD = 8
-"""Of each sound."""
+"""Number of clips of each sound in a fold."""
 LICENCE = "CC BY 3.0, attributions in the corpus"
 _FOLDER = re.compile(r"\d{3} - (.+)")
 _FILE = re.compile(r"([1-5])-(\d+)-([A-Z]\d?)\.ogg")
@@ -24,11 +24,11 @@ def read_esc10(root: Path, *, allow_partial: bool = False) -> Corpus:
     """Read the corpus; each clip's split is its fold, "1" … "5": `read_esc10(root).as_fold("1")` holds out the first.
 
     Args:
-        root: The folder with the folders of sounds.
-        allow_partial: Whether clips may lack.
+        root: The folder that contains the folders of sounds.
+        allow_partial: Whether clips may be missing.
 
     Raises:
-        DataError: There are no such folders, a file's name is not of the corpus, or clips lack.
+        DataError: There are no such folders, a file name does not follow the corpus's pattern, or clips are missing.
     """
     folders = [entry for entry in sorted(root.iterdir()) if _FOLDER.fullmatch(entry.name)] if root.is_dir() else []
     if not folders:
@@ -50,7 +50,7 @@ def read_esc10(root: Path, *, allow_partial: bool = False) -> Corpus:
 
 
 def _read_sound(folder: Path) -> list[Clip]:
-    """The clips of one folder."""
+    """The clips in one folder."""
     clips = []
     for path in sorted(entry for entry in folder.iterdir() if entry.name[0] != "."):
         parts = _FILE.fullmatch(path.name)
@@ -62,5 +62,5 @@ def _read_sound(folder: Path) -> list[Clip]:
 
 
 def _label(folder: Path) -> str:
-    """'001 - Dog bark' is dog_bark."""
+    """Label of a folder: '001 - Dog bark' becomes dog_bark."""
     return folder.name.split(" - ", 1)[1].lower().replace(" ", "_")

@@ -1,7 +1,7 @@
-"""TAU Urban Audio-Visual Scenes 2021 from its record: only on request, after consent, archive by archive.
+"""Fetch TAU Urban Audio-Visual Scenes 2021 from its Zenodo record: only on request, after consent, archive by archive.
 
-An archive is downloaded (resumed where it stopped), checked by size and MD5, unpacked and then deleted; a note in
-`.archives` says that it is done. Archives that were downloaded by hand are used where they lie beside that folder.
+An archive is downloaded (resumed if interrupted), verified by size and MD5, unpacked and then deleted; a note in
+`.archives` records that it is done. Archives downloaded by hand are used if they are in the corpus folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainer.errors import ConfigError, DataError
 from trainer.files import write_whole
 
 RECORD = "https://zenodo.org/records/4477542"
-"""Where the corpus is published."""
+"""Web page on which the corpus is published."""
 LICENCE_SUMMARY = f"""\
 {FOLDER}
 Tampere University, Audio Research Group; {RECORD}
@@ -31,7 +31,7 @@ with it and providing services with it are named among others. It comes without 
 licence itself is on the record's page and in the archives, and what is trained on the corpus falls under it as well.
 """
 _UNPACKED = 1.2
-"""Bytes unpacked for each byte of an archive: 12,291 clips of sound are 35.4 GB in 30.4 GB of archives."""
+"""Bytes unpacked per byte of an archive: 12,291 audio clips are 35.4 GB, their archives 30.4 GB."""
 _MARK = ".archives"
 
 
@@ -40,34 +40,34 @@ class Archive:
     """One file of the record."""
 
     name: str
-    """What is in it: "meta", "audio.1", "video.1" …"""
+    """Its content: "meta", "audio.1", "video.1" …"""
     md5: str
-    """Of its bytes, as published."""
+    """MD5 as published."""
     n_bytes: int | None = None
-    """Its size, where it is known."""
+    """Size in bytes, if known."""
 
     @property
     def file_name(self) -> str:
-        """Its name in the record."""
+        """File name in the record."""
         return f"{FOLDER}.{self.name}.zip"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far fetching is."""
+    """Progress of fetching."""
 
     archive: Archive
-    """Which one is dealt with."""
+    """The archive being processed."""
     number: int
-    """Its place among those that are fetched, from 1."""
+    """Its position among those to fetch, from 1."""
     n_archives: int
-    """How many are fetched."""
+    """Number of archives to fetch."""
     step: str
     """"downloading", "checking" or "unpacking"."""
     done: int
     """Bytes of this step that are done."""
     total: int | None
-    """Bytes of this step, where that is known."""
+    """Total bytes of this step, if known."""
 
 
 ARCHIVES = (
@@ -111,26 +111,26 @@ def fetch_tau_av_2021(
     patience: Patience | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """Download and unpack what is not here yet.
+    """Download and unpack the archives that are not here yet.
 
     Args:
-        folder: Where the corpus goes.
-        consent: Asked with the licence's summary and the sizes; only `True` starts the download.
-        video: Whether the pictures are wanted, three quarters of the bytes.
-        keep_archives: Whether archives stay after they are unpacked.
-        on_progress: Called as it goes on.
+        folder: Destination folder of the corpus.
+        consent: Called with a summary of the licence and the sizes; only `True` starts the download.
+        video: Whether to fetch the pictures, three quarters of the bytes.
+        keep_archives: Whether to keep archives after they are unpacked.
+        on_progress: Called as work progresses.
         record: Address of the record.
-        archives: Its files.
-        patience: When to give up a connection.
+        archives: Files of the record.
+        patience: When to give up on a connection.
         sleep: Waits between two attempts.
 
     Returns:
-        The folder that `read_tau_av_2021` takes.
+        The folder, which `read_tau_av_2021` accepts.
 
     Raises:
-        ConfigError: There was no consent; nothing was downloaded.
-        DataError: An archive is not what was published.
-        TrainerError: The disk is too small, or the server cannot be reached; the same call goes on where it stopped.
+        ConfigError: Consent was not given; nothing was downloaded.
+        DataError: An archive differs from the published one.
+        TrainerError: The disk is too small, or the server cannot be reached; calling again resumes where it stopped.
     """
     wanted = [archive for archive in archives if video or not archive.name.startswith("video")]
     left = [archive for archive in wanted if not _is_done(folder, archive)]
@@ -162,13 +162,13 @@ def fetch_tau_av_2021(
 
 
 def _given(folder: Path, archive: Archive) -> Path | None:
-    """An archive that is here: beside the folder of marks, or kept in it."""
+    """Path of an archive that is already here: in the corpus folder, or kept in `.archives`."""
     places = (folder / archive.file_name, folder / _MARK / archive.file_name)
     return next((path for path in places if path.is_file()), None)
 
 
 def _check(path: Path, archive: Archive, report: Callable[[int, int | None], None]) -> None:
-    """An archive that was here before is the published one."""
+    """Check that an archive which was already here is the published one."""
     size = path.stat().st_size
     report(0, size)
     found = md5_of(path) if archive.n_bytes in (None, size) else f"{size:,} bytes instead of {archive.n_bytes:,}"
@@ -178,14 +178,14 @@ def _check(path: Path, archive: Archive, report: Callable[[int, int | None], Non
 
 
 def _bytes_left(folder: Path, archive: Archive) -> int:
-    """Bytes of an archive that have not come yet."""
+    """Bytes of an archive that remain to be downloaded."""
     started = folder / _MARK / f"{archive.file_name}.partial"
     here = started.stat().st_size if started.exists() else 0
     return max(0, (archive.n_bytes or 0) - here)
 
 
 def _is_done(folder: Path, archive: Archive) -> bool:
-    """Whether this very archive has been unpacked, and its files are still here."""
+    """Whether exactly this archive has been unpacked and its files are still here."""
     try:
         note = json.loads((folder / _MARK / f"{archive.name}.done").read_text(encoding="utf-8"))
         return note["md5"] == archive.md5 and all(has_size(folder / name, size) for name, size in note["files"].items())
@@ -194,7 +194,7 @@ def _is_done(folder: Path, archive: Archive) -> bool:
 
 
 def _note(folder: Path, archive: Archive, files: Mapping[str, int]) -> None:
-    """Remember that an archive is unpacked, and into what."""
+    """Record that an archive is unpacked, and the files it contained."""
     note = json.dumps({"md5": archive.md5, "files": files}).encode()
     write_whole(folder / _MARK / f"{archive.name}.done", lambda file: file.write(note))
 
@@ -208,6 +208,6 @@ def _report(
     done: int,
     total: int | None,
 ) -> None:
-    """Tell whoever wants to know."""
+    """Call `on_progress`, if given, with the current progress."""
     if on_progress is not None:
         on_progress(Progress(archive, number, n_archives, step, done, total))

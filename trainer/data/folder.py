@@ -1,4 +1,4 @@
-"""A labelled CSV or a folder of classes as a corpus of clips; `recordings` reads and checks them."""
+"""A labelled CSV or a folder of class folders as a corpus of clips; `recordings` reads and checks the files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _EVALUATION_SHARE = 0.2
 
 
 def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 2) -> Corpus:
-    """Read clips, divided where the list has a column `split`; `hold_out_evaluation` divides others.
+    """Read clips, divided if the list has a column `split`; otherwise `hold_out_evaluation` can divide them.
 
     Args:
         place: A CSV with `file,scene_label[,recording,source,licence,split,city,location,video]`, or a folder with a
-            folder a class. A clip's location is `location`, else `recording`, else the file itself.
-        none_label: Recordings of none of the scenes: what a network may learn not to be sure of.
-        min_recordings: Scenes with fewer are left out, where nothing is divided yet.
+            folder per class. A clip's location is `location`, else `recording`, else the file itself.
+        none_label: Label of recordings of none of the scenes: a network may learn to be uncertain about them.
+        min_recordings: Scenes with fewer recordings are left out, if the list is not divided yet.
 
     Raises:
         DataError: See `load_corpus`; or the splits are incomplete, unknown, or share a location.
@@ -48,7 +48,7 @@ def read_folder(place: Path, *, none_label: str = "none", min_recordings: int = 
 
 
 def clip_of(row: Recording, none_label: str = NONE) -> Clip:
-    """A labelled file as a clip."""
+    """Convert a labelled file to a clip."""
     return Clip(
         row.path,
         row.video,
@@ -61,9 +61,9 @@ def clip_of(row: Recording, none_label: str = NONE) -> Clip:
 
 
 def hold_out_evaluation(corpus: Corpus) -> Corpus:
-    """A corpus that is not divided yet, with a fifth of each scene, in whole locations, kept to evaluate.
+    """Divide an undivided corpus: a fifth of each scene, in whole locations, is kept for evaluation.
 
-    Clips of none of the scenes are drawn place by place.
+    Clips of none of the scenes are assigned place by place.
 
     Raises:
         DataError: A scene has a single location.
@@ -81,10 +81,10 @@ def hold_out_evaluation(corpus: Corpus) -> Corpus:
 
 
 def _is_divided(place: Path, scenes: Sequence[Recording], others: Sequence[Recording]) -> bool:
-    """Whether rows have splits: every row or none, those that are known, and every scene in each.
+    """Whether the rows are divided into splits: all rows or none, known splits, every scene in training and evaluation.
 
     Raises:
-        DataError: It is not so.
+        DataError: They are divided, but not in this way.
     """
     rows = (*scenes, *others)
     splits = sorted({row.split for row in rows})

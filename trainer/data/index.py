@@ -1,4 +1,4 @@
-"""What stands in a prepared corpus's index.json: clips, where they lie in the shards, and what was left out."""
+"""The index.json of a prepared corpus: its clips, their location in the shards, and what was left out."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ from trainer.errors import DataError
 SCHEMA = 1
 INDEX = "index.json"
 BLOCK = 512
-"""Tar: a header is one block, and data fill whole ones."""
+"""Tar block size: a header is one block, and data are padded to whole blocks."""
 _LONGEST_SECONDS = 10_000_000
-"""A third of a year: no clip is longer."""
+"""About 116 days: no clip is longer."""
 _PRINTABLE = ("key", "label", "city", "device")
-"""Texts that lists and bundles give; a location may be called after its file, whose name may be of any bytes."""
+"""Texts shown in lists and stored in bundles must be printable; `location` may be a file name, with arbitrary bytes."""
 _ADVICE = "decode it again, into a new folder: trainer prepare CORPUS OUT --config CONFIG"
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedClip:
-    """One decoded clip: what it is, and where it lies."""
+    """One decoded clip, and where it is stored."""
 
     key: str
-    """Its name in the shards, unique in a corpus."""
+    """Its name in the shards, unique within a corpus."""
     label: str
     """Its scene."""
     city: str
-    """Where it was recorded, or which source it comes from; may be ""."""
+    """City of the recording, or the source it comes from; may be ""."""
     location: str
-    """The place in that city, or the recording it was cut from: what no two splits may share."""
+    """The place in that city, or the recording it was cut from: clips that share it must stay in one split."""
     segment: str
-    """Which part of that place's recordings it is."""
+    """Which part of that place's recordings this is."""
     device: str
-    """What recorded it; may be ""."""
+    """Recording device; may be ""."""
     split: str
     """"train", "validation" or "evaluate", or a fold's name."""
     seconds: float
-    """Length: of its sound, or, without, of its picture."""
+    """Length of the sound or, without sound, of the picture."""
     shard: int
-    """Number of its shard."""
+    """Index of its shard."""
     offset: int
-    """Where its first header after KEY.json lies in the shard, in bytes."""
+    """Byte offset, in the shard, of the first tar header after KEY.json."""
     n_samples: int
-    """Samples a channel; 0 without sound."""
+    """Samples per channel; 0 without sound."""
     n_clipped: int
-    """Samples beyond ±1, which 16 bits cannot hold."""
+    """Number of samples beyond ±1, which 16 bits cannot represent."""
     frame_times: tuple[float, ...]
-    """Seconds since the clip began, ascending."""
+    """Seconds since the start of the clip, ascending."""
     frame_sizes: tuple[int, ...]
-    """Bytes of each JPEG."""
+    """Size of each JPEG in bytes."""
 
     @property
     def place(self) -> str:
-        """What no two splits may share; see `place_name`."""
+        """City and location, which no two splits may share; see `place_name`."""
         return place_name(self.city, self.location)
 
 
@@ -70,9 +70,9 @@ class LeftOut:
     """A clip that could not be decoded."""
 
     key: str = rule("a key")
-    """The name it would have had."""
+    """The key it would have had."""
     reason: str = rule("a sentence")
-    """Why."""
+    """Why it could not be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +80,33 @@ class Shard:
     """One tar file."""
 
     file: str = rule("a file name")
-    """Its name in the folder."""
+    """File name within the folder."""
     size: int = rule("an integer number of bytes", minimum=1)
-    """In bytes."""
+    """Size in bytes."""
     sha256: str = rule("64 hexadecimal digits")
-    """Its hash."""
+    """SHA-256 of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """All that is known of a prepared corpus."""
+    """Everything that is known of a prepared corpus."""
 
     name: str
-    """What cards call it."""
+    """Name of the corpus, for model cards."""
     licence: str
-    """Its terms."""
+    """Licence terms."""
     labels: tuple[str, ...]
     """Scenes in alphabetical order."""
     remarks: tuple[str, ...]
-    """What the corpus's reader had to say."""
+    """Remarks from the corpus's reader."""
     settings: Settings
-    """How clips were decoded."""
+    """How the clips were decoded."""
     shards: tuple[Shard, ...]
-    """Tar files in order."""
+    """The tar files, in order."""
     clips: tuple[PreparedClip, ...]
-    """Clips in the order of the corpus."""
+    """Clips, in the order of the corpus."""
     left_out: tuple[LeftOut, ...]
-    """Clips that are not there."""
+    """Clips that could not be decoded."""
 
 
 def shard_name(number: int) -> str:
@@ -115,12 +115,12 @@ def shard_name(number: int) -> str:
 
 
 def padded(size: int) -> int:
-    """Bytes that a tar member of `size` bytes takes after its header."""
+    """Size of a tar member's data after padding, without its header."""
     return -(-size // BLOCK) * BLOCK
 
 
 def index_to_json(index: Index) -> bytes:
-    """The file's text."""
+    """Serialise an index to JSON."""
     head = {"schema": SCHEMA, "name": index.name, "licence": index.licence, "labels": index.labels}
     head |= {"remarks": index.remarks, "settings": encode(index.settings)}
     body = {"shards": encode(index.shards), "left_out": encode(index.left_out)}
@@ -130,15 +130,15 @@ def index_to_json(index: Index) -> bytes:
 
 
 def clip_to_json(clip: PreparedClip) -> dict[str, Any]:
-    """A clip as `clip_from_json` reads it."""
+    """A clip in the form that `clip_from_json` reads."""
     return {field.name: getattr(clip, field.name) for field in fields(clip)}
 
 
 def clip_from_json(data: Mapping[str, Any]) -> PreparedClip:
-    """A clip; ten times as quick as the strict decoder, as there are tens of thousands of them.
+    """Parse a clip; ten times as fast as the strict decoder, since there are tens of thousands of clips.
 
     Raises:
-        ValueError: A key lacks, is unknown, or has a value that cannot be.
+        ValueError: A key is missing or unknown, or has an invalid value.
     """
     if data.keys() != _KINDS.keys():
         raise ValueError(f"expected the keys {', '.join(_KINDS)}, got {', '.join(map(str, data))}")
@@ -163,7 +163,7 @@ def clip_from_json(data: Mapping[str, Any]) -> PreparedClip:
 
 
 def end_of(clip: PreparedClip, settings: Settings) -> int:
-    """Where a clip's last member ends in its shard."""
+    """Byte offset at which a clip's last member ends in its shard."""
     end = clip.offset
     if settings.sound is not None:
         end += BLOCK + padded(2 * settings.sound.n_channels * clip.n_samples)
@@ -171,10 +171,10 @@ def end_of(clip: PreparedClip, settings: Settings) -> int:
 
 
 def read_index(folder: Path) -> Index:
-    """Read and check the index of a prepared corpus; its shards are not looked at.
+    """Read and check the index of a prepared corpus; its shards are not opened.
 
     Raises:
-        DataError: There is none, or it is not what `trainer prepare` wrote.
+        DataError: There is no index, or it is not one that `trainer prepare` wrote.
     """
     path = folder / INDEX
     try:
@@ -218,10 +218,10 @@ def _texts(data: Sequence[Any]) -> tuple[str, ...]:
 
 
 def _check(index: Index) -> None:
-    """Names of shards stay in the folder; clips lie inside of their shards.
+    """Check that shards have their expected names, and that clips lie within their shards and have known labels.
 
     Raises:
-        ValueError: They do not.
+        ValueError: One of these does not hold.
     """
     for number, shard in enumerate(index.shards):
         if shard.file != shard_name(number):
