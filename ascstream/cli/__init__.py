@@ -1,4 +1,4 @@
-"""The command line: `main` is the `ascstream` command; each subcommand is a file of its own, loaded when named."""
+"""The command line: `main` is the `ascstream` command; each subcommand has its own module, imported on demand."""
 
 from ascstream.cli.exits import main
 

@@ -1,4 +1,4 @@
-"""The `ascstream` command itself: its subcommands by name, imported when one is asked for."""
+"""The `ascstream` command itself: its subcommands by name, imported on demand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ascstream._version import __version__
 from ascstream.cli.options import Commands, Subcommand
 
 SUBCOMMANDS = ("live", "file", "devices", "doctor", "bench", "engine", "bundle", "config", "completion")
-"""In the order of the help; each is `command` in the module of its name."""
+"""In the order of the help; each is `command` in the module of the same name."""
 
 _EPILOG = """\b
 Examples:
@@ -37,7 +37,7 @@ Exit codes:
 
 
 def settings_tables() -> dict[str, tuple[click.Option, ...]]:
-    """The settings of every subcommand that has some: what the settings file may hold."""
+    """The setting options of every subcommand that has any: what the settings file may contain."""
     commands = ((name, import_module(f"ascstream.cli.{name}").command) for name in SUBCOMMANDS)
     found = {name: command.settings() for name, command in commands if isinstance(command, Subcommand)}
     return {name: options for name, options in found.items() if options}
@@ -71,5 +71,5 @@ class _LazyCommands(Commands):
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 @click.pass_context
 def app(context: click.Context, config: Path | None) -> None:
-    """Name the place around a microphone, a camera or a recording, by its sound and picture, window by window."""
+    """Classify the scene around a microphone or camera, or in a recording, by sound and picture, window by window."""
     context.obj = config

@@ -1,4 +1,4 @@
-"""`ascstream bench`: what each stage costs a window, from the file to the prediction."""
+"""`ascstream bench`: what each stage costs per window, from the file to the prediction."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def command(
     group_threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Time every stage of classifying CLIP, end to end and in one thread of Python.
+    """Time every stage of classifying CLIP, end to end, in one Python thread.
 
-    Without CLIP, one of 30 s is made (640 × 360, 25 frames a second, stereo) and removed again. A stage's p50, p95 and
-    p99 are of the time it takes for each window; overlapping windows share what they can.
+    Without CLIP, a 30 s clip is generated (640 × 360, 25 frames per second, stereo) and removed afterwards. p50, p95
+    and p99 are percentiles of a stage's time per window; overlapping windows share what work they can.
     """
     import tempfile
 
@@ -49,7 +49,7 @@ def command(
 
     settings = StreamSettings(step, smoothing, scene_threshold, group_threshold)
     opened = open_bundle(find_bundle(bundle))
-    settings.step(opened.manifest)  # a step that cannot be is refused before a clip is made
+    settings.step(opened.manifest)  # refuse an invalid step before a clip is generated
     with (
         tempfile.TemporaryDirectory(prefix="ascstream-") as folder,
         load_engines(
@@ -69,7 +69,7 @@ def command(
 
 
 def _make_clip(path: Path) -> str:
-    """Write the synthetic clip, in a process of its own: its encoder counts neither as time nor as memory of ours."""
+    """Generate the synthetic clip in a separate process, to keep its encoder out of our measured time and memory."""
     import subprocess
 
     from engines.child_process import command_of
@@ -82,7 +82,7 @@ def _make_clip(path: Path) -> str:
 
 
 def _table(report: dict[str, Any], measured: Measurement) -> str:
-    """The numbers for people."""
+    """The report as a table for display."""
     lines = [
         f"clip    {report['clip']}",
         f"bundle  {measured.bundle}, {measured.backend}",

@@ -1,4 +1,4 @@
-"""The clip that `ascstream bench` makes where none is given: noise that changes, picture and sound.
+"""Generates the clip `ascstream bench` uses by default: changing noise as picture and sound.
 
 python -m ascstream.cli.bench_clip PATH SECONDS
 """
@@ -27,8 +27,8 @@ def write_clip(path: str, seconds: int) -> None:
     """Write a clip whose sound and picture change every second.
 
     Args:
-        path: File to write; its name decides the container.
-        seconds: Its length.
+        path: File to write; its suffix determines the container.
+        seconds: Duration.
     """
     random = np.random.default_rng(_SEED)
     pictures = [_picture(random, number) for number in range(_FRAME_RATE)]
@@ -52,7 +52,7 @@ def write_clip(path: str, seconds: int) -> None:
 
 
 def _picture(random: np.random.Generator, number: int) -> NDArray[np.uint8]:
-    """[height, width]: a gradient that moves with `number`, under sensor noise."""
+    """[height, width]: a gradient that moves with `number`, plus sensor noise."""
     ramp = (np.arange(_WIDTH) * 255 // _WIDTH + 8 * number) % 256
     noisy = ramp + random.integers(-8, 9, (_HEIGHT, _WIDTH))
     return noisy.clip(0, 255).astype(np.uint8)
@@ -66,5 +66,5 @@ def _noise(random: np.random.Generator, position: int) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    """Write the clip that the command line names, as long as it says."""
+    """Write the clip with the path and duration given on the command line."""
     write_clip(sys.argv[1], int(sys.argv[2]))

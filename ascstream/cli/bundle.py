@@ -1,6 +1,6 @@
-"""`ascstream bundle`: which bundles there are, what one says, whether it is whole, how two compare.
+"""`ascstream bundle`: list bundles, show one, verify its integrity, compare two.
 
-What is printed of one is made in `bundle_text.py`, of two in `bundle_compare.py`.
+The output for one bundle is produced in `bundle_text.py`, for two in `bundle_compare.py`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Examples:
 def command() -> None:
     """List, show, verify and compare bundles.
 
-    A bundle is a folder with a trained classifier: graphs, how they are fed, what they answer. BUNDLE is the name of
-    one that ships with ascstream, or a folder.
+    A bundle is a folder that holds a trained classifier: its graphs, how their inputs are prepared and what their
+    outputs mean. BUNDLE is the name of a bundle that ships with ascstream, or a folder.
     """
 
 
@@ -48,7 +48,7 @@ def command() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_list(folders: tuple[Path, ...], as_json: bool) -> int:
-    """List the bundles that ship with ascstream, and those in a folder."""
+    """List the bundles that ship with ascstream, and those in given folders."""
     from ascstream.bundles import DEFAULT, shipped
     from ascstream.cli.bundle_text import columns, list_row
     from engines.bundle import MANIFEST_NAME, open_bundle
@@ -79,7 +79,7 @@ def show_list(folders: tuple[Path, ...], as_json: bool) -> int:
 @click.option("--card", is_flag=True, help="Print the model card alone, as the Markdown it is.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def show_info(bundle: str | None, card: bool, as_json: bool) -> None:
-    """Show everything that a bundle says of itself, and its model card; the default one where none is named."""
+    """Show everything a bundle's manifest says, and its model card; without BUNDLE, the default one's."""
     from ascstream.cli.bundle_text import card_of, describe, print_card
 
     if card and as_json:
@@ -107,10 +107,10 @@ def show_info(bundle: str | None, card: bool, as_json: bool) -> None:
 @click.argument("bundles", nargs=-1, metavar="[BUNDLE]...", shell_complete=complete_bundle)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify_bundles(bundles: tuple[str, ...], as_json: bool) -> int:
-    """See that bundles are whole and answer as they were made to: those that ship where none is named.
+    """Check that bundles are intact and reproduce their golden results; without BUNDLE, all that ship.
 
     Every file is read and hashed, every graph is loaded, and the golden cases are run in each precision on ONNX
-    Runtime. Exit code 4 where something is not as it should be.
+    Runtime. Exit code 4 if any check fails.
     """
     from ascstream.bundles import shipped
 
@@ -140,10 +140,11 @@ def verify_bundles(bundles: tuple[str, ...], as_json: bool) -> int:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare_bundles(first: str, second: str, inputs: tuple[str, ...], step: float | None, as_json: bool) -> int:
-    """Set two bundles side by side: what they perceive and answer, their size and speed, and their answers on media.
+    """Compare two bundles: their modalities, scenes, size and speed, and their predictions on media.
 
-    Times are those of single calls on ONNX Runtime with one thread, in turns, features not included. Answers are each
-    bundle's own, smoothed and decided as it says; Δp is of single windows, calibrated, over the scenes that both know.
+    Times are of single calls on ONNX Runtime with one thread, alternating between the bundles, without feature
+    extraction. Predictions are made with each bundle's own smoothing and thresholds; Δp compares single windows'
+    calibrated probabilities over the scenes that both know.
     """
     if step is not None and not inputs:
         raise click.UsageError("--step: expected --on FILE with it, got none")
@@ -161,7 +162,7 @@ def compare_bundles(first: str, second: str, inputs: tuple[str, ...], step: floa
 
 
 def _open(name: str | None) -> Bundle:
-    """The bundle of that name or in that folder."""
+    """Open the bundle with that name or in that folder."""
     from ascstream.bundles import find_bundle
     from engines.bundle import open_bundle
 
@@ -169,7 +170,7 @@ def _open(name: str | None) -> Bundle:
 
 
 def _checks(name: str) -> Iterator[dict[str, Any]]:
-    """What was looked at in one bundle, and whether it is as it should be; a bundle that is not whole is not run."""
+    """Check one bundle, yielding each check and its result; graphs are not run if the files are not intact."""
     from engines.backends import REFERENCE_BACKEND, load_engines
     from engines.bundle import verify
     from engines.check import check_parity, require_parity

@@ -1,4 +1,4 @@
-"""Two bundles side by side: what they say, how fast their graphs are, and how often they answer alike."""
+"""Compares two bundles: their contents, the speed of their graphs, and how often their predictions agree."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from engines.check import golden_of, measure
 from engines.manifest import GraphName, Manifest, graph_shapes
 
 _TURNS, _CALLS = 5, 40
-"""Times each graph is measured, in turns with the other bundle's, and calls each time."""
+"""Rounds in which each graph is timed, alternating with the other bundle's, and calls per round."""
 _SLOW_SECONDS = 0.02
-"""A graph slower than this is called less often."""
+"""A graph slower than this is called fewer times."""
 _NAME = 18
-"""Columns of the names of the rows."""
+"""Width of the row names, in columns."""
 
 
 def side_by_side(first: Bundle, second: Bundle) -> dict[str, Any]:
-    """What two bundles say and how long one call of each graph takes: fields for JSON, the first bundle's first."""
+    """Both bundles' contents and the time per call of each graph: fields for JSON, the first bundle's first."""
     described = [_described(bundle) for bundle in (first, second)]
     labels = [bundle.manifest.labels for bundle in (first, second)]
     for entry, timing in zip(described, _timings(first, second), strict=True):
@@ -47,16 +47,16 @@ def side_by_side(first: Bundle, second: Bundle) -> dict[str, Any]:
 
 
 def answers_on(first: Bundle, second: Bundle, inputs: Sequence[str], step: float | None) -> list[dict[str, Any]]:
-    """How often two bundles answer alike on media, window by window, where both have a window that ends there.
+    """Measure how often two bundles agree on media, over windows of both that end at the same time.
 
     Args:
         first: A bundle.
         second: Another.
-        inputs: What to open.
+        inputs: The inputs to open.
         step: Time between two windows in seconds; None: the shorter of the bundles' own.
 
     Returns:
-        An entry an input, with `error` where it could not be read, and the `exit_code` that goes with it.
+        An entry per input, with `error` set if it could not be read, and the corresponding `exit_code`.
     """
     if step is None:
         step = min(bundle.manifest.window.default_step_seconds for bundle in (first, second))
@@ -75,7 +75,7 @@ def answers_on(first: Bundle, second: Bundle, inputs: Sequence[str], step: float
 
 
 def print_comparison(report: dict[str, Any]) -> None:
-    """Set a report in two columns, as wide as the terminal."""
+    """Print a report in two columns that fit the terminal."""
     first, second = report["bundles"]
     rows: list[tuple[str, ...]] = [
         (name, _text(first[name]), _text(second[name])) for name in first if name not in ("p50_ms", "path")
@@ -99,7 +99,7 @@ def print_comparison(report: dict[str, Any]) -> None:
 
 
 def _described(bundle: Bundle) -> dict[str, Any]:
-    """What one of them says."""
+    """The contents of one bundle."""
     manifest = bundle.manifest
     return {
         "bundle": f"{manifest.name} {manifest.version}",
@@ -121,12 +121,12 @@ def _described(bundle: Bundle) -> dict[str, Any]:
 
 
 def _graph_bytes(manifest: Manifest) -> int:
-    """Of the reference graphs."""
+    """Total size of the float32 graphs."""
     return sum(manifest.files[graph.files["float32"]].size for graph in manifest.graphs)
 
 
 def _timings(first: Bundle, second: Bundle) -> list[dict[str, float]]:
-    """Milliseconds of one call of each graph, a dictionary a bundle: the median of turns' medians."""
+    """Milliseconds per call of each graph, a dictionary per bundle: the median of the rounds' medians."""
     found: list[dict[str, list[float]]] = [{}, {}]
     with _load(first) as one, _load(second) as other:
         pairs = [(bundle, engines, index) for index, (bundle, engines) in enumerate(((first, one), (second, other)))]
@@ -144,13 +144,13 @@ def _timings(first: Bundle, second: Bundle) -> list[dict[str, float]]:
 
 
 def _graphs(engines: Engines) -> list[tuple[GraphName, Engine]]:
-    """A bundle's graphs, loaded."""
+    """A bundle's loaded graphs by name."""
     frame: list[tuple[GraphName, Engine]] = [] if engines.frame is None else [("frame", engines.frame)]
     return [("scene", engines.scene), *frame]
 
 
 def _feeds(bundle: Bundle, graph: GraphName) -> dict[str, Array]:
-    """One golden case; where there are none, zeros."""
+    """Feeds for one call: the first golden case, or zeros if there are none."""
     if bundle.manifest.golden is not None:
         return {name: array[:1] for name, array in golden_of(bundle)[graph].feeds.items()}
     shapes, _ = graph_shapes(bundle.manifest, graph)
@@ -158,30 +158,30 @@ def _feeds(bundle: Bundle, graph: GraphName) -> dict[str, Array]:
 
 
 def _load(bundle: Bundle) -> Engines:
-    """Its float32 graphs in ONNX Runtime."""
+    """Load the bundle's float32 graphs in ONNX Runtime."""
     return load_engines(bundle, backend=REFERENCE_BACKEND)
 
 
 def _classifier(bundle: Bundle) -> Classifier:
-    """The same, ready to judge windows."""
+    """The same, wrapped in a classifier."""
     return Classifier(bundle, _load(bundle))
 
 
 def _predictions(classifier: Classifier, name: str, step: float) -> list[Prediction]:
-    """What a bundle answers on one input."""
+    """All predictions of a bundle on one input."""
     with open_media(name) as source:
         return list(stream(classifier, source, StreamSettings(step_seconds=step)))
 
 
 def _paired(first: Sequence[Prediction], second: Sequence[Prediction]) -> list[tuple[Prediction, Prediction]]:
-    """Answers for the same moment."""
+    """Pair up predictions whose windows end at the same time."""
     by_end = {round(prediction.end, 6): prediction for prediction in second}
     ends = [(prediction, by_end.get(round(prediction.end, 6))) for prediction in first]
     return [(one, other) for one, other in ends if other is not None]
 
 
 def _agreement(pairs: Sequence[tuple[Prediction, Prediction]], shared: Sequence[str]) -> dict[str, Any]:
-    """How far answers agree; None where there is nothing to compare."""
+    """Measures of agreement; None where there is nothing to compare."""
     raw = [(one.raw_scores, other.raw_scores) for one, other in pairs if one.raw_scores and other.raw_scores]
     differences = [abs(one[label] - other[label]) for one, other in raw for label in shared]
     best = [max(one, key=one.__getitem__) == max(other, key=other.__getitem__) for one, other in raw]
@@ -201,7 +201,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _answer_lines(answer: dict[str, Any]) -> list[str]:
-    """How two bundles agree on one input, for people."""
+    """Describe the agreement on one input for display."""
     if answer["error"] is not None:
         return [printable(answer["error"])]
     if not answer["n_windows"]:
@@ -216,7 +216,7 @@ def _answer_lines(answer: dict[str, Any]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A cell."""
+    """Format a table cell."""
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a bundle says of itself, for people: a line in a list, the whole manifest, the model card."""
+"""Descriptions of a bundle for display: a line in a list, the whole manifest, the model card."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from engines.manifest import InputSpec, Manifest, Normalisation, graph_shapes
 PRECISIONS = ("float32", "float16", "int8")
 _HEAD = ("bundle", "version", "perceives", "scenes", "size", "precisions")
 _INDENT = 14
-"""Columns of the names of the rows."""
+"""Width of the row names, in columns."""
 _MANY = 4
-"""Longer lists of numbers are shown by their ends."""
+"""Longer lists of numbers (by more than one) are abbreviated to their first and last."""
 
 
 def list_row(bundle: Bundle, *, is_default: bool) -> dict[str, Any]:
-    """What a list says of a bundle."""
+    """A bundle's entry in a list."""
     manifest = bundle.manifest
     return {
         "name": manifest.name,
@@ -39,7 +39,7 @@ def list_row(bundle: Bundle, *, is_default: bool) -> dict[str, Any]:
 
 
 def columns(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The rows of a list beneath each other, and where each bundle lies."""
+    """The list's rows as aligned columns, each followed by the bundle's path."""
     rows = [_HEAD] + [
         (
             entry["name"],
@@ -60,7 +60,7 @@ def columns(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def describe(bundle: Bundle) -> Iterator[str]:
-    """Everything the manifest says, in lines no longer than the terminal is wide."""
+    """Everything the manifest says, wrapped to the width of the terminal."""
     manifest = bundle.manifest
     yield from _wrapped("", f"{manifest.name} {manifest.version}: {manifest.description}")
     yield ""
@@ -89,13 +89,13 @@ def describe(bundle: Bundle) -> Iterator[str]:
 
 
 def print_card(text: str) -> None:
-    """Draw a model card on stdout."""
+    """Render a model card on stdout."""
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.markdown import Markdown, TableElement
     from rich.table import Table
 
     class Whole(TableElement):
-        """A table that loses nothing where it is narrow: a hash goes on beneath."""
+        """A table that drops nothing in a narrow terminal: long cells, such as hashes, are folded."""
 
         def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
             for part in super().__rich_console__(console, options):
@@ -104,7 +104,7 @@ def print_card(text: str) -> None:
                 yield part
 
     class Card(Markdown):
-        """A card as it is drawn."""
+        """Markdown with such tables."""
 
         elements = Markdown.elements | {"table_open": Whole}
 
@@ -117,10 +117,10 @@ def print_card(text: str) -> None:
 
 
 def card_of(bundle: Bundle) -> str | None:
-    """A bundle's model card, if it has one.
+    """A bundle's model card, or None if it has none.
 
     Raises:
-        BundleError: It was altered, or is no text.
+        BundleError: It was altered, or is not UTF-8 text.
     """
     name = bundle.manifest.card
     if name is None:
@@ -132,22 +132,22 @@ def card_of(bundle: Bundle) -> str | None:
 
 
 def n_bytes(manifest: Manifest) -> int:
-    """Of all files but the manifest."""
+    """Total size of all files but the manifest."""
     return sum(entry.size for entry in manifest.files.values())
 
 
 def size(n: int) -> str:
-    """In KiB, or in MiB from ten of those on."""
+    """A size in KiB, or in MiB from 10 MiB on."""
     return f"{n / 1024:,.0f} KiB" if n < 10 << 20 else f"{n / (1 << 20):,.0f} MiB"
 
 
 def precisions_of(manifest: Manifest) -> list[str]:
-    """In which every graph is there."""
+    """The precisions in which every graph is available."""
     return [name for name in PRECISIONS if all(name in graph.files for graph in manifest.graphs)]
 
 
 def _input(entry: InputSpec) -> Iterator[tuple[str, str]]:
-    """What one input is made of."""
+    """Rows that describe one input."""
     if entry.presence is not None:
         yield "presence", f"1 where it is there: {', '.join(entry.presence)}"
     if entry.video is not None:
@@ -159,12 +159,12 @@ def _input(entry: InputSpec) -> Iterator[tuple[str, str]]:
 
 
 def _unused(normalisation: Normalisation) -> tuple[str, ...]:
-    """Fields that mean something for other kinds only."""
+    """Fields that have no meaning for this kind of normalisation."""
     return (*("epsilon",) * (normalisation.kind != "per_clip"), *("low", "high") * (normalisation.kind != "min_max"))
 
 
 def _files(manifest: Manifest) -> Iterator[str]:
-    """Graphs by precision, and the other files, with size and hash; a hash has a line of its own where it is narrow."""
+    """The graphs by precision and the other files, with sizes and hashes; a hash may take a line of its own."""
     used = {name: f"{graph.name} {precision}" for graph in manifest.graphs for precision, name in graph.files.items()}
     if manifest.golden is not None:
         used[manifest.golden] = "golden cases"
@@ -177,7 +177,7 @@ def _files(manifest: Manifest) -> Iterator[str]:
 
 
 def _record(record: Any, leave_out: Iterable[str] = ()) -> str:
-    """The fields of a record by name; what is not set is left out."""
+    """A record's fields by name, except those that are None."""
     parts = []
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
@@ -187,7 +187,7 @@ def _record(record: Any, leave_out: Iterable[str] = ()) -> str:
 
 
 def _value(value: Any) -> str:
-    """A number, a word, or a list of numbers."""
+    """Format a number, a word, or a list of numbers."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -200,7 +200,7 @@ def _value(value: Any) -> str:
 
 
 def _wrapped(name: str, text: str) -> Iterator[str]:
-    """A named row, as wide as the terminal; what is too long for a line goes on beneath."""
+    """A named row wrapped to the width of the terminal; continuation lines are indented."""
     indent = _INDENT if name else 0
     name = f"{printable(name):{indent}}" if len(name) < indent else f"{printable(name)}  " * bool(name)
     width = max(shutil.get_terminal_size().columns, indent + 20)

@@ -1,4 +1,4 @@
-"""The work of `ascstream file`: one input after the other through one classifier into one sink, whatever breaks."""
+"""The work of `ascstream file`: runs one input after another through a classifier into a sink, whatever fails."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from ascstream.stopping import raise_stopped
 from engines.errors import EngineError
 
 Told: TypeAlias = Callable[[StreamSummary, str | None], None]
-"""Called when an input is over: with its numbers, and why it broke off, if it did."""
+"""Called when an input has ended, with its summary and, if it failed, the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An input that gave nothing, or broke off."""
+    """An input that could not be opened, or failed part-way."""
 
     source: str
-    """The input as it was named."""
+    """The input as the user named it."""
     error: SourceError
-    """Why."""
+    """The error."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the inputs so far; filled while they run."""
+    """The results of the inputs so far; updated as they run."""
 
     failures: list[Failure] = field(default_factory=list)
     """In the order of the inputs."""
     n_windows: int = 0
-    """Predictions made."""
+    """Number of predictions made."""
     n_degraded: int = 0
-    """Windows with something missing, lost or padded."""
+    """Number of windows with something missing, lost or padded."""
     n_fallback: int = 0
-    """Windows that ONNX Runtime judged because TensorRT had failed."""
+    """Number of windows that ONNX Runtime scored because TensorRT had failed."""
 
 
 def classify_all(
@@ -52,20 +52,20 @@ def classify_all(
     outcome: Outcome,
     told: Told,
 ) -> None:
-    """Classify every input; one that fails is noted and does not keep the others from being classified.
+    """Classify every input; a failing one is noted and does not stop the others.
 
     Args:
-        classifier: Judges the windows.
-        inputs: What to open.
-        open_source: Opens one.
+        classifier: Scores the windows.
+        inputs: The inputs to open.
+        open_source: Opens one of them.
         settings: Step, smoothing and thresholds.
-        sink: Takes the predictions; stays open.
-        outcome: Where numbers and failures are noted.
-        told: Called after each input that could be opened, also where the run is stopped in it.
+        sink: Receives the predictions; stays open.
+        outcome: Receives the counts and failures.
+        told: Called after each input that could be opened, even if the run is stopped during it.
 
     Raises:
         OutputError: Results cannot be written.
-        BrokenPipeError: Nobody reads them any more.
+        BrokenPipeError: The reader of the results is gone.
         engines.errors.EngineError: An inference failed.
     """
     for name in inputs:
@@ -77,10 +77,10 @@ def classify_all(
 
 
 def require_whole(outcome: Outcome) -> None:
-    """Refuse what was degraded, or judged by ONNX Runtime in TensorRT's stead, now that the results are kept.
+    """Raise if any window was degraded, or scored by ONNX Runtime instead of TensorRT; the results have been kept.
 
     Raises:
-        DegradedError: Something was.
+        DegradedError: There was such a window.
     """
     if outcome.n_fallback:
         raise DegradedError(
@@ -98,7 +98,7 @@ def require_whole(outcome: Outcome) -> None:
 def _classify(
     classifier: Classifier, source: Source, settings: StreamSettings, sink: Sink, outcome: Outcome, told: Told
 ) -> None:
-    """Classify one input; the sink learns how it ended, whatever ended it."""
+    """Classify one input; the sink is told how it ended, whatever ended it."""
     stats = StreamStats(source.info.name)
 
     def end(error: str | None) -> None:
@@ -114,8 +114,8 @@ def _classify(
             outcome.n_fallback += prediction.fallback is not None
             sink.emit(prediction)
             raise_stopped()
-        raise_stopped()  # what a library lost while the last read waited
-    except BrokenPipeError:  # nobody listens
+        raise_stopped()  # in case a library swallowed the stop during the last read
+    except BrokenPipeError:  # the reader is gone
         raise
     except (AscstreamError, EngineError) as error:
         end(str(error))

@@ -1,4 +1,4 @@
-"""`ascstream completion`: what a shell needs to complete commands, options and files."""
+"""`ascstream completion`: scripts with which shells complete commands, options and files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HINTS = {
 )
 @click.argument("shell", type=click.Choice(list(_HINTS)))
 def command(shell: str) -> None:
-    """Print the completion script of a shell; its first line says how to keep it."""
+    """Print a shell's completion script; its first line says how to install it permanently."""
     from click.shell_completion import get_completion_class
 
     from ascstream.cli.app import app

@@ -31,7 +31,7 @@ def command() -> None:
 @command.command("path", cls=Subcommand)
 @click.pass_context
 def show_path(context: click.Context) -> None:
-    """Print where the settings file is, or would be."""
+    """Print the path of the settings file, whether or not it exists."""
     click.echo(find_settings_file(context.obj).path)
 
 
@@ -40,9 +40,9 @@ def show_path(context: click.Context) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [FLAGS]...]")
 @click.pass_context
 def show(context: click.Context, words: tuple[str, ...], as_json: bool) -> None:
-    """Print every setting with its value and its origin.
+    """Print every setting with its value and origin.
 
-    With a command line, what that command line would run with: `ascstream config show file --step 0.2`.
+    With a command line, print what it would run with: `ascstream config show file --step 0.2`.
     """
     from ascstream.cli.app import settings_tables
 
@@ -68,15 +68,15 @@ def show(context: click.Context, words: tuple[str, ...], as_json: bool) -> None:
 def settings_in_force(
     parent: click.Context, name: str, words: Sequence[str] = ()
 ) -> tuple[SettingsFile, list[Setting]]:
-    """The settings one command would see.
+    """The settings that a command would use.
 
     Args:
-        parent: The context of the running command: knows --config.
+        parent: The context of the running command, which holds --config.
         name: A command that has settings.
-        words: What would be typed after its name.
+        words: The arguments that would follow its name.
 
     Raises:
-        UsageError, click.UsageError: A setting cannot be.
+        UsageError, click.UsageError: A setting is invalid.
     """
     from ascstream.cli.app import app, settings_tables
 
@@ -93,7 +93,7 @@ def settings_in_force(
 
 
 def _without_secrets(entry: Setting) -> Setting:
-    """A setting whose address, if it is one, is shown without its password."""
+    """The setting, with the password removed if its value is a URL."""
     if not isinstance(entry.value, str):
         return entry
     from ascstream.sources.inputs import redact
@@ -102,7 +102,7 @@ def _without_secrets(entry: Setting) -> Setting:
 
 
 def _as_json(found: SettingsFile, settings: list[Setting]) -> dict[str, Any]:
-    """The same for programs."""
+    """The report as JSON."""
     return {
         "schema": 1,
         "settings_file": {"path": str(found.path), "origin": found.origin, "exists": found.exists},

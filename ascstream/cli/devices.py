@@ -1,4 +1,4 @@
-"""`ascstream devices`: the microphones and cameras there are, whether they work, and what is missing."""
+"""`ascstream devices`: lists the microphones and cameras present, whether they work, and what is missing."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 @click.option("--probe", is_flag=True, help="Record from each for two seconds: does it open, what does it deliver?")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(probe: bool, as_json: bool) -> None:
-    """List microphones and cameras, each counted from 0, and say what is missing.
+    """List microphones and cameras, each numbered from 0, and say what is missing.
 
-    Only devices that can record are listed: outputs and metadata nodes are left out. A name, an id or a path in the
-    second line of a device stays the same when others are plugged in; a number may not.
+    Only devices that can record are listed, not outputs or metadata nodes. A device's name, id or path stays the same
+    when others are plugged in; its number may change.
     """
     from ascstream.devices import list_devices
 
@@ -43,7 +43,7 @@ def command(probe: bool, as_json: bool) -> None:
 
 
 def _show_debug_log() -> None:
-    """With --debug, what ALSA and JACK say stands on stderr."""
+    """With --debug, show messages of ALSA and JACK on stderr."""
     if "--debug" in sys.argv or os.environ.get("ASCSTREAM_DEBUG", "0") not in ("", "0"):
         logger = logging.getLogger("ascstream.devices")
         logger.setLevel(logging.DEBUG)
@@ -104,7 +104,7 @@ def _camera(camera: Camera) -> str:
 
 
 def _modes(modes: Sequence[CameraMode]) -> str:
-    """The largest picture of each pixel format, with its fastest rate."""
+    """The largest picture size of each pixel format, with its highest frame rate."""
     largest: dict[str, CameraMode] = {}
     for mode in modes:
         best = largest.get(mode.pixel_format)

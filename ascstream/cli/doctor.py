@@ -1,6 +1,6 @@
-"""`ascstream doctor`: what is installed, whether `ascstream file` would work, and what to type where it would not.
+"""`ascstream doctor`: what is installed, whether `ascstream file` would work, and what to type if it would not.
 
-What a live stream needs of the machine is looked at in `machine.py`, what TensorRT needs in `gpu.py`.
+`machine.py` checks what a live stream needs from the machine, `gpu.py` what TensorRT needs.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _STREAM_SETTINGS = ("step", "smoothing", "scene_threshold", "group_threshold")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> int:
-    """Say what is installed, whether `ascstream file` works here, and what to type next.
+    """Check what is installed and whether `ascstream file` works here, and say what to type next.
 
-    Bundles are read whole, their golden cases are run, and a short recording is classified. Exit code 0 if
+    Bundles are read completely, their golden cases are run, and a short recording is classified. Exit code 0 if
     `ascstream file` would work, else 4.
     """
     checks: list[Check] = []
@@ -58,7 +58,7 @@ def command(context: click.Context, as_json: bool) -> int:
 
 
 def run_checks(context: click.Context) -> Iterator[Check]:
-    """All checks, one after the other."""
+    """Run all checks, one after the other."""
     from ascstream._version import __version__
 
     yield Check("ascstream", "ok", __version__)
@@ -75,7 +75,7 @@ def run_checks(context: click.Context) -> Iterator[Check]:
 
 
 def _required(name: str, look: Callable[[], str]) -> Check:
-    """A package that `file` needs; whatever keeps it from loading is said."""
+    """Check a package that `file` needs, by loading it; reports whatever prevents that."""
     try:
         return Check(name, "ok", look())
     except Exception as error:  # noqa: BLE001  a broken binary can raise anything
@@ -83,7 +83,7 @@ def _required(name: str, look: Callable[[], str]) -> Check:
 
 
 def _optional(name: str, without: str) -> Check:
-    """A package that is only looked for, never imported."""
+    """Check whether an optional package is installed, without importing it."""
     if find_spec(name) is None:
         return Check(name, "missing", without, needed=False)
     try:
@@ -114,7 +114,7 @@ def _av() -> str:
 
 
 def _portaudio() -> Check:
-    """Whether there is anything to listen with; files do without."""
+    """Check PortAudio and count the devices; files need none of it."""
     from ascstream.devices import list_devices
 
     found = list_devices()
@@ -127,7 +127,7 @@ def _portaudio() -> Check:
 
 
 def _machine() -> Iterator[Check]:
-    """What a live stream needs of the machine."""
+    """What a live stream needs from the machine."""
     from ascstream.cli.machine import look_around
 
     yield from look_around()
@@ -141,7 +141,7 @@ def _gpu() -> Iterator[Check]:
 
 
 def _settings_and_bundles(context: click.Context) -> Iterator[Check]:
-    """The settings file, the bundles that ship, and the one `file` would use."""
+    """Check the settings file, the bundles that ship, and the one `file` would use."""
     from ascstream.cli.config import settings_in_force
     from ascstream.errors import UsageError
 
@@ -178,7 +178,7 @@ def _settings_and_bundles(context: click.Context) -> Iterator[Check]:
 
 
 def _bundle(name: str, folder: Path, *, used: bool) -> Check:
-    """Read a bundle whole and run its golden cases."""
+    """Verify a bundle's files and run its golden cases."""
     label = f"bundle {name}"
     try:
         from engines.backends import REFERENCE_BACKEND, load_engines
@@ -200,7 +200,7 @@ def _bundle(name: str, folder: Path, *, used: bool) -> Check:
 
 
 def _files(folder: Path, values: Mapping[str, Any]) -> Check:
-    """Classify a recording made for it, as `ascstream file` would with the settings in force."""
+    """Classify a generated recording as `ascstream file` would with the settings in force."""
     try:
         from ascstream.classifier import Classifier
         from ascstream.pipeline import StreamSettings, stream
@@ -235,12 +235,12 @@ def _plans(bundle: Path, values: Mapping[str, Any]) -> Check | None:
 
 
 def _folder_of_plans(values: Mapping[str, Any]) -> Path | None:
-    """Where --plans says that plans are."""
+    """The folder given by --plans, if any."""
     return Path(values["plans"]) if values.get("plans") else None
 
 
 def _make_clip(folder: Path, manifest: Manifest) -> Path:
-    """Write a second of noise, or as much as a window takes; a picture with it where a bundle hears nothing."""
+    """Write noise for one second, or for one window if that is longer; as video if the bundle takes no sound."""
     seconds = max(1, math.ceil(manifest.window.seconds))
     if manifest.sample_rate is None:
         from ascstream.cli.bench_clip import write_clip
