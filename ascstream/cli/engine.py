@@ -1,4 +1,4 @@
-"""`ascstream engine`: the TensorRT plans that were built here, whether they are whole, and what of them may go."""
+"""`ascstream engine`: lists the TensorRT plans built here, verifies them, and removes those of no use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 _NOTHING_RUNS = "TensorRT runs no plan here: see ascstream doctor"
 _LONGEST = 60
-"""Characters of a name in the table."""
+"""Longest name in the table, in characters."""
 
 _EPILOG = """\b
 A plan is code, made for one kind of device and one version of TensorRT. Plans lie in
@@ -38,11 +38,11 @@ the user's cache, where nobody else may write, and may be deleted at any time:
 
 @click.group("engine", cls=Commands, epilog=_EPILOG, short_help="List, verify and prune TensorRT plans.")
 def command() -> None:
-    """List, verify and prune the TensorRT plans that `trainer build-engine` made."""
+    """List, verify and prune the TensorRT plans built by `trainer build-engine`."""
 
 
 def _options(function: F) -> F:
-    """--plans and --json."""
+    """Add the options --plans and --json."""
     plans = click.option(
         "--plans",
         type=Folder(path_type=Path, file_okay=False),
@@ -57,7 +57,7 @@ def _options(function: F) -> F:
 @command.command("list", cls=Subcommand, short_help="What there is, and whether it fits here.")
 @_options
 def list_plans(plans: Path | None, as_json: bool) -> None:
-    """Show every plan: what it was made from and for, how fast it was, and whether it fits this machine."""
+    """Show every plan: its origin, what it was built for, how fast it was, and whether it fits this machine."""
     store, machine = _open(plans), _machine()
     entries = sorted(store.entries(verify=True), key=_order)
     if as_json:
@@ -90,7 +90,7 @@ def list_plans(plans: Path | None, as_json: bool) -> None:
 )
 @_options
 def verify(plans: Path | None, as_json: bool, bundle: str | None) -> int:
-    """Read every plan whole, and compare it with what was noted when it was built. Exit code 4 if one is damaged."""
+    """Read every plan and compare it with the record made when it was built. Exit code 4 if one is damaged."""
     store = _open(plans)
     entries = sorted(store.entries(verify=True), key=_order)
     bad = sum(entry.problem is not None for entry in entries)
@@ -118,9 +118,9 @@ def verify(plans: Path | None, as_json: bool, bundle: str | None) -> int:
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @_options
 def prune(plans: Path | None, as_json: bool, everything: bool, dry_run: bool) -> None:
-    """Remove damaged plans, files that were not finished, and plans of other devices or versions of TensorRT.
+    """Remove damaged plans, unfinished files, and plans for other devices or TensorRT versions.
 
-    What is being built at the same time is left alone, and so are files of other kinds.
+    Plans being built at the same time are left alone, and so are files of other kinds.
     """
     store, machine = _open(plans), _machine()
     removed = store.prune(machine, everything=everything, dry_run=dry_run)
@@ -137,7 +137,7 @@ def prune(plans: Path | None, as_json: bool, everything: bool, dry_run: bool) ->
 
 
 def _open(folder: Path | None) -> PlanStore:
-    """The store; a folder that was named has to be there."""
+    """Open the plan store; a folder given explicitly must exist."""
     from engines.errors import BackendError
     from engines.trt.plans import PlanStore
 
@@ -148,7 +148,7 @@ def _open(folder: Path | None) -> PlanStore:
 
 
 def _machine() -> Machine | None:
-    """This machine, if TensorRT runs here."""
+    """This machine if TensorRT runs here; otherwise None."""
     from engines.errors import BackendError
     from engines.trt.driver import find_machine
 
@@ -167,7 +167,7 @@ def _encoded(machine: Machine | None) -> Any:
 
 
 def _run_golden(store: PlanStore, bundle: str) -> Iterator[Proof]:
-    """Run the golden cases of a bundle through its plans; a BackendError names what is missing for that."""
+    """Run a bundle's golden cases through its plans; raises BackendError if something is missing for that."""
     from ascstream.bundles import find_bundle
     from engines.bundle import open_bundle
     from engines.trt.driver import require_machine
@@ -177,7 +177,7 @@ def _run_golden(store: PlanStore, bundle: str) -> Iterator[Proof]:
 
 
 def _reason(entry: Entry, machine: Machine | None = None) -> str | None:
-    """Why a plan is of no use here, in a sentence; None where it is."""
+    """A sentence that says why a plan is of no use here; None if it is."""
     from engines.trt.fit import machine_misfits
 
     if entry.problem is not None or entry.info is None:
@@ -189,21 +189,21 @@ def _reason(entry: Entry, machine: Machine | None = None) -> str | None:
 
 
 def _title(entry: Entry) -> str:
-    """What people call a plan: "slim-audio 1.0.0, scene float16"."""
+    """A plan's name for display: "slim-audio 1.0.0, scene float16"."""
     if entry.info is None:
         return entry.name
     return f"{entry.info.bundle}, {entry.info.key.graph} {entry.info.key.precision}"
 
 
 def _order(entry: Entry) -> tuple[str, ...]:
-    """By bundle, graph and precision, then by what it was built for."""
+    """Sort key: bundle, graph and precision, then what the plan was built for."""
     if entry.info is None:
         return ("\U0010ffff", entry.name)
     return (_title(entry), entry.info.key.device, entry.info.key.tensorrt, entry.info.built)
 
 
 def _as_json(entry: Entry, machine: Machine | None) -> dict[str, Any]:
-    """A plan for programs."""
+    """A plan as JSON."""
     from engines.schema import encode
 
     reason = _reason(entry, machine)
@@ -215,7 +215,7 @@ def _print_json(store: PlanStore, **fields: Any) -> None:
 
 
 def _print_table(entries: Sequence[Entry], machine: Machine | None) -> None:
-    """A line a plan; where the terminal is too narrow for that, two or three."""
+    """Print one line per plan, or two or three if the terminal is too narrow."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 1000)
@@ -243,7 +243,7 @@ def _table(entries: Sequence[Entry], machine: Machine | None, join: str) -> Tabl
 
 
 def _cells(entry: Entry, join: str) -> tuple[str, ...]:
-    """Plan, what it was built for, when, size, p50."""
+    """The cells of a row: plan, what it was built for, when, size, p50."""
     from engines.trt.sidecar import p50_seconds
 
     info = entry.info

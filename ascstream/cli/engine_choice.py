@@ -1,4 +1,4 @@
-"""What runs the graphs, as `ascstream file` and `live` were told; plans are built first where that was asked."""
+"""Loads what runs the graphs for `ascstream file` and `live`, after building TensorRT plans if requested."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from engines.trt.installed import TensorRt
 
 _QUIET_SECONDS = 5.0
-"""Time between two lines of progress."""
+"""Time between two progress lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What is to run, and how."""
+    """Which backend to run the graphs on, and how."""
 
     backend: str
-    """A name of `engines.backends.backends()`."""
+    """A name from `engines.backends.backends()`."""
     precision: str | None
-    """What the graphs are to be typed in; None: as it comes."""
+    """Precision of the graphs; None: whichever is available."""
     threads: int
-    """CPU threads of ONNX Runtime."""
+    """Number of CPU threads for ONNX Runtime."""
     plans: Path | None
-    """Where plans are; None: the user's cache."""
+    """Folder of the plans; None: the user's cache."""
     build: bool
-    """Whether plans that are not there are built first."""
+    """Whether to build missing plans first."""
 
 
 def load_classifier(
@@ -51,17 +51,17 @@ def load_classifier(
     tensorrt: TensorRt | None = None,
     build_command: Sequence[str] | None = None,
 ) -> Classifier:
-    """Load a classifier, after the plans were built where that was asked for and there are none.
+    """Load a classifier, building plans first if that was requested and there are none.
 
     Args:
-        bundle: A shipped bundle's name, or a folder; None: the default one.
-        running: What is to run.
-        quiet: Whether nothing is said of the build.
-        tensorrt: What there is; None: the TensorRT that is installed.
-        build_command: What builds; None: see `engines.trt.build`.
+        bundle: A shipped bundle's name, or a folder; None: the default bundle.
+        running: What to run.
+        quiet: Whether to keep silent about the build.
+        tensorrt: The TensorRT to use; None: the installed one.
+        build_command: The command that builds plans; None: see `engines.trt.build`.
 
     Raises:
-        UsageError: Plans are to be built for a backend that takes none.
+        UsageError: Plans are requested for a backend that uses none.
         engines.errors.EngineError: There is no bundle, no GPU to build on, or the graphs cannot be run.
     """
     if running.build:
@@ -85,8 +85,8 @@ def load_classifier(
 def _build(
     bundle: Bundle, running: Running, tensorrt: TensorRt, build_command: Sequence[str] | None, *, quiet: bool
 ) -> None:
-    """Build what is missing; nothing where there are plans already."""
-    machine = tensorrt.machine()  # before anything slow
+    """Build the plans; does nothing if there are suitable ones."""
+    machine = tensorrt.machine()  # fails, if it has to, before anything slow
     from engines.trt.build import build_plans
     from engines.trt.builder import BUILD_COMMAND
     from engines.trt.fit import command_to_build
@@ -112,14 +112,14 @@ def _build(
 
 
 def _precision(bundle: Bundle, asked: str | None) -> Precision:
-    """Which plans to build: what was asked for, else float16 where the bundle holds such graphs."""
+    """The precision to build: the requested one, else float16 if the bundle has such graphs, else float32."""
     if asked is not None:
         return cast("Precision", asked)
     return "float16" if all("float16" in entry.files for entry in bundle.manifest.graphs) else "float32"
 
 
 class _Progress:
-    """Says on stderr how far a build is."""
+    """Reports the progress of a build on stderr."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -127,12 +127,12 @@ class _Progress:
         self._graph = ""
 
     def say(self, sentence: str) -> None:
-        """A line."""
+        """Write a line, unless quiet."""
         if not self._quiet:
             click.echo(f"ascstream: {sentence}", err=True)
 
     def build(self, progress: BuildProgress) -> None:
-        """How far one is: a line where another one begins, and every few seconds."""
+        """Report progress: one line whenever a new graph begins, and one every few seconds."""
         raise_stopped()
         now = time.monotonic()
         if progress.graph == self._graph and now - self._said < _QUIET_SECONDS:

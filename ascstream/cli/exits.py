@@ -1,4 +1,4 @@
-"""From what a command raised to what the shell sees: one message on stderr and an exit code."""
+"""Turns what a command raised into a message on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ USAGE = 2
 INPUT = 3
 BUNDLE = 4
 DEGRADED = 5
-"""The exit codes; 128 + the signal's number where a signal ended the run."""
+"""The exit codes; if a signal ended the run, 128 plus its number."""
 
 _HUNG_UP = 129
 _PATIENCE_SECONDS = 0.3
-"""How long a run that was stopped waits for whoever reads its output."""
+"""How long a stopped run waits for the readers of its output."""
 
 _COMPLETE = "_ASCSTREAM_COMPLETE"
-"""Set by the shell functions of `ascstream completion` while they ask for completions."""
+"""Set by the shell functions of `ascstream completion` when they ask for completions."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the run to end: sinks are closed on the way out, so results so far are kept."""
+    """A signal asked the run to end; sinks are closed on the way out, so results so far are kept."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -46,22 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: What was typed after `ascstream`; None: `sys.argv`.
+        arguments: The arguments after `ascstream`; None: `sys.argv`.
 
     Returns:
-        The exit code; does not return where an engine hangs that would keep the process from ending.
+        The exit code. Does not return if an engine hangs that would keep the process from ending.
     """
     code = _run(arguments)
     _forget_broken_stderr()
     _wait_for_readers(seconds=0)
     if any(thread.name == ENGINE_THREAD for thread in threading.enumerate()):
-        # everything is written; libraries that are unloaded under a call that still runs crash, or wait for it
+        # all output is written; unloading libraries while a call still runs in them would crash or block
         os._exit(code)
     return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line and return the exit code."""
     from ascstream.cli.app import app
 
     fill_standard_streams()
@@ -86,28 +86,28 @@ def _run(arguments: Sequence[str] | None) -> int:
             traceback.print_exception(error)
         code, message = explain(error)
         if message:
-            with contextlib.suppress(OSError):  # a terminal that is gone
+            with contextlib.suppress(OSError):  # the terminal may be gone
                 click.echo(without_controls(_without_secrets(message)), err=True)
         if isinstance(error, OSError):
-            forget_broken_stdout()  # if it was stdout that failed, that is said already
+            forget_broken_stdout()  # if stdout itself failed, that has been reported now
         return _flushed(code)
 
 
 def fill_standard_streams() -> None:
-    """Put something where the caller closed standard input, output or error (`>&-`).
+    """Replace standard input, output or error if the caller closed it (`>&-`).
 
-    Otherwise the next file that is opened would take that place, and get whatever a library prints. Input is empty
-    then, messages go nowhere; results cannot be written, which is an error as on a full disk.
+    Otherwise the next file opened would take its descriptor and receive whatever a library prints. Input is then empty
+    and messages are discarded; results cannot be written, which is an error just as a full disk is.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
-            # the lowest free number is the one that was closed
+            # the lowest free descriptor is the closed one
             descriptor = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
             setattr(sys, name, os.fdopen(descriptor, "r" if name == "stdin" else "w", closefd=False))
 
 
 def explain(error: BaseException) -> tuple[int, str]:
-    """The exit code of an error, and the message for the user; an empty one says that nothing is left to say."""
+    """The exit code for an error, and the message for the user; an empty message means there is nothing left to say."""
     from engines.errors import EngineError
 
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -138,19 +138,19 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def _without_secrets(message: str) -> str:
-    """A message without the password of an address that was typed in a wrong place."""
+    """The message without passwords of URLs, which may have been typed in the wrong place."""
     from ascstream.sources.inputs import redact
 
     return redact(message)
 
 
 def without_controls(message: str) -> str:
-    """A message without what a terminal would obey: a file's name can hold anything."""
+    """The message without control characters, which a terminal would obey: file names may contain anything."""
     return "".join(char if char == "\n" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in message)
 
 
 def forget_stdout() -> None:
-    """Point stdout at nothing: its reader is gone, and what is still buffered must not fail at exit."""
+    """Redirect stdout to the null device: its reader is gone, and flushing the buffer must not fail at exit."""
     _forget(sys.stdout)
 
 
@@ -162,7 +162,7 @@ def _forget(stream: TextIO) -> None:
 
 
 def _forget_broken_stderr() -> None:
-    """Point stderr at nothing where what is still buffered cannot be written: the exit code says more."""
+    """Redirect stderr to the null device if its buffer cannot be written; the exit code says enough."""
     try:
         sys.stderr.flush()
     except (OSError, ValueError):
@@ -170,7 +170,7 @@ def _forget_broken_stderr() -> None:
 
 
 def forget_broken_stdout() -> None:
-    """Point stdout at nothing where what is still buffered cannot be written."""
+    """Redirect stdout to the null device if its buffer cannot be written."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -178,9 +178,9 @@ def forget_broken_stdout() -> None:
 
 
 def _wait_for_readers(seconds: float) -> None:
-    """From `seconds` from now on, point outputs at nothing whose reader reads nothing; 0: never mind.
+    """Every `seconds` from now on, redirect outputs whose readers block to the null device; 0: stop doing that.
 
-    Whoever waits in a write to a full pipe, or to a terminal that Ctrl-S holds, goes on then: the run ends in order.
+    This releases a write that blocks on a full pipe, or on a terminal held by Ctrl-S, so that the run ends in order.
     """
 
     def look(*_: object) -> None:
@@ -189,22 +189,22 @@ def _wait_for_readers(seconds: float) -> None:
                 if not select.select([], [stream.fileno()], [], 0)[1]:
                     _forget(stream)
 
-    if sys.platform != "win32":  # which has no such timer
-        with contextlib.suppress(ValueError):  # not the main thread: no signal came either
+    if sys.platform != "win32":  # Windows has no such timer
+        with contextlib.suppress(ValueError):  # not in the main thread: no signal arrived either
             if seconds:
                 signal.signal(signal.SIGALRM, look)
             signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
 
 
 def _flushed(code: int) -> int:
-    """Flush stdout while its failure can still be said; `code` unless that failed."""
+    """Flush stdout while a failure can still be reported; return `code` unless flushing fails."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         forget_stdout()
     except OSError as error:
         forget_stdout()
-        if code == OK:  # otherwise it has been said
+        if code == OK:  # otherwise an error has already been reported
             with contextlib.suppress(OSError):
                 click.echo(f"ascstream: standard output: {error.strerror}", err=True)
         return code or RUN_TIME
@@ -213,7 +213,7 @@ def _flushed(code: int) -> int:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
-    """Turn the first Ctrl-C, SIGTERM or SIGHUP into `Stopped`; a second one of the kind ends the process at once."""
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into `Stopped`; a second of the same kind ends the process at once."""
 
     def stop(signal_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal_number, signal.SIG_DFL)
@@ -227,7 +227,7 @@ def _signals() -> Iterator[None]:
             yield
     except OSError as error:
         stopped = last_stopped()
-        if isinstance(stopped, Stopped) and stopped.exit_code == _HUNG_UP:  # and so the terminal cannot be written to
+        if isinstance(stopped, Stopped) and stopped.exit_code == _HUNG_UP:  # so the terminal cannot be written to
             raise stopped from error
         raise
     finally:
@@ -236,34 +236,34 @@ def _signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def hangup_calls(action: Callable[[], None]) -> Iterator[None]:
-    """Let SIGHUP call `action`, as services expect, where there is no terminal that could have hung up.
+    """Make SIGHUP call `action`, as is usual for services, unless there is a terminal that could have hung up.
 
     Args:
-        action: Called in the main thread, between any two of its steps: it may set a flag, and little else.
+        action: Called in the main thread between any two bytecodes: it may set a flag, and little else.
     """
     with contextlib.nullcontext() if _has_terminal() else handle_signals(lambda *_: action(), "SIGHUP"):
         yield
 
 
 def _early_hangups(words: Sequence[str]) -> contextlib.AbstractContextManager[None]:
-    """Ignore SIGHUP to a service while it has nothing open that could be opened anew."""
+    """Ignore SIGHUP sent to a service that has nothing open yet that could be reopened."""
     command = next((word for word in words if not word.startswith("-")), None)
     return hangup_calls(lambda: None) if command == "live" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def suspend_calls(action: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-Z call `action` in place of stopping the run: what is drawn goes first, then `suspend` stops it.
+    """Make Ctrl-Z call `action` instead of stopping the run, so that the view can be cleared before `suspend` stops it.
 
     Args:
-        action: Called in the main thread, between any two of its steps: it may set a flag, and little else.
+        action: Called in the main thread between any two bytecodes: it may set a flag, and little else.
     """
     with handle_signals(lambda *_: action(), "SIGTSTP"):
         yield
 
 
 def suspend() -> None:
-    """Stop as Ctrl-Z does; returns when the shell lets the run go on."""
+    """Stop the process as Ctrl-Z does; returns when the shell resumes it."""
     number = getattr(signal, "SIGTSTP", None)
     if number is None:
         return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ascstream.stats import StreamSummary
 
 FORMATS = ("audacity", "csv", "jsonl", "lines", "srt", "view", "vtt")
-"""What stdout can be written as; the same as `ascstream.sinks.formats()`, without loading it for --help."""
+"""The formats stdout can be written in; a copy of `ascstream.sinks.formats()`, so that --help need not import it."""
 
 _EPILOG = """\b
 Examples:
@@ -40,22 +40,22 @@ Options can be set by the environment (ASCSTREAM_STEP=0.2) and in a file: see
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What was asked for, apart from what to run and how."""
+    """The user's request, except for what to run it on."""
 
     inputs: tuple[str, ...]
-    """Single inputs."""
+    """The individual inputs."""
     start: float
-    """Where in each input to begin, in seconds."""
+    """Where to begin in each input, in seconds."""
     duration: float | None
-    """How much of each input, in seconds."""
+    """How much of each input to take, in seconds; None: all."""
     format: str
-    """What stdout is written as."""
+    """Format of stdout."""
     out: tuple[str, ...]
-    """Further outputs."""
+    """Targets of --out."""
     quiet: bool
-    """Whether stderr gets errors only."""
+    """Whether to write only errors to stderr."""
     explained: bool
-    """Whether windows are explained."""
+    """Whether to explain each window."""
 
 
 @click.command("file", cls=Subcommand, epilog=_EPILOG, no_args_is_help=True)
@@ -102,8 +102,8 @@ def command(
 ) -> None:
     """Classify recordings window by window.
 
-    INPUT is a file, a folder (every recording in it and below), a glob, a URL, or - for standard input: whatever
-    FFmpeg reads. Where several are given, one that is broken does not stop the others.
+    INPUT is a file, a folder (every recording in and below it), a glob, a URL, or - for standard input: whatever FFmpeg
+    can read. If there are several, a broken one does not stop the others.
     """
     from ascstream.cli.classify import Outcome, require_whole
     from ascstream.cli.engine_choice import Running, load_classifier
@@ -127,7 +127,7 @@ def command(
 
 
 def _expand(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], list[Failure]]:
-    """Single inputs, and what is not there; the latter is an error at once only where nothing else is left."""
+    """The individual inputs, and those not found; raises at once only if nothing was found."""
     from ascstream.cli.classify import Failure
     from ascstream.errors import SourceNotFoundError
     from ascstream.sources.inputs import expand_inputs
@@ -145,7 +145,7 @@ def _expand(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], list[Failure]]:
 
 
 def _run(classifier: Classifier, request: _Request, settings: StreamSettings, outcome: Outcome) -> None:
-    """Check everything that can be checked, then decode; outputs are placed however it ends."""
+    """Check everything that can be checked, then decode; outputs are put in place however that ends."""
     from contextlib import closing
     from functools import partial
 
@@ -162,7 +162,7 @@ def _run(classifier: Classifier, request: _Request, settings: StreamSettings, ou
         about = f"bundle {manifest.name} {manifest.version}, {classifier.backend}"
         note = "" if classifier.note is None else f"; {classifier.note}"
         click.echo(f"{about}, window {manifest.window.seconds:g} s, step {float(step):g} s{note}", err=True)
-    tell = not request.quiet and request.format != "view"  # the view ends with the summary itself
+    tell = not request.quiet and request.format != "view"  # the view itself ends with the summary
     open_source = partial(open_media, start_seconds=request.start, duration_seconds=request.duration)
     with closing(SinkGroup(sinks)) as sink:
         classify_all(
@@ -171,7 +171,7 @@ def _run(classifier: Classifier, request: _Request, settings: StreamSettings, ou
 
 
 def tell_summary(summary: StreamSummary, error: str | None) -> None:
-    """Write the numbers of one input to stderr, if there are any."""
+    """Write an input's summary to stderr, unless it has no windows."""
     if not summary.n_windows:
         return
     from rich.console import Console
@@ -184,11 +184,11 @@ def tell_summary(summary: StreamSummary, error: str | None) -> None:
 
 
 def _tell_nothing(_summary: StreamSummary, _error: str | None) -> None:
-    """The view has told it, or nobody wants to know."""
+    """Say nothing: the view has shown the summary, or --quiet was given."""
 
 
 def _require_inputs(failures: list[Failure], n_inputs: int) -> None:
-    """Say which inputs failed and why, in one list; nothing where none did."""
+    """Raise one error that lists the inputs that failed and why; does nothing if there are none."""
     from ascstream.errors import SourceError
 
     if not failures:

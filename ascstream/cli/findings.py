@@ -1,4 +1,4 @@
-"""What `ascstream doctor` finds, and where it looks."""
+"""The findings of `ascstream doctor`, and the machine it examines."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from pathlib import Path
 from typing import Literal
 
 Status = Literal["ok", "missing", "failed"]
-"""missing: not there, and `file` works without it · failed: there should be one, and it does not work."""
+"""missing: absent, and `file` works without it · failed: should be there, and does not work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
-    """What it is."""
+    """What was checked."""
     status: Status
     """Whether it works."""
     value: str
     """What was found."""
     advice: str | None = None
-    """What to type next."""
+    """What to do or type next."""
     needed: bool = True
-    """Whether `ascstream file` does not work where this failed."""
+    """Whether `ascstream file` does not work if this failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where to look; a test may point elsewhere."""
+    """Where to look; tests may point elsewhere."""
 
     platform: str = sys.platform
     """As `sys.platform`."""
     root: Path = Path("/")
-    """Where /dev, /proc, /sys, /etc and /run are."""
+    """The folder that holds /dev, /proc, /sys, /etc and /run."""
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    """Its variables."""
+    """Environment variables."""
     folder: Path = Path()
-    """Where results would be written."""
+    """Folder where results would be written."""
 
     def text(self, path: str) -> str:
-        """A small file below the root; empty where it cannot be read."""
+        """Read a small file below the root; empty if it cannot be read."""
         try:
             return (self.root / path).read_text(encoding="utf-8", errors="replace").strip()
         except OSError:
@@ -51,11 +51,11 @@ class Machine:
 
     @property
     def contained(self) -> bool:
-        """Whether this is a container: its devices and sockets are those that it was given."""
+        """Whether this is a container, which has only the devices and sockets it was given."""
         marks = (self.root / ".dockerenv", self.root / "run/.containerenv")
         return any(mark.exists() for mark in marks) or bool(self.environment.get("container"))
 
 
 def absent(name: str, value: str, advice: str | None) -> Check:
-    """Something that is not there, and that files need not."""
+    """The finding for something absent that files do not need."""
     return Check(name, "missing", value, advice, needed=False)

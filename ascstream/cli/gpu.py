@@ -1,6 +1,6 @@
-"""What `ascstream doctor` looks at for TensorRT: driver, GPU, packages, plans; each really tried, once a GPU is there.
+"""What `ascstream doctor` checks for TensorRT: driver, GPU, packages, plans. If there is a GPU, packages are tried out.
 
-What is tried is tried in a process of its own: with a package that does not fit its driver, TensorRT ends the process.
+They are tried out in a separate process, because TensorRT ends its process if a package does not fit the driver.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ON_CPU = "files are classified on the CPU"
 
 
 def look_at_gpu(root: Path = Path("/")) -> Iterator[Check]:
-    """Driver, GPU, packages; none of it is needed for files."""
+    """Check driver, GPU and packages; files need none of them."""
     from engines.trt.driver import ask_driver, find_modules
 
     answer, modules = ask_driver(root=root), find_modules()
@@ -43,7 +43,7 @@ def look_at_gpu(root: Path = Path("/")) -> Iterator[Check]:
 
 
 def look_at_plans(bundle: Path, folder: Path | None) -> Check | None:
-    """Whether there are plans of a bundle for this machine; None where none could run."""
+    """Check for plans of a bundle for this machine; None if none could run."""
     from engines.bundle import open_bundle
     from engines.errors import EngineError
     from engines.trt.driver import find_machine
@@ -63,7 +63,7 @@ def look_at_plans(bundle: Path, folder: Path | None) -> Check | None:
 
 
 def _driver(answer: DriverAnswer, root: Path) -> Iterator[Check]:
-    """The driver, and what it drives."""
+    """The driver and its GPU."""
     from engines.trt.advice import advise
 
     if not answer.installed:
@@ -85,7 +85,7 @@ def _driver(answer: DriverAnswer, root: Path) -> Iterator[Check]:
 
 
 def _tensorrt(modules: Modules, answer: DriverAnswer, root: Path) -> Check:
-    """TensorRT, imported and begun with: that a package is there says little."""
+    """Check TensorRT by importing and initialising it: that the package is installed says little."""
     from engines.trt.advice import advise
 
     if not modules.tensorrt:
@@ -97,7 +97,7 @@ def _tensorrt(modules: Modules, answer: DriverAnswer, root: Path) -> Check:
 
 
 def _cuda(modules: Modules, answer: DriverAnswer, root: Path) -> Iterator[Check]:
-    """What reaches the driver: one of the two is enough."""
+    """Check the packages that access the driver: one of the two is enough."""
     from engines.trt.advice import advise
 
     either = modules.pycuda or modules.cuda_bindings
@@ -114,7 +114,7 @@ def _cuda(modules: Modules, answer: DriverAnswer, root: Path) -> Iterator[Check]
 
 
 def _installed(name: str, *, there: bool) -> Check:
-    """A package that is of no use without a GPU, and not tried either."""
+    """A package that is of no use without a GPU, and therefore not tried out."""
     if not there:
         return absent(name, "not installed; of use on a GPU only", None)
     try:

@@ -1,4 +1,4 @@
-"""The work of `ascstream live`: one stream of devices into sinks, the log and the service manager, however it ends."""
+"""The work of `ascstream live`: runs one stream of devices into sinks, the log and the service manager."""
 
 from __future__ import annotations
 
@@ -32,47 +32,47 @@ from engines.errors import EngineError
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked for, apart from what to run on which devices."""
+    """The user's request, except for what to run on which devices."""
 
     format: str
-    """What stdout is written as."""
+    """Format of stdout."""
     out: tuple[str, ...]
-    """Further outputs."""
+    """Targets of --out."""
     rotate: float | None
     """Seconds after which new files are begun; None: never."""
     duration: float | None
-    """Seconds after which the stream is over; None: never."""
+    """Seconds after which the stream ends; None: never."""
     top: int | None
-    """How many scenes are told; None: all."""
+    """Number of scenes to report; None: all."""
     min_score: float | None
-    """The least probability of a scene that is told."""
+    """Least probability of a scene to be reported; None: any."""
     strict: bool
-    """Whether the first thing that is missing ends the run."""
+    """Whether to end the run as soon as anything is missing."""
     wait: bool
-    """Whether devices that are not there are waited for."""
+    """Whether to wait for devices that are absent."""
     level: LogLevel
-    """The least that is logged."""
+    """Least severe level to log."""
     camera_delay: float
-    """Seconds that pictures come later than sound."""
+    """How many seconds later pictures come than sound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """What to open."""
+    """The devices to open."""
 
     microphone: MicrophoneRequest | MediaRequest | None
-    """What hears."""
+    """Source of sound."""
     camera: MediaRequest | None
-    """What sees."""
+    """Source of pictures."""
     source: MediaRequest | None
-    """What does both, instead of the two."""
+    """Source of both, instead of the other two."""
 
 
 class Reopenable(LiveStream, Protocol):
-    """A live stream whose devices can be opened anew."""
+    """A live stream whose devices can be reopened."""
 
     def reopen(self) -> None:
-        """Close every device and open it again."""
+        """Close and reopen every device."""
         ...
 
 
@@ -80,10 +80,10 @@ def listen(classifier: Classifier, devices: Devices, settings: StreamSettings, r
     """Check everything that can be checked, then open the devices and follow them.
 
     Raises:
-        SourceError: The devices do not open.
+        SourceError: The devices cannot be opened.
         OutputError: Results cannot be written.
-        BrokenPipeError: Nobody reads them any more.
-        DegradedError: Something was missing and the user asked to stop then.
+        BrokenPipeError: The reader of the results is gone.
+        DegradedError: Something is missing and --strict was given.
         engines.errors.EngineError: Inference failed for good.
     """
     from ascstream.live.source import open_live
@@ -104,7 +104,7 @@ def listen(classifier: Classifier, devices: Devices, settings: StreamSettings, r
 
 
 def open_sinks(request: Request, about: str) -> SinkGroup:
-    """The sinks of stdout and of --out; nothing is created yet."""
+    """Make the sinks of stdout and --out; no file is created yet."""
     check_targets(["-", *request.out], ())
 
     def of(target: str, format: str | None = None) -> Sink:  # noqa: A002 - the command line's word
@@ -112,7 +112,7 @@ def open_sinks(request: Request, about: str) -> SinkGroup:
             target,
             format,
             live=True,
-            quiet=True,  # what happens is logged
+            quiet=True,  # events are logged instead
             rotate_seconds=request.rotate,
             top=request.top,
             min_score=request.min_score,
@@ -130,10 +130,10 @@ def follow(
     request: Request,
     clock: Clock | None = None,
 ) -> None:
-    """Follow a stream to its end: sinks, log and service manager learn how it goes and how it ended.
+    """Follow a stream to its end, and keep sinks, log and service manager informed.
 
     Raises:
-        As `listen`.
+        The same errors as `listen`.
     """
     clock = clock or Clock()
     with closing(Log(request.level, clock=clock)) as log, closing(Notifier(clock=clock)) as notifier:
@@ -148,7 +148,7 @@ def follow(
 
 
 class _Run:
-    """One stream and what becomes of its predictions."""
+    """One stream and what is done with its predictions."""
 
     def __init__(
         self,
@@ -170,19 +170,19 @@ class _Run:
         self._early: list[StreamEvent] = []
         self._reopen = False
         self._suspend = False
-        # a view is not to be written into
+        # do not write over the view
         self._logs_events = request.format != "view" or not sys.stderr.isatty()
 
     def ask_to_reopen(self) -> None:
-        """Open files and devices anew, soon; from a signal handler."""
+        """Request that files and devices be reopened soon; for signal handlers."""
         self._reopen = True
 
     def ask_to_suspend(self) -> None:
-        """Give the terminal back and stop, soon; from a signal handler."""
+        """Request that the terminal be released and the process stopped soon; for signal handlers."""
         self._suspend = True
 
     def follow(self, notifier: Notifier, clock: Clock) -> None:
-        """Take predictions until something ends it."""
+        """Take predictions until something ends the stream."""
         stats = StreamStats(self._source.info.name, clock=clock.monotonic)
         live = stream_live(
             self._classifier,
@@ -196,7 +196,7 @@ class _Run:
         try:
             with closing(live):
                 for prediction in live:
-                    if self._is_beyond(prediction.end):  # where the last one within was dropped
+                    if self._is_beyond(prediction.end):  # if the last window within the duration was dropped
                         break
                     self._sink.emit(prediction)
                     notifier.judged(prediction)
@@ -205,12 +205,12 @@ class _Run:
                     if self._is_beyond(prediction.end + self._step):
                         break
             stats.finish()
-        except BrokenPipeError:  # nobody listens
+        except BrokenPipeError:  # the reader is gone
             raise
         except (AscstreamError, EngineError) as error:
             self._end(stats, str(error))
             raise
-        except KeyboardInterrupt:  # how a live stream usually ends
+        except KeyboardInterrupt:  # the usual end of a live stream
             stats.finish()
             self._end(stats, None)
             raise
@@ -220,12 +220,12 @@ class _Run:
         self._end(stats, None)
 
     def _tell(self, event: StreamEvent, stats: StreamStats) -> None:
-        """Pass an event on; the first sample or picture begins the output."""
+        """Pass an event on; "started" begins the output."""
         if event.kind == "started":
             self._announce(event.message)
             self._sink.begin(self._source.info, stats)
-            self._begun = True  # a signal may come before: what has not begun has no end either
-            gc.freeze()  # what is loaded by now stays: to look through it for garbage costs answers 20 ms and more
+            self._begun = True  # a signal may come earlier: what has not begun has no end either
+            gc.freeze()  # objects loaded by now stay: collecting them would delay answers by 20 ms and more
             for early in self._early:
                 self._sink.event(early)
         elif self._logs_events:
@@ -238,7 +238,7 @@ class _Run:
             raise DegradedError(f"expected every window, since --strict was given; got an event: {event.message}")
 
     def _announce(self, devices: str) -> None:
-        """Say what runs."""
+        """State what is running, on stderr."""
         if self._request.level in ("warning", "error"):
             return
         manifest = self._classifier.manifest
@@ -247,7 +247,7 @@ class _Run:
         click.echo(f"{about}; {devices}; window {manifest.window.seconds:g} s, step {self._step:g} s{note}", err=True)
 
     def _tick(self, health: Health, picture: Image | None) -> None:
-        """Let time pass for sinks and log; open files and devices anew where that was asked for."""
+        """Inform sinks and log that time has passed; suspend, or reopen files and devices, if requested."""
         raise_stopped()
         if self._begun:
             self._sink.tick(health, picture)
@@ -263,7 +263,7 @@ class _Run:
             self._source.reopen()
 
     def _require_whole(self, prediction: Prediction) -> None:
-        """Refuse a degraded window, or one that TensorRT did not judge and should have, where the user does."""
+        """With --strict, raise if a window is degraded, or was scored by ONNX Runtime after TensorRT failed."""
         if self._request.strict and prediction.fallback is not None:
             raise DegradedError(
                 f"expected TensorRT for every window, since --strict was given; got one at {prediction.end:g} s from "
@@ -279,12 +279,12 @@ class _Run:
         )
 
     def _is_beyond(self, seconds: float) -> bool:
-        """Whether a window that ends then reaches past the duration."""
+        """Whether a window that ends at `seconds` reaches past the duration."""
         duration = self._request.duration
         return duration is not None and seconds > duration + 1e-6
 
     def _end(self, stats: StreamStats, error: str | None) -> None:
-        """Tell the sinks and the user how it went, if it went at all."""
+        """Tell the sinks and the user how the stream went, if it had begun."""
         if not self._begun:
             return
         summary = stats.summary()

@@ -1,4 +1,4 @@
-"""`ascstream live`: classify what a microphone hears and a camera sees, for as long as they are there."""
+"""`ascstream live`: classify what a microphone hears and a camera sees, for as long as they deliver."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     _ChannelsType = click.ParamType[tuple[int, ...]]
 else:
     _ChannelsType = click.ParamType
-"""click makes its types generic from 8.4 on only."""
+"""click's types are generic only from version 8.4 on."""
 
 _EPILOG = """\b
 Examples:
@@ -46,7 +46,7 @@ see `ascstream config --help`. Exit codes: see `ascstream --help`."""
 
 
 class Period(TimeCode):
-    """A length of time: what `TimeCode` takes, or a number with its unit, "90s", "15m", "1h", "1d"."""
+    """A length of time: what `TimeCode` takes, or a number with a unit, "90s", "15m", "1h", "1d"."""
 
     name = "time"
     _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}  # noqa: RUF012 - never written to
@@ -55,7 +55,7 @@ class Period(TimeCode):
         super().__init__(positive=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
+        """Convert to seconds."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|d)", str(value), re.ASCII)
         if match is not None and float(match[1]) > 0:
             return float(match[1]) * self._UNITS[match[2]]
@@ -63,12 +63,12 @@ class Period(TimeCode):
 
 
 class Channels(_ChannelsType):
-    """Channels of a microphone, counted from 1: "1", "1,2"."""
+    """A microphone's channels, counted from 1: "1", "1,2"."""
 
     name = "channels"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Their numbers."""
+        """Convert to channel numbers."""
         if isinstance(value, tuple):
             return value
         words = str(value).split(",")
@@ -184,7 +184,7 @@ def command(
 def _choose(
     context: click.Context, mic: str | None, camera: str | None, source: str | None
 ) -> tuple[str | None, str | None, str | None]:
-    """--source or the two devices: what was typed wins over what the environment or a file says."""
+    """Choose between --source and the two devices: the command line overrides the environment and the settings file."""
     from ascstream.errors import UsageError
 
     typed = {
@@ -209,7 +209,7 @@ def _resolve(
     channels: tuple[int, ...],
     request: Request,
 ) -> Devices:
-    """What to open: of what was named, that which the bundle perceives."""
+    """The devices to open: of those named, the ones whose modality the bundle uses."""
     from ascstream.cli.listen import Devices
     from ascstream.errors import UsageError
     from ascstream.live.addresses import resolve_source
@@ -236,7 +236,7 @@ def _resolve(
 
 
 def _both(mic: str, camera: str, channels: tuple[int, ...], request: Request) -> Devices:
-    """A microphone and a camera; all that is missing in one message."""
+    """Resolve a microphone and a camera, and report everything that is missing in one message."""
     from shlex import quote
 
     from ascstream.cli.listen import Devices

@@ -1,4 +1,4 @@
-"""What `ascstream doctor` looks at beside the packages: sound, cameras, permissions, clock, speed, disk."""
+"""What `ascstream doctor` checks besides packages: sound, cameras, permissions, clock, speed, disk."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ascstream.cli.wall_clock import clock
 
 _LEAST_FREE_BYTES = 1 << 30
 _JETPACKS = {32: 4, 34: 5, 35: 5, 36: 6, 38: 7}
-"""Release of Jetson Linux to that of JetPack."""
+"""Jetson Linux release → JetPack release."""
 _FIRST_JETPACK = 6
 _L4T = re.compile(r"# R([0-9]+) \(release\), REVISION: ([0-9.]+)")
 
 
 def look_around(machine: Machine | None = None) -> Iterator[Check]:
-    """What a live stream needs of this machine; none of it is needed for files."""
+    """Check what a live stream needs from this machine; files need none of it."""
     machine = Machine() if machine is None else machine
     linux: tuple[Callable[[Machine], Check | None], ...] = (
         sound_devices,
@@ -37,14 +37,14 @@ def look_around(machine: Machine | None = None) -> Iterator[Check]:
     for check in (*checks, disk):
         try:
             found = check(machine)
-        except Exception as error:  # noqa: BLE001  one look that goes wrong must not hide the others
+        except Exception as error:  # noqa: BLE001  one failing check must not hide the others
             found = Check(check.__name__.replace("_", " "), "failed", f"{type(error).__name__}: {error}", needed=False)
         if found is not None:
             yield found
 
 
 def sound_devices(machine: Machine) -> Check:
-    """ALSA's nodes that record, and whether this user may open them."""
+    """ALSA's recording nodes, and whether this user may open them."""
     nodes = sorted((machine.root / "dev/snd").glob("pcm*c"))
     if nodes:
         return _permission("sound devices", nodes, "audio", machine)
@@ -66,7 +66,7 @@ def cameras(machine: Machine) -> Check:
 
 
 def busy_cameras(machine: Machine) -> Check | None:
-    """Who has opened a camera, as far as this user may see: most can be read by one program at a time."""
+    """Which programs have opened a camera, as far as this user may see: most cameras serve one program at a time."""
     users: dict[str, set[str]] = {}
     for target, number in _open_files(machine.root / "proc"):
         if re.fullmatch(r"/dev/video[0-9]+", target):
@@ -80,18 +80,18 @@ def busy_cameras(machine: Machine) -> Check | None:
 
 
 def _open_files(proc: Path) -> Iterator[tuple[str, str]]:
-    """What processes have opened, as far as this user may see, and their numbers; they may end meanwhile."""
-    for process in os.listdir(proc) if proc.is_dir() else ():  # noqa: PTH208  their names alone
+    """Targets of processes' open files and the processes' ids, as far as readable; processes may end meanwhile."""
+    for process in os.listdir(proc) if proc.is_dir() else ():  # noqa: PTH208  only names are needed
         if not process.isdecimal():
             continue
         with contextlib.suppress(OSError):
             for link in os.listdir(proc / process / "fd"):  # noqa: PTH208
                 with contextlib.suppress(OSError):
-                    yield os.readlink(proc / process / "fd" / link), process  # noqa: PTH115  what it says
+                    yield os.readlink(proc / process / "fd" / link), process  # noqa: PTH115  the link's own text
 
 
 def jetpack(machine: Machine) -> Check | None:
-    """Which JetPack, on a Jetson."""
+    """The JetPack version, on a Jetson."""
     match = _L4T.search(machine.text("etc/nv_tegra_release"))
     if match is None:
         return None
@@ -108,7 +108,7 @@ def jetpack(machine: Machine) -> Check | None:
 
 
 def processor(machine: Machine) -> Check | None:
-    """Whether the processor is told to be slow."""
+    """Whether the processor is configured to run slowly."""
     folder = machine.root / "sys/devices/system/cpu"
     governors = {
         machine.text(str(file.relative_to(machine.root))) for file in folder.glob("cpu[0-9]*/cpufreq/scaling_governor")
@@ -124,13 +124,13 @@ def processor(machine: Machine) -> Check | None:
     advice = None
     if mode:
         advice = "for the least latency, type: sudo nvpmodel -q (which mode), sudo nvpmodel -m N, sudo jetson_clocks"
-    elif "powersave" in governors and not drivers & {"intel_pstate", "amd-pstate-epp"}:  # theirs is no slow one
+    elif "powersave" in governors and not drivers & {"intel_pstate", "amd-pstate-epp"}:  # theirs is not slow
         advice = "powersave stays at the lowest clock; type: sudo cpupower frequency-set -g schedutil"
     return Check("processor", "ok", ", ".join(words), advice, needed=False)
 
 
 def disk(machine: Machine) -> Check:
-    """Room for results in the working folder."""
+    """Free space for results in the working folder."""
     try:
         free = shutil.disk_usage(machine.folder).free
     except OSError as error:
@@ -142,7 +142,7 @@ def disk(machine: Machine) -> Check:
 
 
 def access(machine: Machine) -> Check:
-    """What macOS and Windows ask of a user, which no program can look up."""
+    """Permissions that macOS and Windows ask a user for, which no program can query."""
     if machine.platform == "darwin":
         where = (
             "System Settings > Privacy & Security > Microphone, and > Camera: switch on the terminal, then restart it"
@@ -157,7 +157,7 @@ def access(machine: Machine) -> Check:
 
 
 def _permission(name: str, nodes: list[Path], group: str, machine: Machine) -> Check:
-    """Whether nodes may be opened, and if not what to type."""
+    """Whether the nodes may be opened, and if not, what to type."""
     closed = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
     if not closed:
         return Check(name, "ok", ", ".join(node.name for node in nodes), needed=False)
@@ -167,12 +167,12 @@ def _permission(name: str, nodes: list[Path], group: str, machine: Machine) -> C
 
 
 def advise_permission(group: str, user: str, enrolled: bool, contained: bool) -> str:
-    """What to type where a device's node may not be opened.
+    """What to type if a device's node may not be opened.
 
     Args:
-        group: Whose members may.
-        user: Who is asking.
-        enrolled: Whether the user is one of them since a later moment than the session began.
+        group: The group whose members may open it.
+        user: The user's name.
+        enrolled: Whether the user is a member, but joined the group after the session began.
         contained: Whether this is a container.
     """
     if contained:
@@ -183,10 +183,10 @@ def advise_permission(group: str, user: str, enrolled: bool, contained: bool) ->
 
 
 def _membership(group: str) -> tuple[str, bool]:
-    """The user's name, and whether the group has it as a member."""
+    """The user's name, and whether the group lists it as a member."""
     if sys.platform == "win32":
         return "$USER", False
-    else:  # noqa: RET505  for the type checker, which knows neither there
+    else:  # noqa: RET505  for the type checker, which knows neither module on Windows
         import grp
         import pwd
 

@@ -1,4 +1,4 @@
-"""What the subcommands share: value types, options that can also be settings, and the two command classes."""
+"""What the subcommands share: value types, options that are also settings, and the two command classes."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _OTHER_VARIABLES = (
         "ASCSTREAM_NO_DEVICE",
     ),
 )
-"""Variables that are read, but are settings of no command."""
+"""Environment variables that are read, but are no command's setting."""
 if TYPE_CHECKING:
     _NumberType = click.ParamType[float]
 else:
     _NumberType = click.ParamType
-"""click makes its types generic from 8.4 on only."""
+"""click's types are generic only from version 8.4 on."""
 
 
 class Number(_NumberType):
-    """A finite number within bounds; the message says what was expected."""
+    """A finite number within bounds; the error message says what was expected."""
 
     name = "number"
 
@@ -54,7 +54,7 @@ class Number(_NumberType):
         self._minimum, self._above, self._maximum = minimum, above, maximum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | int:
-        """The number that `value` spells."""
+        """Convert `value` to a number."""
         wrong = f"expected {self.expects}, got {_show(value)}"
         try:
             number = int(str(value)) if self.whole else float(value)
@@ -72,7 +72,7 @@ class Number(_NumberType):
 
 
 class TimeCode(_NumberType):
-    """A time in a medium: seconds ("90", "1.5") or "mm:ss", "hh:mm:ss", each with a fraction."""
+    """A position or duration: seconds ("90", "1.5"), "mm:ss" or "hh:mm:ss", each with an optional fraction."""
 
     name = "time"
     _FORM = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
@@ -81,7 +81,7 @@ class TimeCode(_NumberType):
         self._positive = positive
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds."""
+        """Convert to seconds."""
         if isinstance(value, float):
             return value
         match = self._FORM.fullmatch(str(value))
@@ -98,20 +98,20 @@ class TimeCode(_NumberType):
 
 
 class Folder(click.Path):
-    """A folder of plans, which are code: an empty name, of a variable that is not set, is not the current folder."""
+    """A folder of plans, which are code: an empty name, as from an unset variable, must not mean the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The folder that `value` names."""
+        """Convert `value` to a folder."""
         if not os.fspath(value):
             self.fail("expected a folder, got an empty name", param, ctx)
         return super().convert(value, param, ctx)
 
 
 class SettingOption(click.Option):
-    """An option that the environment and the settings file may give as well (`ascstream config show`)."""
+    """An option that the environment and the settings file can set as well (`ascstream config show`)."""
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
-        """As click does, but a bad value from the environment names its variable."""
+        """Like click's, but an invalid value from the environment is reported with its variable's name."""
         try:
             return super().process_value(ctx, value)
         except click.BadParameter as error:
@@ -121,7 +121,7 @@ class SettingOption(click.Option):
 
 
 class Subcommand(click.Command):
-    """A subcommand: takes --config and --debug as `ascstream` does, and reads its settings where no flag is given."""
+    """A subcommand: accepts --config and --debug as `ascstream` does, and takes options not given from the settings."""
 
     def __init__(self, name: str, **attributes: Any) -> None:
         super().__init__(name, **attributes)
@@ -146,7 +146,7 @@ class Subcommand(click.Command):
         return tuple(param for param in self.params if isinstance(param, SettingOption))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does, after a word about variables that set nothing."""
+        """Like click's, after a warning about environment variables that set nothing."""
         if not ctx.params.get("quiet"):
             for sentence in _unknown_variables():
                 click.echo(f"ascstream: {sentence}", err=True)
@@ -154,12 +154,12 @@ class Subcommand(click.Command):
 
 
 class Commands(click.Group):
-    """A group that says which command was probably meant."""
+    """A group that suggests the command that was probably meant."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a suggestion that needs no subcommand to be loaded."""
+        """Like click's, with a suggestion that requires no subcommand to be imported."""
         name = args[0]
         known = self.list_commands(ctx)
         if name not in known and not name.startswith("-") and not ctx.resilient_parsing:
@@ -172,12 +172,12 @@ class Commands(click.Group):
 
 
 def setting(*names: str, **attributes: Any) -> Callable[[F], F]:
-    """`click.option` for an option that is a setting too."""
+    """`click.option` for an option that is also a setting."""
     return click.option(*names, cls=SettingOption, **{"default": None, **attributes})
 
 
 def bundle_settings(command: F) -> F:
-    """Which bundle, and what runs it: --bundle --backend --precision --plans --threads."""
+    """Add the options that choose the bundle and its backend: --bundle --backend --precision --plans --threads."""
     for decorate in (
         setting(
             "--threads",
@@ -220,7 +220,7 @@ def bundle_settings(command: F) -> F:
 
 
 def build_setting(command: F) -> F:
-    """--build."""
+    """Add the option --build."""
     return setting(
         "--build/--no-build",
         default=False,
@@ -229,7 +229,7 @@ def build_setting(command: F) -> F:
 
 
 def stream_settings(command: F) -> F:
-    """How windows are cut and answers decided: --step --smoothing --scene-threshold --group-threshold."""
+    """Add the options for windows and decisions: --step --smoothing --scene-threshold --group-threshold."""
     probability = Number("a probability, 0 to 1", minimum=0, maximum=1)
     for decorate in (
         setting(
@@ -266,7 +266,7 @@ def stream_settings(command: F) -> F:
 
 
 def _unknown_variables() -> list[str]:
-    """A sentence for each variable of the environment that looks like a setting and is none."""
+    """A sentence for each environment variable that looks like a setting but is none."""
     found = sorted(name for name in os.environ if name.startswith("ASCSTREAM_"))
     if not found:
         return []
@@ -285,27 +285,27 @@ def _unknown_variables() -> list[str]:
 
 
 def complete_bundle(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Folders, and the names of the bundles that ship."""
+    """Complete folders, and the names of the bundles that ship."""
     from ascstream.bundles import shipped
 
     names = [CompletionItem(name) for name in shipped() if name.startswith(incomplete)]
-    return [CompletionItem(incomplete, type="dir"), *names]  # bash forgets what stands before a folder
+    return [CompletionItem(incomplete, type="dir"), *names]  # bash drops completions before a folder
 
 
 def _show(value: object) -> str:
-    """A value as it was typed, in quotes, short enough for a line."""
+    """A value as typed, quoted and shortened to fit on a line."""
     text = str(value)
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
 def _note_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
-    """Keep the --config of a subcommand for it, where it was given after its name."""
+    """Store a --config given after the subcommand's name in its context."""
     if value is not None:
         ctx.obj = value
 
 
 def _read_settings(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
-    """Read the settings file before the other options look for their defaults."""
+    """Read the settings file before the other options look up their defaults."""
     from ascstream.cli.app import settings_tables
 
     _note_config(ctx, param, value)

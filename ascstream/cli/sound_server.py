@@ -1,4 +1,4 @@
-"""What `ascstream doctor` finds of a sound server."""
+"""What `ascstream doctor` reports about the sound server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ascstream.cli.findings import Check, Machine, absent
 
 
 def sound_server(machine: Machine) -> Check:
-    """Whether PulseAudio, or PipeWire in its place, answers where this environment looks for it."""
+    """Check whether PulseAudio, or PipeWire in its place, answers where this environment looks for it."""
     name, variables = "sound server", machine.environment
     runtime = variables.get("XDG_RUNTIME_DIR", "")
     address = variables.get("PULSE_SERVER", "").split(" ")[0].rpartition("}")[2]
@@ -43,12 +43,12 @@ def sound_server(machine: Machine) -> Check:
 
 
 def _inside(machine: Machine, path: str) -> Path:
-    """A path of the machine, below its root."""
+    """A path of the machine, relative to its root."""
     return machine.root / path.lstrip("/")
 
 
 def _connect(address: str, where: Path | None, timeout_seconds: float = 1.0) -> str | None:
-    """Why a server does not answer; None where it does."""
+    """Try to connect; return why the server does not answer, or None if it does."""
     try:
         if where is None:
             host, _, port = address.removeprefix("tcp:").removeprefix("tcp4:").partition(":")

@@ -1,4 +1,4 @@
-"""What `ascstream bench` measures: the same source, classifier and engines as ever, each with a clock around it."""
+"""What `ascstream bench` measures: the usual source, classifier and engines, each wrapped in a timer."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from engines.base import Array, Engine
 from engines.bundle import Bundle
 
 STAGES = ("decode", "features", "inference", "rest")
-"""Reading, decoding, scaling and resampling · samples and images to tensors · graphs · windows, smoothing, decision."""
+"""Reading, decoding, scaling, resampling · samples and images to tensors · graphs · windows, smoothing, decision."""
 
 
 class Stopwatch:
-    """Time spent in each stage since the last lap."""
+    """Time spent in each stage, per lap; a lap is one window."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
@@ -34,19 +34,19 @@ class Stopwatch:
         self._lap_began = 0.0
 
     def start(self) -> float:
-        """Begin the first lap now; what the clock shows."""
+        """Begin the first lap; return the clock's time."""
         self._lap_began = self.clock()
         return self._lap_began
 
     def add(self, stage: str, seconds: float) -> None:
-        """Note time spent in a stage."""
+        """Add time spent in a stage."""
         self._spent[stage] += seconds
 
     def lap(self) -> None:
-        """A window is done: note what it took."""
+        """End a window's lap and record what it took."""
         now = self.clock()
         whole = now - self._lap_began
-        # scoring was timed around inference, and both lie in the whole
+        # scoring was timed around inference, and "whole" contains both
         features = self._spent["features"] - self._spent["inference"]
         known = {"decode": self._spent["decode"], "features": features, "inference": self._spent["inference"]}
         for name, seconds in {**known, "rest": whole - sum(known.values()), "whole": whole}.items():
@@ -57,7 +57,7 @@ class Stopwatch:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one pass over a clip took."""
+    """Timing of one pass over a clip."""
 
     clip: str
     """What was classified."""
@@ -68,25 +68,25 @@ class Measurement:
     step_seconds: float
     """Time between two windows."""
     n_windows: int
-    """Predictions made."""
+    """Number of predictions made."""
     stream_seconds: float
-    """Length of what was classified."""
+    """Duration of what was classified."""
     wall_seconds: float
-    """From opening the clip to its last prediction."""
+    """Time from opening the clip to its last prediction."""
     cpu_seconds: float
     """The same in CPU time of all threads."""
     peak_bytes: int
-    """Largest resident memory of the process."""
+    """Peak resident memory of the process."""
     laps: dict[str, list[float]]
-    """Seconds a window, a list a stage, "whole" last."""
+    """Seconds per window for each stage, with "whole" last."""
 
     @property
     def realtime_factor(self) -> float:
-        """Wall time by stream time."""
+        """Wall time divided by stream time."""
         return self.wall_seconds / self.stream_seconds
 
     def to_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The measurement as JSON, with percentiles per stage."""
         stages = {}
         for name, laps in self.laps.items():
             p50, p95, p99 = (round(float(value) * 1e3, 4) for value in np.percentile(laps, (50, 95, 99)))
@@ -111,7 +111,7 @@ def measure_clip(clip: str, bundle: Bundle, engines: Engines, settings: StreamSe
     """Classify a clip once and time every stage.
 
     Args:
-        clip: What to open.
+        clip: The clip to open.
         bundle: An opened bundle.
         engines: Its graphs; they stay open.
         settings: Step, smoothing and thresholds.
@@ -145,7 +145,7 @@ def measure_clip(clip: str, bundle: Bundle, engines: Engines, settings: StreamSe
 
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes; 0 on Windows, which does not tell it this way."""
+    """Peak resident memory of this process so far, in bytes; 0 on Windows, which does not report it this way."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text(encoding="ascii", errors="replace").splitlines():
@@ -160,7 +160,7 @@ def peak_memory() -> int:
 
 
 class _TimedEngine(Engine):
-    """An engine with a clock around it."""
+    """An engine wrapped in a timer."""
 
     def __init__(self, engine: Engine, watch: Stopwatch) -> None:
         super().__init__(engine.name, engine.backend, engine.inputs, engine.outputs)
@@ -176,7 +176,7 @@ class _TimedEngine(Engine):
 
 
 class _TimedClassifier(Classifier):
-    """A classifier with a clock around it; what its engines took is taken off later."""
+    """A classifier wrapped in a timer; its engines' time is subtracted later."""
 
     watch: Stopwatch
 
@@ -189,7 +189,7 @@ class _TimedClassifier(Classifier):
 
 
 class _TimedSource:
-    """A source with a clock around it."""
+    """A source wrapped in a timer."""
 
     def __init__(self, source: Source, watch: Stopwatch) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""What `ascstream doctor` finds of the wall clock."""
+"""What `ascstream doctor` reports about the wall clock."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import ctypes
 from ascstream.cli.findings import Check, Machine
 
 _MOST_CLOCK_ERROR_US = 16_000_000
-"""A larger error means that nothing sets the clock: the kernel's NTP_PHASE_LIMIT, as timedatectl takes it."""
+"""A larger error means that nothing sets the clock: the kernel's NTP_PHASE_LIMIT, as timedatectl interprets it."""
 
 
 def clock(_machine: Machine) -> Check | None:
-    """Whether something sets the wall clock, which the UTC times of live results come from."""
+    """Whether something sets the wall clock, from which live results take their UTC times."""
     error = _clock_error_us()
     return None if error is None else judge_clock(error)
 
 
 def judge_clock(error_us: int) -> Check:
-    """The finding for a clock.
+    """The finding for a clock error.
 
     Args:
-        error_us: The kernel's bound on its error, in microseconds.
+        error_us: The kernel's bound on the clock's error, in microseconds.
     """
     if error_us < _MOST_CLOCK_ERROR_US:
         return Check("clock", "ok", f"synchronised, within {error_us / 1000:.0f} ms", needed=False)
@@ -29,7 +29,7 @@ def judge_clock(error_us: int) -> Check:
 
 
 class _Timex(ctypes.Structure):
-    """The beginning of the C library's `struct timex`, and more room than the rest of it takes."""
+    """The beginning of the C library's `struct timex`, followed by more room than the rest of it takes."""
 
     _fields_ = (
         ("modes", ctypes.c_uint),
@@ -41,7 +41,7 @@ class _Timex(ctypes.Structure):
 
 
 def _clock_error_us() -> int | None:
-    """The kernel's bound on the error of its wall clock in microseconds; None where it cannot be asked."""
+    """The kernel's bound on its wall clock's error, in microseconds; None if it cannot be queried."""
     try:
         timex = _Timex()
         code = ctypes.CDLL(None).adjtimex(ctypes.byref(timex))

@@ -190,7 +190,7 @@ class Timeline:
 def _slope_below(points: list[tuple[float, float]]) -> float:
     """Slope of the line below all points and closest to them: the edge of the lower hull at the points' mean abscissa.
 
-    This minimizes the sum of distances, a linear program: S. Moon, P. Skelly, D. Towsley, "Estimation and removal of
+    This minimises the sum of distances, a linear program: S. Moon, P. Skelly, D. Towsley, "Estimation and removal of
     clock skew from network delay measurements", INFOCOM 1999.
     """
     hull: list[tuple[float, float]] = []
