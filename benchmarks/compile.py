@@ -1,11 +1,11 @@
-"""Compiles ONNX graphs ahead of time with TensorRT-RTX, on a machine without a GPU: is each one well typed and known?
+"""Compile ONNX graphs ahead of time with TensorRT-RTX, without a GPU: are their types and operators accepted?
 
     python benchmarks/export.py --graphs graphs             # every network in every precision
     python -m venv /path/to/rtx && /path/to/rtx/bin/pip install tensorrt-rtx==1.7.1.116
     /path/to/rtx/bin/python benchmarks/compile.py graphs    # a folder, or files
 
-A pass says that the types agree in a strongly typed network and that a recent parser knows the operators; TensorRT 8.6
-to 10.3 know fewer, for which the tests keep a list. What is compiled here is no TensorRT engine and is thrown away.
+Success means that a strongly typed network's types agree and that a recent parser knows the operators; TensorRT 8.6 to
+10.3 know fewer, for which the tests keep a list. The results are not TensorRT engines, and are discarded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 BATCHES = (1, 1, 8)
-"""Smallest, usual and largest batch of the free axis."""
+"""Minimum, optimal and maximum batch size for the free axis."""
 
 
 def main() -> int:

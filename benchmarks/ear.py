@@ -1,12 +1,12 @@
-"""Begins the ear: slim_audio learns YAMNet's embedding of recordings and of mixtures, before it learns any scene.
+"""Pretrain slim_audio: it learns YAMNet's embedding of recordings and mixtures before it learns any scene.
 
     pip install ai-edge-litert
     python benchmarks/ear.py DATA WORK
 
 DATA holds `scenes_audio/`, `esc10/`, `mic_irs/` and `weights/yamnet/` (Google, Apache-2.0; its embedding of 1,024
-values is a target here, no weight of it is copied). WORK gets `windows.npz` and a checkpoint a network that `trainer
-fit configs/slim_audio.toml` will train: that of a fold has not heard the fold's recordings, alone or mixed; the last
-has not heard those of none of the scenes.
+values is a training target here, none of its weights is copied). WORK receives `windows.npz` and one checkpoint for
+each network that `trainer fit configs/slim_audio.toml` will train. A fold's checkpoint has not been trained on the
+fold's recordings, alone or mixed; that of the final network has not been trained on its held-out "none" recordings.
 """
 
 from __future__ import annotations
@@ -40,48 +40,48 @@ CONFIG = Path(__file__).parents[1] / "configs/slim_audio.toml"
 _TEACHER_RATE, _TEACHER_SAMPLES = 16000, 15600
 _EMBEDDING = "yamnet_frames/global_average_pooling2d/Mean"
 _LEVEL = 0.05
-"""RMS that the teacher hears: slim_audio takes levels out, and what is only level cannot be learnt from it."""
+"""RMS level of the teacher's input: slim_audio removes the level, so it could not learn what depends on level alone."""
 _N_MIXTURES = 42_000
 _N_COMPONENTS = 128
-"""Principal components of the standardised embedding; they hold 95 % of its variance."""
+"""Principal components of the standardised embedding; they explain 95 % of its variance."""
 _BATCH, _N_WINDOWS, _RATE = 64, 120_000, 4e-3
 _N_NORM_BATCHES = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """One file."""
+    """One audio file, decoded at both sample rates."""
 
     student: Mono
-    """At the student's rate."""
+    """Samples at the student's rate."""
     teacher: Mono
-    """At the teacher's."""
+    """Samples at the teacher's rate."""
     event: bool
-    """Of ESC-10: an event, not a scene."""
+    """Whether it is a sound event from ESC-10 rather than a scene."""
 
     def seconds(self, rate: int) -> float:
-        """What both renderings have."""
+        """Duration that both versions cover."""
         return min(len(self.student) / rate, len(self.teacher) / _TEACHER_RATE)
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """What is learnt from."""
+    """The pretraining data: features, target embeddings and where each window comes from."""
 
     features: NDArray[np.float16]
-    """[n, 64, 48] of the student."""
+    """[n, 64, 48], the student's input."""
     embeddings: NDArray[np.float16]
-    """[n, 1024] of the teacher."""
+    """[n, 1024], the teacher's output."""
     first: NDArray[np.int64]
     """[n] number of the file."""
     second: NDArray[np.int64]
-    """[n] of the file mixed in; −1: none."""
+    """[n] number of the file mixed in; −1: none."""
     plain: NDArray[np.bool_]
-    """[n] whether it is as recorded."""
+    """[n] whether the window is unaltered, as recorded."""
 
 
 def main() -> int:
-    """Read the command line, and do what is not done yet."""
+    """Parse the command line and do the steps that are not done yet."""
     parser = argparse.ArgumentParser(description="Pretrain slim_audio on YAMNet's embedding.")
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
@@ -103,7 +103,7 @@ def main() -> int:
 
 
 def _write_windows(path: Path, data: Path, config: Config, recordings: Sequence[Path], events: Sequence[Path]) -> None:
-    """Every tenth of a second as recorded, and mixtures; the student's features and the teacher's embedding of each."""
+    """Write features and target embeddings of unaltered windows and of mixtures."""
     audio = config.audio
     assert audio is not None
     rate = audio.sample_rate
@@ -128,7 +128,10 @@ def _write_windows(path: Path, data: Path, config: Config, recordings: Sequence[
 def _cuts(
     sounds: Sequence[Sound], rate: int, microphones: Sequence[tuple[Mono, Mono]]
 ) -> Iterator[tuple[int, int, bool, Mono, Mono]]:
-    """Which files, whether as recorded, and a second at both rates."""
+    """Yield the numbers of both files, whether the window is unaltered, and one second of samples at both rates.
+
+    First the unaltered windows, every 0.1 s in scenes and every 0.5 s in events, then random mixtures.
+    """
     long = [number for number, sound in enumerate(sounds) if sound.seconds(rate) > 1.01]
     for number in long:
         sound = sounds[number]
@@ -159,30 +162,30 @@ def _cuts(
 
 
 def _cut(sound: Sound, rate: int, at: float) -> tuple[Mono, Mono]:
-    """The second from there on."""
+    """Cut one second from that time on, at both sample rates."""
     student, heard = round(at * rate), round(at * _TEACHER_RATE)
     return sound.student[student : student + rate], sound.teacher[heard : heard + _TEACHER_RATE]
 
 
 def _features(student: Mono, heard: Mono, audio: AudioInput) -> NDArray[np.float16]:
-    """What the student is given, at the level the teacher hears."""
+    """The student's features, from samples scaled by the teacher's gain."""
     samples = np.resize(student, audio.sample_rate) * _gain(heard)
     features: NDArray[np.float16] = audio_tensor(samples[np.newaxis], audio)[0].astype(np.float16)
     return features
 
 
 def _gain(heard: Mono) -> np.float32:
-    """What brings a window to the level."""
+    """The gain that brings a window to the level `_LEVEL`."""
     return np.float32(min(_LEVEL / np.sqrt(np.mean(heard**2) + 1e-10), 1e3))
 
 
 def _teacher(data: Path):
-    """YAMNet's embedding of a second at 16 kHz: [1024]."""
+    """Load YAMNet; return a function from one second at 16 kHz to its embedding [1024]."""
     from ai_edge_litert.interpreter import Interpreter
 
     model = next((data / "weights/yamnet").glob("*.tflite"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that intermediate tensors are kept, which is asked for
+        warnings.simplefilter("ignore")  # it warns that intermediate tensors are kept, as requested
         network = Interpreter(str(model), num_threads=1, experimental_preserve_all_tensors=True)
     network.allocate_tensors()
     given = network.get_input_details()[0]
@@ -199,7 +202,7 @@ def _teacher(data: Path):
 
 
 def _pretrain(work: Path, split: Split, n_scenes: int) -> str:
-    """Train one network and leave its checkpoint; what became of it."""
+    """Train one network and save its checkpoint; return a line of results."""
     torch.set_num_threads(1)
     with np.load(work / "windows.npz") as file:
         windows = Windows(*(file[name] for name in Windows.__slots__))
@@ -232,7 +235,10 @@ def _pretrain(work: Path, split: Split, n_scenes: int) -> str:
 
 
 def _components(embeddings: NDArray[np.float16], heard: NDArray[np.int64]) -> NDArray[np.float32]:
-    """[n, 128] principal components of what is heard, divided by the root of their spread: strong ones count more."""
+    """[n, 128] principal components, fitted on training windows; scaled only by the root of their spread.
+
+    Strong components therefore count more than weak ones.
+    """
     known = embeddings[heard].astype(np.float32)
     mean, spread = known.mean(axis=0), known.std(axis=0) + 0.05
     some = (known[np.random.default_rng(1).permutation(len(known))[:8000]] - mean) / spread
@@ -244,7 +250,10 @@ def _components(embeddings: NDArray[np.float16], heard: NDArray[np.int64]) -> ND
 
 
 def _picker(windows: Windows, heard: NDArray[np.bool_], n_scenes: int, rng: np.random.Generator):
-    """Draws a batch of so many recordings of scenes, each alike; the rest mixtures, events and none, as there are."""
+    """Return a function that draws a batch: n unaltered scene windows, each recording equally likely, then any others.
+
+    The others are drawn uniformly from all other training windows: mixtures, events and "none" recordings.
+    """
     mine = heard & windows.plain & (windows.first < n_scenes)
     members = [np.flatnonzero(mine & (windows.first == number)) for number in np.unique(windows.first[mine])]
     rest = np.flatnonzero(heard & ~mine)
@@ -257,7 +266,7 @@ def _picker(windows: Windows, heard: NDArray[np.bool_], n_scenes: int, rng: np.r
 
 
 def _altered(features: NDArray[np.float16], rng: np.random.Generator) -> torch.Tensor:
-    """[n, 1, 64, 48] through other microphones: half of them tilted and bent, some without their treble."""
+    """[n, 1, 64, 48] as if through other microphones: half with a random frequency response, some with less treble."""
     n_windows, n_mels, _ = features.shape
     bent = rng.random(n_windows) < 0.5
     knots = rng.normal(0, 0.5, (n_windows, 5))
@@ -270,7 +279,7 @@ def _altered(features: NDArray[np.float16], rng: np.random.Generator) -> torch.T
 
 @torch.no_grad()
 def _measure_norms(network: nn.Module, features: NDArray[np.float16], pick, rng: np.random.Generator) -> None:
-    """Running statistics of the finished weights, of recordings of scenes."""
+    """Recompute the batch norms' running statistics for the final weights, on unaltered scene windows."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()

@@ -1,10 +1,10 @@
-"""ESC-10, five folds, one recipe for every network: accuracy a second and a clip, beside size and measured latency.
+"""ESC-10, five folds, one recipe for every network: accuracy per second and per clip, with size and measured latency.
 
     python benchmarks/esc10.py ESC10 --out runs/esc10            train what is not trained yet, a cell at a time
     python benchmarks/esc10.py ESC10 --out runs/esc10 --report docs    write docs/esc10.md and its plot
 
-A cell is one network and one fold. It is kept as a file of its own as soon as it is finished: the command may be
-stopped and called again at any time, and unfinished cells stay empty. The test fold is looked at once, at the end.
+A cell is one network and one fold. It is saved to its own file as soon as it is finished: the command can be stopped
+and restarted at any time, and unfinished cells stay empty in the report. The test fold is used only once, at the end.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ RECIPE = (
     'train.schedule="cosine"', "train.learning_rate=2e-3", "train.weight_decay=0.05", "train.label_smoothing=0.05",
     "train.average_decay=0.99", 'train.select="last"', "train.mixed_precision=true", "train.threads=1",
 )  # fmt: skip
-"""What every network is trained by; its own configuration says what it hears."""
+"""Training settings shared by all networks; the front-end comes from each network's own configuration."""
 MONO = ('audio.channels="mono"',)
 CELLS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "slim_audio": ("slim_audio", (), FOLDS),
@@ -61,7 +61,7 @@ CELLS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "wave": ("wave", (), FOLDS[:1]),
     "wave_spec": ("wave_spec", (), FOLDS[:1]),
 }
-"""Row to the configuration it begins with, what is set beside the recipe, and its folds."""
+"""Table row to its base configuration, its settings in addition to the recipe, and its folds."""
 
 
 def row_config(row: str) -> Config:
@@ -71,7 +71,7 @@ def row_config(row: str) -> Config:
 
 
 def train_cell(row: str, fold: str, corpus_root: Path, folder: Path) -> dict[str, Any]:
-    """Train one network on four folds and judge it on the fifth."""
+    """Train one network on four folds and evaluate it on the fifth."""
     config = row_config(row)
     system = check_inputs(config)
     corpus = read_esc10(corpus_root).as_fold(fold)
@@ -108,7 +108,7 @@ def train_cell(row: str, fold: str, corpus_root: Path, folder: Path) -> dict[str
 
 
 def measure_rows(rounds: int) -> dict[str, dict[str, Any]]:
-    """Size of every row's network, and the latency of its graph by turns: ONNX Runtime, one thread, one window."""
+    """Measure each row's network: size, and its graph's latency in turns (ONNX Runtime, one thread, one window)."""
     rows: dict[str, dict[str, Any]] = {}
     calls = {}
     random = np.random.default_rng(1)
@@ -162,12 +162,12 @@ def write_report(results: dict[str, Any], docs: Path) -> None:
 
 
 def _cell(results: dict[str, Any], row: str, fold: str) -> dict[str, Any] | None:
-    """A finished cell."""
+    """The result of a cell if it is finished, else None."""
     return next((cell for cell in results["cells"] if (cell["row"], cell["fold"]) == (row, fold)), None)
 
 
 def _summary(row: str, results: dict[str, Any]) -> dict[str, Any]:
-    """A row's mean over its folds, where all of them are finished."""
+    """A row's means over its folds, None unless all of them are finished."""
     folds = CELLS[row][2]
     cells = [cell for fold in folds if (cell := _cell(results, row, fold)) is not None]
     whole = len(cells) == len(folds)
@@ -185,7 +185,7 @@ def _summary(row: str, results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy of a clip against latency."""
+    """Plot clip accuracy against latency."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

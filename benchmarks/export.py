@@ -1,13 +1,13 @@
-"""Exports every network: how long it takes, how large the graphs are, and how fast each precision is on one thread.
+"""Export every network: time taken, size of the graphs, and speed of each precision on one thread.
 
     python benchmarks/export.py [NAME …] [--rounds 30] [--graphs FOLDER] [--json]
 
-Needs the `train` extra. Weights and windows are random. The precisions of a graph take turns, so that a busy machine
-slows all of them: the ratios are what to read. One window is the scene graph and as many frames as a window has, each
-encoded once. `--graphs` keeps the graphs, for benchmarks/compile.py.
+Needs the `train` extra. Weights and windows are random. The precisions of a graph are timed in turns, so that a busy
+machine slows all of them down alike: read the ratios. The time per window covers one run of the scene graph and one of
+the frame graph for each of the window's frames. `--graphs` keeps the graphs, for benchmarks/compile.py.
 """
 
-# ruff: noqa: E402 (threads are counted when a library is loaded)
+# ruff: noqa: E402 (libraries read the number of threads when they are loaded)
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def measure(name: str, rounds: int, folder: Path | None) -> dict:
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.ndim == 1:
-                parameter.add_(0.1 * torch.randn_like(parameter))  # fresh ones are alike, and the exporter joins them
+                parameter.add_(0.1 * torch.randn_like(parameter))  # else they are equal, and the exporter merges them
     cases = random_cases(config, system.inputs)
     begun = time.perf_counter()
     graphs = trace_network(system, network, config.inputs, cases)
@@ -115,7 +115,7 @@ def random_cases(config, names) -> dict[str, np.ndarray]:
 
 
 def time_graph(graphs: NetworkGraphs, made: dict, part: str, rounds: int) -> dict[str, float]:
-    """Median of each precision in milliseconds; they take turns."""
+    """Median time of each precision in milliseconds; they are timed in turns."""
     feeds = {key: array[:1] for key, array in graphs.golden[part].feeds.items()}
     engines = {precision: OrtEngine(parts[part], name=part) for precision, parts in made.items()}
     seconds = {precision: [] for precision in engines}
@@ -127,7 +127,7 @@ def time_graph(graphs: NetworkGraphs, made: dict, part: str, rounds: int) -> dic
     for count in range(rounds):
         for precision, engine in engines.items():
             if quick:
-                engine.infer(feeds)  # so that the one before does not decide what lies in the cache
+                engine.infer(feeds)  # so that the previous engine does not determine what is in the cache
             begun = time.perf_counter()
             engine.infer(feeds)
             seconds[precision].append(time.perf_counter() - begun)
@@ -139,7 +139,7 @@ def time_graph(graphs: NetworkGraphs, made: dict, part: str, rounds: int) -> dic
 
 
 def describe(row: dict) -> str:
-    """A line of the table; a precision with its size and its time by float32's."""
+    """Format a row of the table; the other precisions get their size and their time relative to float32."""
     cells = [f"`{row['network']}`", f"{row['parameters']:,}", f"{row['macs'] / 1e6:,.1f} M"]
     cells += [f"{row['export_seconds']:.1f} s", size(row["bytes"]["float32"]), f"{row['ms']['float32']:.2f} ms"]
     for precision in PRECISIONS[1:]:

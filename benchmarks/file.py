@@ -1,10 +1,10 @@
-"""The whole `ascstream file` command: CPU time against ffmpeg doing only the decoding, memory, and the first answer.
+"""The whole `ascstream file` command: CPU time relative to ffmpeg only decoding, memory, and time to the first result.
 
     python benchmarks/file.py [--seconds 600] [--long-seconds 3600] [--bundle FOLDER] [--json]
 
-Every figure is a ratio, or a difference, of two commands measured in this run, in turn, by the kernel's own accounting
+Every figure is a ratio or a difference of two commands measured in turns in the same run, from the kernel's accounting
 of their processes (user + system time, peak resident memory). The clip is 1280×720 at 30 fps, H.264 at 2 Mbit/s or more
-with noise as of a sensor, and stereo AAC: made by the `ffmpeg` on PATH.
+with simulated sensor noise, and stereo AAC; it is made by the `ffmpeg` on PATH.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, float | str]:
 
 
 def cost(command: list[str]) -> tuple[float, int]:
-    """CPU seconds and peak resident KiB of a command, by wait4."""
+    """CPU seconds and peak resident memory in KiB of a command, from wait4."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -99,7 +99,7 @@ def wall(command: list[str]) -> float:
 
 
 def first_line(arguments: list[str]) -> float:
-    """Seconds from the command's start to its first line of results on a pipe."""
+    """Seconds from the start of the command to its first line of results on a pipe."""
     start = time.perf_counter()
     with subprocess.Popen([*ASCSTREAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None

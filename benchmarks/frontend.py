@@ -1,12 +1,12 @@
-"""Times the front-end against torchaudio, librosa, the bare transform and the naive way, in one run on one thread.
+"""Time the front-end against torchaudio, librosa, a bare FFT and naive NumPy, in one run on one thread.
 
     python benchmarks/frontend.py [--json] [--rounds 200]
 
-Needs the `train` and `dev` extras. The candidates of a table take turns, five calls each, so that a busy machine slows
-all of them; the ratios are what to read.
+Needs the `train` and `dev` extras. The candidates of a table are timed in turns, five calls each, so that a busy
+machine slows all of them down alike: read the ratios.
 """
 
-# ruff: noqa: E402 (threads are counted when a library is loaded)
+# ruff: noqa: E402 (libraries read the number of threads when they are loaded)
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ RECIPES = {
 
 
 def measure(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median microseconds of each candidate; they take turns."""
+    """Median time of each candidate in microseconds; they are timed in turns."""
     for run in candidates.values():
         for _ in range(5):
             run()
@@ -67,7 +67,7 @@ def measure(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[st
 
 
 def manifest_of(audio: AudioInput) -> Manifest:
-    """A manifest around one audio input of 1-s windows."""
+    """A manifest with one audio input and windows of 1 s."""
     return Manifest(
         schema=1,
         name="benchmark",
@@ -84,7 +84,7 @@ def manifest_of(audio: AudioInput) -> Manifest:
 
 
 class Stream:
-    """Windows of an endless signal, `n_hops` hops apart, through one front-end."""
+    """Windows of an endless signal, `n_hops` hops apart, passed through one front-end."""
 
     def __init__(self, sample_rate: int, feature: LogMelFeature, n_hops: int) -> None:
         audio = AudioInput(sample_rate, "mono", feature)
@@ -96,7 +96,7 @@ class Stream:
         self._start = 0
 
     def __call__(self) -> None:
-        """Take the next window; from the end back to the beginning."""
+        """Process the next window; start over at the end of the signal."""
         if self._start + self._rate > self._signal.shape[1]:
             self._start = 0
         self._front_end(self._signal[:, self._start : self._start + self._rate], self._start)
@@ -104,7 +104,7 @@ class Stream:
 
 
 def logmel_candidates(sample_rate: int, feature: LogMelFeature) -> dict[str, Callable[[], object]]:
-    """One second of noise by each of the ways there are."""
+    """Different ways to compute the log-mel spectrogram of one second of noise."""
     warnings.filterwarnings("ignore")
     import librosa
     import torch
@@ -160,7 +160,7 @@ def logmel_candidates(sample_rate: int, feature: LogMelFeature) -> dict[str, Cal
 
 
 def gammatone_candidates() -> dict[str, Callable[[], object]]:
-    """50 hops of 64 bands at 44.1 kHz, and the biquads they stand for."""
+    """A gammatone spectrogram of 50 hops and 64 bands at 44.1 kHz: ours, and the biquads it approximates."""
     import scipy.signal
 
     sample_rate = 44_100
@@ -187,7 +187,7 @@ def gammatone_candidates() -> dict[str, Callable[[], object]]:
 
 
 def image_candidates() -> dict[str, Callable[[], object]]:
-    """One picture of 224×224."""
+    """Different ways to normalise one 224×224 image."""
     video = VideoInput(224, 224, "crop", (0.5,), 1.0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     image = np.random.default_rng(2).integers(0, 256, (224, 224, 3), np.uint8)
     mean, std = np.array(video.mean, np.float32), np.array(video.std, np.float32)
@@ -200,7 +200,7 @@ def image_candidates() -> dict[str, Callable[[], object]]:
 
 
 def main() -> None:
-    """Print a table a recipe, or JSON."""
+    """Print one table per recipe, or JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--rounds", type=int, default=200, help="turns of every candidate, five calls each")
