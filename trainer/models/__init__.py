@@ -1,1 +1,1 @@
-"""The networks, ours and the published ones, one idea a file; `trainer.models.systems` builds what is configured."""
+"""The networks, ours and published ones, one idea per file; `trainer.models.systems` builds the configured one."""

@@ -1,4 +1,4 @@
-"""What both halves of CLIP are made of: blocks of attention and of two linear layers, heads of 64 numbers each."""
+"""Transformer blocks shared by both CLIP towers: attention with heads of width 64, and two-layer MLPs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HEAD = 64
-"""Numbers a head of attention; so it is in every CLIP up to ViT-L/14, and in both of its halves."""
+"""Width of an attention head in every CLIP up to ViT-L/14, in both towers."""
 Activation = Literal["quick_gelu", "gelu"]
 
 
 class Norm(nn.LayerNorm):
-    """A normalisation over the last axis in elementary operators: not every parser knows ONNX's own, of opset 17."""
+    """LayerNorm built from elementary operators, as not every parser knows ONNX's LayerNormalization of opset 17."""
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[…, width] to the same shape."""
@@ -24,7 +24,7 @@ class Norm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Every token looks at all of them, or at those before it and at itself."""
+    """Multi-head self-attention; causal: each token attends only to itself and earlier ones."""
 
     def __init__(self, width: int, *, causal: bool = False) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[n, n_tokens, width] to the same shape; written out, so that it exports as matrix products and a softmax."""
+        """[n, n_tokens, width] to the same shape; written out so that it exports as matrix products and a softmax."""
         n, n_tokens, _ = tokens.shape
         query, key, value = (
             part.reshape(n, n_tokens, self.width // HEAD, HEAD).transpose(1, 2)
@@ -51,7 +51,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Four times as wide in between."""
+    """Two linear layers with a hidden width of four times the input's."""
 
     def __init__(self, width: int, activation: Activation) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and two linear layers, each behind a normalisation and beside a shortcut."""
+    """Pre-norm transformer block: attention and an MLP, each after a LayerNorm and with a residual connection."""
 
     def __init__(self, width: int, activation: Activation, *, causal: bool = False) -> None:
         super().__init__()
@@ -87,13 +87,13 @@ class Block(nn.Module):
 
 
 def stack_blocks(n: int, width: int, activation: Activation, *, causal: bool = False) -> nn.ModuleDict:
-    """`n` blocks under the name that published files have for them.
+    """Build `n` blocks under the name that published files use for them.
 
     Args:
-        n: How many.
-        width: Numbers a token.
-        activation: What the weights want.
-        causal: Whether a token sees no later ones.
+        n: Number of blocks.
+        width: Width of a token.
+        activation: The activation that the weights were trained with.
+        causal: Whether tokens do not attend to later ones.
     """
     blocks = nn.Sequential(*(Block(width, activation, causal=causal) for _ in range(n)))
     return nn.ModuleDict({"resblocks": blocks})

@@ -1,7 +1,7 @@
-"""The sentences' half of CLIP: numbers of word pieces to an embedding beside those of pictures; [n_tokens] to [512].
+"""CLIP's text tower: token ids to an embedding comparable with those of images; [n_tokens] to [512].
 
-Radford et al. 2021. Blocks are those of the picture's half, in `clip_blocks.py`, but that no token sees a later one;
-names are OpenAI's but for the attention's joined layer and the projection, which are ordinary layers here.
+Radford et al. 2021. The blocks are the visual tower's, in `clip_blocks.py`, with causal attention; weight names are
+OpenAI's except for the fused attention layer and the projection, which are ordinary layers here.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from trainer.models.clip_visual import EMBEDDING
 
 @dataclass(frozen=True, slots=True)
 class TextSizes:
-    """Sizes of a tower; those that go with ViT-B."""
+    """Sizes of a text tower; by default those that go with ViT-B."""
 
     n_words: int = 49_408
-    """Word pieces."""
+    """Vocabulary size."""
     n_tokens: int = 77
-    """Of the longest sentence, its beginning and end included."""
+    """Maximum sequence length, start and end tokens included."""
     width: int = 512
-    """Numbers a token; a head of attention takes 64 of them."""
+    """Width of a token, a multiple of the 64 of an attention head."""
     n_blocks: int = 12
-    """Blocks."""
+    """Number of blocks."""
     embedding: int = EMBEDDING
-    """Numbers of the answer."""
+    """Size of the output embedding."""
 
 
 class ClipText(nn.Module):
-    """Words, blocks of attention to what was said before, the last token's projection: not normalised."""
+    """Token embedding, causal transformer blocks, projection of the last token; the output is not normalised."""
 
     def __init__(self, *, activation: Activation = "quick_gelu", sizes: TextSizes | None = None) -> None:
         """Make a tower with fresh weights.
 
         Args:
-            activation: That of the picture's half.
-            sizes: Of which tower; None: those that go with ViT-B.
+            activation: The same as the visual tower's.
+            sizes: Sizes of the tower; None: those that go with ViT-B.
         """
         super().__init__()
         self.sizes = sizes or TextSizes()
@@ -55,11 +55,11 @@ class ClipText(nn.Module):
         """Embed sentences.
 
         Args:
-            tokens: [n, n_tokens] int64; what follows a sentence's last one is not looked at.
-            lasts: [n] int64, where the token is that ends each sentence.
+            tokens: [n, n_tokens] int64; tokens after a sentence's last one are ignored.
+            lasts: [n] int64, the position of each sentence's last token.
 
         Returns:
-            [n, embedding], of any length.
+            [n, embedding], not normalised.
         """
         embedded = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
         out = self.ln_final(self.transformer["resblocks"](embedded))
@@ -68,7 +68,7 @@ class ClipText(nn.Module):
 
     @torch.no_grad()
     def embed(self, sentences: Sequence[Sequence[int]]) -> Tensor:
-        """Embed sentences as the tokeniser gives them, from their first to their last token; [n, embedding]."""
+        """Embed tokenised sentences, start and end tokens included; returns [n, embedding]."""
         longest = max(len(sentence) for sentence in sentences)
         tokens = torch.tensor([[*sentence, *[0] * (longest - len(sentence))] for sentence in sentences])
         embedding: Tensor = self(tokens, torch.tensor([len(sentence) - 1 for sentence in sentences]))

@@ -1,7 +1,7 @@
-"""The picture's half of CLIP, ViT-B/32 unless other sizes are given; [n, 3, 224, 224] to [n, 512].
+"""CLIP's visual tower, ViT-B/32 unless other sizes are given; [n, 3, 224, 224] to [n, 512].
 
-Radford et al. 2021, after Dosovitskiy et al. 2020. Names are OpenAI's but for the attention's joined layer and the
-projection, which are ordinary layers here; the sentences' half is in `clip_text.py`.
+Radford et al. 2021, after Dosovitskiy et al. 2020. Weight names are OpenAI's except for the fused attention layer and
+the projection, which are ordinary layers here; the text tower is in `clip_text.py`.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ from torch import Tensor, nn
 from trainer.models.clip_blocks import Activation, Norm, stack_blocks
 
 EMBEDDING = 512
-"""Of the space that pictures and sentences share, in ViT-B."""
+"""Size of the joint image and text embedding, in ViT-B."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisualSizes:
-    """Sizes of a tower; those of ViT-B/32."""
+    """Sizes of a visual tower; by default those of ViT-B/32."""
 
     patch: int = 32
-    """Pixels a side of a patch."""
+    """Side of a patch, in pixels."""
     grid: int = 7
-    """Patches a side of a picture."""
+    """Patches along each side of an image."""
     width: int = 768
-    """Numbers a token; a head of attention takes 64 of them."""
+    """Width of a token, a multiple of the 64 of an attention head."""
     n_blocks: int = 12
-    """Blocks."""
+    """Number of blocks."""
     embedding: int = EMBEDDING
-    """Numbers of the answer."""
+    """Size of the output embedding."""
 
     @property
     def size(self) -> int:
-        """Pixels a side of a picture."""
+        """Side of an image, in pixels."""
         return self.patch * self.grid
 
 
 VIT_B_32 = VisualSizes()
-"""OpenAI's smallest."""
+"""OpenAI's smallest ViT."""
 
 
 class ClipVisual(nn.Module):
-    """Patches, a class token, blocks of attention, the token's projection: not normalised."""
+    """Patch embedding, class token, transformer blocks, projection of the class token; the output is not normalised."""
 
     def __init__(self, *, activation: Activation = "quick_gelu", sizes: VisualSizes = VIT_B_32) -> None:
         """Make a tower with fresh weights.
 
         Args:
-            activation: OpenAI's weights want quick_gelu, most others of open_clip (LAION's) the exact gelu. Nothing in
-                a file says which: with the wrong one the embeddings are only roughly right.
-            sizes: Of which tower.
+            activation: OpenAI's weights need quick_gelu, most others of open_clip (LAION's) the exact gelu. The
+                files do not say which; with the wrong one the embeddings are only roughly right.
+            sizes: Sizes of the tower.
         """
         super().__init__()
         self.sizes, width = sizes, sizes.width
@@ -64,7 +64,7 @@ class ClipVisual(nn.Module):
         self.proj = nn.Linear(width, sizes.embedding, bias=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[n, 3, size, size] RGB, by CLIP's mean and spread, to [n, embedding]."""
+        """RGB [n, 3, size, size] in CLIP's normalisation to [n, embedding]."""
         patches = self.conv1(frames).flatten(2).transpose(1, 2)  # [n, grid², width]
         token = self.class_embedding.expand(patches.shape[0], 1, self.sizes.width)
         tokens = self.ln_pre(torch.cat([token, patches], dim=1) + self.positional_embedding)

@@ -1,4 +1,4 @@
-"""How many numbers a network holds: trainable, frozen, and the running statistics of its normalisations."""
+"""Parameter counts of a network: trainable, frozen, and running statistics of its normalisations."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class ParameterCounts(NamedTuple):
-    """Numbers of a network, as the published systems count them."""
+    """A network's parameter counts, by the conventions of the published systems."""
 
     trainable: int
-    """Parameters that the optimiser changes."""
+    """Parameters that are trained."""
     frozen: int
-    """Parameters that it does not."""
+    """Parameters that are not trained."""
     running: int
-    """Running means and variances of batch normalisations; Keras and Paddle count them in, PyTorch does not."""
+    """Running means and variances of batch normalisations; Keras and Paddle count them, PyTorch does not."""
 
     @property
     def parameters(self) -> int:
-        """As PyTorch counts."""
+        """PyTorch's count."""
         return self.trainable + self.frozen
 
     @property
     def total(self) -> int:
-        """As Keras and Paddle count."""
+        """Keras's and Paddle's count."""
         return self.parameters + self.running
 
 
 def count_parameters(network: nn.Module) -> ParameterCounts:
-    """Count the numbers of a network; a parameter that is used twice counts once."""
+    """Count a network's parameters; a shared parameter counts once."""
     trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     everything = sum(parameter.numel() for parameter in network.parameters())
     running = 0

@@ -1,6 +1,6 @@
-"""cp_mobile: inverted residuals on 256 bands of one second; [n, 1, 256, 65] to logits.
+"""cp_mobile: inverted residuals on 256 mel bands of one second; [n, 1, 256, 65] to logits.
 
-CP-Mobile (Schmid et al., 2023) won DCASE 2023 task 1; the challenge baseline of 2024 and 2025 is made of it.
+CP-Mobile (Schmid et al., 2023) won DCASE 2023 task 1; the challenge baseline of 2024 and 2025 is built from it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from trainer.models.initialise import he_fan_out
 
 N_MELS, N_HOPS = 256, 65
-"""Of one second at 32 kHz: hop 500, centred."""
+"""Bands, and hops of one second at 32 kHz with hop length 500, centred."""
 STRIDES: Mapping[int, tuple[int, int]] = MappingProxyType({2: (2, 2), 4: (2, 1)})
-"""Over bands and hops, by the number of the block, from 1."""
+"""Stride over (bands, hops), by block number from 1."""
 BASELINE_STRIDES: Mapping[int, tuple[int, int]] = MappingProxyType({3: (1, 2), 4: (2, 1)})
 
 
 class CpMobile(nn.Module):
-    """Two strided convolutions, stages of inverted residuals, an answer at each place, their mean."""
+    """Two strided convolutions, stages of inverted residuals, logits at each position, averaged."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class CpMobile(nn.Module):
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
+            n_labels: Number of labels.
             base: Channels of the first stage.
-            multiplier: Of channels, from each stage to the next; rounded to multiples of 8.
-            expansion: Of channels inside a block; rounded to multiples of 8.
-            n_blocks: Blocks of each stage.
-            strides: Of the blocks that have one.
-            response_norm: A normalisation across channels behind each block.
+            multiplier: Channel growth from each stage to the next; rounded to multiples of 8.
+            expansion: Channel expansion inside a block; rounded to multiples of 8.
+            n_blocks: Number of blocks of each stage.
+            strides: Strides of the blocks that have one, by block number from 1.
+            response_norm: Whether each block ends with a normalisation across channels.
         """
         super().__init__()
         self.stem = nn.Sequential(*_convolution(1, base // 4, 3, (2, 2)), *_convolution(base // 4, base, 3, (2, 2)))
@@ -72,7 +72,7 @@ def cp_mobile_baseline(n_labels: int = 10) -> CpMobile:
 
 
 class CpBlock(nn.Module):
-    """Expand, filter each channel apart, project; a shortcut, pooled where the block strides, where widths agree."""
+    """Inverted residual: expand, depthwise convolution, project; a shortcut, pooled to the stride, if widths agree."""
 
     def __init__(self, n_in: int, inner: int, n_out: int, stride: tuple[int, int], *, response_norm: bool) -> None:
         super().__init__()
@@ -94,9 +94,9 @@ class CpBlock(nn.Module):
 
 
 class ResponseNorm(nn.Module):
-    """Channels weighed by their energy, compared with the mean over channels (Woo et al., ConvNeXt V2, 2023).
+    """Weight channels by their energy relative to the mean over channels (Woo et al., ConvNeXt V2, 2023).
 
-    One scale and one shift for all channels, both 0 at the start: then it changes nothing.
+    One scale and one shift for all channels, both initially 0, which makes it the identity.
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class ResponseNorm(nn.Module):
 
 
 def to_multiple_of_8(width: float) -> int:
-    """The nearest multiple of 8, but not below 90 % of the width."""
+    """Round to the nearest multiple of 8, but not below 90 % of the width."""
     rounded = max(8, int(width + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * width else rounded + 8
 
@@ -120,6 +120,6 @@ def to_multiple_of_8(width: float) -> int:
 def _convolution(
     n_in: int, n_out: int, kernel: int, stride: tuple[int, int] = (1, 1), groups: int = 1
 ) -> list[nn.Module]:
-    """A convolution that keeps the size but for its stride, its normalisation, its activation."""
+    """A same-padded convolution with BatchNorm and ReLU."""
     convolution = nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(n_out), nn.ReLU()]

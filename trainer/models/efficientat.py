@@ -1,7 +1,7 @@
-"""efficientat: MobileNetV3 on a log-mel window, 527 tags of AudioSet; [n, 1, 128, n_hops] to logits, or to features.
+"""efficientat: MobileNetV3 on a log-mel window, 527 AudioSet tags; [n, 1, 128, n_hops] to logits or an embedding.
 
-Howard et al. (Searching for MobileNetV3, 2019), its large form, as Schmid et al. (EfficientAT, 2023) train it on sound.
-Names are theirs but for the gates, which are `trainer.models.slim_audio`'s.
+Howard et al. (Searching for MobileNetV3, 2019), the large variant, as Schmid et al. (EfficientAT, 2023) train it on
+sound. Weight names are theirs except for the gates, which are `trainer.models.slim_audio`'s.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from trainer.models.initialise import he_fan_out
 from trainer.models.slim_audio import Gate
 
 N_MELS, N_HOPS = 128, 100
-"""Of one second at 32 kHz: hop 320, centred, without the first sample."""
+"""Bands, and hops of one second at 32 kHz with hop length 320, centred, without the first sample."""
 N_TAGS = 527
 WIDEST = 4.0
-"""Of the published networks; the narrowest has 0.1."""
+"""Largest width of the published networks; the smallest is 0.1."""
 
 
 class Block(NamedTuple):
-    """An inverted residual of the network of width 1."""
+    """An inverted residual of the network at width 1."""
 
     kernel: int
-    """Of the convolution of each channel apart."""
+    """Kernel size of the depthwise convolution."""
     inner: int
-    """Channels inside."""
+    """Expanded channels."""
     n_out: int
-    """Channels at its end."""
+    """Output channels."""
     gated: bool
-    """Squeeze-excitation over channels."""
+    """Whether it has squeeze-excitation over channels."""
     smooth: bool
-    """Hardswish, not ReLU."""
+    """Whether it uses Hardswish instead of ReLU."""
     stride: int
-    """Over bands and hops."""
+    """Stride over both bands and hops."""
 
 
 STEM, HEAD, PENULTIMATE = 16, 960, 1280
-"""Channels of the first convolution, of the last, and of the layer between it and the tags, at width 1."""
+"""Channels of the first and the last convolution and of the hidden classifier layer, at width 1."""
 BLOCKS = (
     Block(3, 16, 16, False, False, 1),
     Block(3, 64, 24, False, False, 2),
@@ -58,21 +58,21 @@ BLOCKS = (
     Block(5, 960, 160, True, True, 1),
 )
 _EPSILON = 1e-3
-"""Of every normalisation."""
+"""Epsilon of every normalisation."""
 _SQUEEZE = 4
-"""Channels of a block by those of its gate's bottleneck."""
+"""Ratio of a block's channels to its gate's bottleneck channels."""
 _DROPOUT = 0.2
 
 
 class EfficientAt(nn.Module):
-    """A convolution, fifteen inverted residuals, a convolution, the mean over bands and hops, two linear layers."""
+    """A convolution, fifteen inverted residuals, a convolution, global average pooling, two linear layers."""
 
     def __init__(self, width: float = 1.0, n_tags: int = N_TAGS) -> None:
         """Make a network with fresh weights.
 
         Args:
-            width: Of every layer by that of width 1; channels are rounded to multiples of 8.
-            n_tags: Length of the answer.
+            width: Factor on the width of every layer; channels are rounded to multiples of 8.
+            n_tags: Number of tags.
         """
         super().__init__()
         n_in = to_multiple_of_8(STEM * width)
@@ -95,18 +95,18 @@ class EfficientAt(nn.Module):
         self.apply(he_fan_out)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[n, 1, 128, n_hops] normalised log-mel to [n, n_tags] logits, each of its own sigmoid."""
+        """[n, 1, 128, n_hops] normalised log-mel to [n, n_tags] logits, for a sigmoid each."""
         tags: Tensor = self.classifier(self.features(features))
         return tags
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the network makes of a window before it names tags: [n, `embedding_size`], 960 at width 1."""
+        """The pooled embedding before the classifier: [n, `embedding_size`], 960 at width 1."""
         maps: Tensor = self.features(features)
         return maps.mean(dim=(2, 3))
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel apart, optionally weigh the channels, project; a shortcut where shapes agree."""
+    """Expand, depthwise convolution, optional squeeze-excitation, project; a shortcut where shapes agree."""
 
     def __init__(self, n_in: int, block: Block, width: float) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class InvertedResidual(nn.Module):
 def _layer(
     n_in: int, n_out: int, kernel: int, *, stride: int = 1, groups: int = 1, activation: nn.Module | None = None
 ) -> nn.Sequential:
-    """A convolution that keeps the size but for its stride, its normalisation, perhaps an activation."""
+    """A same-padded convolution with BatchNorm and optionally an activation."""
     convolution = nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
     layers = [convolution, nn.BatchNorm2d(n_out, eps=_EPSILON)]
     return nn.Sequential(*layers, *([] if activation is None else [activation]))

@@ -1,6 +1,6 @@
-"""The slim frame encoder: inverted residuals on one small picture; [n, 3, 160, 160] to [n, 160].
+"""The slim frame encoder: inverted residuals on one small image; [n, 3, 160, 160] to [n, 160].
 
-Any size that is a multiple of 32 will do; the smaller, the quicker. It starts from scratch: nothing has to be fetched.
+Any size that is a multiple of 32 works, smaller ones faster. It is trained from scratch: no weights are downloaded.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from torch import Tensor, nn
 from trainer.models.slim_audio import Gate
 
 EMBEDDING = 160
-"""Numbers that stand for a frame."""
+"""Size of a frame's embedding."""
 STEM_WIDTH = 16
 _EPSILON = 1e-3
-"""Added to a normalisation's variance, as in MobileNetV3: a channel that hardly varies is not blown up a hundredfold,
-which would magnify rounding, and float16's most."""
+"""Added to a normalisation's variance, as in MobileNetV3: keeps a channel of almost no variance from being scaled up a
+hundredfold, which would magnify rounding errors, most of all float16's."""
 
 
 class Stage(NamedTuple):
-    """A run of blocks of one width."""
+    """A sequence of blocks of equal width."""
 
     width: int
-    """Channels out."""
+    """Output channels."""
     n_blocks: int
-    """Blocks; the first strides by two and changes the width, the others are residual."""
+    """Number of blocks; the first has stride two and changes the width, the others are residual."""
     expansion: int
-    """Channels inside a block by channels into it."""
+    """Ratio of a block's expanded channels to its input channels."""
     gated: bool
-    """Whether the blocks weigh their channels."""
+    """Whether the blocks have squeeze-excitation."""
 
 
 STAGES = (Stage(16, 1, 2, False), Stage(32, 2, 3, False), Stage(56, 3, 4, True), Stage(112, 2, 4, True))
-"""Little where the maps are large, as that is where the time goes; gates where they are small."""
+"""Few channels where the maps are large, as most of the time is spent there; gates where the maps are small."""
 
 
 class FrameEncoder(nn.Module):
-    """Stem, stages of inverted residuals with gates, mean over the picture, one linear layer.
+    """Stem, stages of inverted residuals with gates, global average pooling, one linear layer.
 
-    Howard et al. (MobileNetV3, 2019), with ReLU throughout, which runtimes fold into convolutions: hard swish costs a
-    fifth more of the time.
+    Howard et al. (MobileNetV3, 2019), with ReLU throughout, which runtimes fuse into convolutions: hard swish takes a
+    fifth more time.
     """
 
     def __init__(self, *, stages: Sequence[Stage] = STAGES, width: int = EMBEDDING) -> None:
         """Make an encoder with fresh weights.
 
         Args:
-            stages: Widths, depths, expansions.
-            width: Numbers of the embedding.
+            stages: Widths, depths, expansions and gates.
+            width: Size of the embedding.
         """
         super().__init__()
         self.stem = nn.Sequential(*_convolution(3, STEM_WIDTH, kernel=3, stride=2), nn.ReLU(inplace=True))
@@ -64,14 +64,14 @@ class FrameEncoder(nn.Module):
         self.embed = nn.Sequential(nn.Linear(4 * n_in, width), nn.ReLU())
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[n, 3, height, width] RGB, each plane about −1…1, to [n, 160], none negative."""
+        """RGB [n, 3, height, width], each plane about −1…1, to [n, 160], non-negative."""
         maps = self.head(self.blocks(self.stem(frames)))
         embedding: Tensor = self.embed(maps.mean(dim=(2, 3)))
         return embedding
 
 
 class FrameBlock(nn.Module):
-    """Expand, filter each channel apart, perhaps weigh the channels, project; a shortcut where shapes agree."""
+    """Expand, depthwise convolution, optional squeeze-excitation, project; a shortcut where shapes agree."""
 
     def __init__(self, n_in: int, stage: Stage, *, stride: int) -> None:
         super().__init__()
@@ -90,6 +90,6 @@ class FrameBlock(nn.Module):
 
 
 def _convolution(n_in: int, n_out: int, *, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """A convolution that keeps the size but for its stride, and its normalisation."""
+    """A same-padded convolution and its BatchNorm."""
     convolution = nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(n_out, eps=_EPSILON)]

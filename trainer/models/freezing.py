@@ -1,4 +1,4 @@
-"""Training a network part by part: what is frozen keeps its weights and its running statistics."""
+"""Train parts of a network: frozen parts keep their weights and their running statistics."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def train_only(network: nn.Module, parts: Iterable[nn.Module]) -> None:
-    """Let the optimiser change these parts and nothing else."""
+    """Make these parts trainable and freeze everything else."""
     network.requires_grad_(False)
     for part in parts:
         part.requires_grad_(True)
 
 
 def training_mode(network: nn.Module) -> None:
-    """Training mode, but for normalisations with frozen weights: they go on with their running statistics.
+    """Set training mode, except for normalisations with frozen weights, which keep using their running statistics.
 
-    To be called instead of `network.train()`; that would let frozen normalisations drift. Dropout stays on throughout,
+    Call this instead of `network.train()`, which would let frozen normalisations drift. Dropout is active everywhere,
     as in Keras.
     """
     network.train()

@@ -1,4 +1,4 @@
-"""A network to an ONNX graph with a free batch axis, at an opset that every supported TensorRT parses."""
+"""Export a network to an ONNX graph with a dynamic batch axis, at an opset that every supported TensorRT parses."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 
 OPSET = 17
-"""The newest that every TensorRT from 8.6 on parses."""
+"""The newest opset that every TensorRT from 8.6 on parses."""
 
 
 def export_graph(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> bytes:
-    """Write a network as an ONNX graph.
+    """Export a network as an ONNX graph.
 
     Args:
-        network: In evaluation mode: the exporter folds its normalisations into the convolutions.
-        inputs: Name to an example, in the order of `forward`; a batch of at least two, as one would fix the batch.
-        outputs: Names of what it answers.
+        network: In evaluation mode, as the exporter folds its normalisations into the convolutions.
+        inputs: Example tensors by name, in the order of `forward`; of batch size two or more, as one of one would
+            be exported as a constant batch size.
+        outputs: Names of the outputs.
 
     Raises:
         ValueError: The network is in training mode, or an example has a batch of one.
@@ -30,15 +31,15 @@ def export_graph(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequ
     for name, example in inputs.items():
         if len(example) < 2:
             raise ValueError(f"{name}: expected an example batch of at least 2, got {len(example)}")
-    buffer: Any = io.BytesIO()  # which the annotation of torch.onnx.export leaves out
+    buffer: Any = io.BytesIO()  # Any: torch.onnx.export's annotation omits BytesIO
     with warnings.catch_warnings():
-        # the newer exporter writes no opset below 18
+        # the legacy exporter is needed: the newer one writes no opset below 18
         warnings.filterwarnings("ignore", message=".*legacy TorchScript-based ONNX export", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="The feature will be removed", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*isinstance.treespec", category=FutureWarning)
-        # PyTorch's own checks of shapes while it traces its GRU; ours would still be heard
+        # only from PyTorch's own shape checks while it traces its GRU; the same warning from our code stays visible
         warnings.filterwarnings("ignore", message="Converting a tensor to a Python", module=r"torch\.nn\.modules\.rnn")
-        # a fixed initial state would fix the batch; here it is made from the input, and batches are tested
+        # a constant initial state would fix the batch size; ours is made from the input, and tests cover other batches
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size", category=UserWarning)
         torch.onnx.export(
             network,

@@ -1,18 +1,18 @@
-"""Fresh weights as the published recipes draw them: Keras's defaults and its he_normal, ResNet's fan-out."""
+"""Weight initialisation of the published recipes: Keras's defaults, Keras's he_normal, and ResNet's fan-out."""
 
 from __future__ import annotations
 
 from torch import nn
 
 _TRUNCATED_SPREAD = 0.87962566103423978
-"""Standard deviation of a unit normal cut at ±2."""
+"""Standard deviation of a unit normal truncated at ±2."""
 
 
 def keras_default(module: nn.Module) -> None:
-    """Draw a layer's weights as Keras does by default: Glorot uniform, biases zero, recurrent kernels orthogonal.
+    """Initialise a layer as Keras does by default: Glorot uniform, biases zero, recurrent kernels orthogonal.
 
-    For `network.apply(keras_default)`; normalisations and activations are left as they are. Kernels of the three gates
-    of a GRU are one matrix in Keras, and are drawn as one here.
+    For `network.apply(keras_default)`; normalisations and activations are left unchanged. As in Keras, the kernels of
+    a GRU's three gates are drawn as one matrix.
     """
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
@@ -29,7 +29,7 @@ def keras_default(module: nn.Module) -> None:
 
 
 def he_normal(module: nn.Module) -> None:
-    """Draw a layer's weights from Keras's `he_normal`: a normal cut at ±2, of variance 2 / fan-in; bias zero."""
+    """Initialise a layer with Keras's `he_normal`: a normal truncated at ±2, of variance 2 / fan-in; bias zero."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         fan_in = module.weight[0].numel()
         spread = (2 / fan_in) ** 0.5 / _TRUNCATED_SPREAD
@@ -39,7 +39,7 @@ def he_normal(module: nn.Module) -> None:
 
 
 def he_fan_out(module: nn.Module) -> None:
-    """Draw a convolution's weights as ResNet, VGG and MobileNet do: normal, variance 2 / fan-out; bias zero."""
+    """Initialise a convolution as ResNet, VGG and MobileNet do: normal, variance 2 / fan-out; bias zero."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:

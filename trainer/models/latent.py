@@ -1,27 +1,27 @@
-"""The head that the wave-spec-fusion networks share: a latent vector to logits."""
+"""The head shared by the wave-spec-fusion networks: a latent vector to logits."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 LATENT = 1024
-"""Length of a branch's vector: 256 channels at 4 places in time."""
+"""Length of a branch's latent vector: 256 channels at 4 time steps."""
 PLACES = 4
-"""Places in time that a branch ends with."""
+"""Time steps at a branch's end."""
 WIDTHS = (512, 256)
-"""Hidden layers."""
+"""Widths of the hidden layers."""
 
 
 class LatentHead(nn.Module):
-    """Dropout, linear, LeakyReLU, BatchNorm, twice and in this order; dropout, linear."""
+    """Twice dropout, linear, LeakyReLU and BatchNorm, in this order; then dropout and linear."""
 
     def __init__(self, n_labels: int, *, n_in: int = LATENT, dropout: float = 0.3) -> None:
         """Make a head with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
+            n_labels: Number of labels.
             n_in: Length of the latent vector.
-            dropout: Part dropped in training before each linear layer.
+            dropout: Dropout rate before each linear layer.
         """
         super().__init__()
         layers: list[nn.Module] = []

@@ -1,6 +1,6 @@
-"""Multiply-accumulates of one call of a network: convolutions, linear layers and GRUs, counted while it runs.
+"""Multiply-accumulates of one forward pass: convolutions, linear layers and GRUs, counted by hooks while it runs.
 
-On the `meta` device a call costs nothing: build the network and its inputs under `with torch.device("meta")`.
+On the `meta` device a pass costs nothing: build the network and its inputs under `with torch.device("meta")`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 
 
 def count_macs(network: nn.Module, *inputs: Tensor) -> int:
-    """Multiply-accumulates of `network(*inputs)` in evaluation mode; biases, gates' products and pooling not counted.
+    """Count the multiply-accumulates of `network(*inputs)` in evaluation mode.
+
+    Biases, the element-wise products of gates, and pooling are not counted.
 
     Args:
-        network: Its layers are counted as often as they run.
-        inputs: What it takes, on its device; the batch is part of the count.
+        network: The network; each layer counts as often as it runs.
+        inputs: Its inputs, on its device; the count includes the batch size.
     """
     counted: list[int] = []
 
@@ -40,7 +42,7 @@ def count_macs(network: nn.Module, *inputs: Tensor) -> int:
 
 
 def _macs(module: nn.Module, given: Tensor, answer: Tensor | tuple[Tensor, ...]) -> int:
-    """Of one call of one layer."""
+    """Multiply-accumulates of one call of one layer."""
     out = answer if isinstance(answer, Tensor) else answer[0]
     if isinstance(module, SincConv):
         return out.numel() * module.n_taps

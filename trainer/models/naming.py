@@ -1,4 +1,4 @@
-"""How published files name the weights of networks that are built here, and how these are called by us."""
+"""Map the weight names of published files to the names used by the networks here."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from trainer.models.resnet import ResnetTrunk
 from trainer.models.vgg import VggEncoder
 
 Weights = dict[str, Tensor]
-"""Name to tensor, as in a module's state."""
+"""Tensors by name, as in a module's state dict."""
 Naming = Callable[[Weights], Weights]
-"""Published names to ours; what has no place in the network by design, as a classifier behind it, falls away."""
+"""Maps published names to ours, dropping weights that the network omits by design, such as a classifier behind it."""
 
 
 def published_names(part: nn.Module) -> list[Naming]:
-    """The ways in which files name the weights of this part of a network; the first are its own names."""
+    """Return the naming schemes known for this part of a network; the first is the part's own."""
     kinds: dict[type[nn.Module], list[Naming]] = {
         VggEncoder: [_vgg_torchvision, _vgg_caffe],
         ResnetTrunk: [_undistributed, _resnet_panns],
@@ -40,12 +40,12 @@ def published_names(part: nn.Module) -> list[Naming]:
 
 
 def _undistributed(weights: Weights) -> Weights:
-    """Our own names, perhaps of a network that was spread over devices."""
+    """Our own names, with DataParallel's `module.` prefix removed if there."""
     return {name.replace("module.", ""): tensor for name, tensor in weights.items()}
 
 
 def _vgg_torchvision(weights: Weights) -> Weights:
-    """Names of torchvision's VGG16, its classifier left out."""
+    """VGG16 as named by torchvision, without its classifier."""
     return _without(_undistributed(weights), "classifier.")
 
 
@@ -58,11 +58,11 @@ _VGG_CAFFE: Mapping[str, int] = MappingProxyType(
         )
     )
 )
-"""Caffe's name of each convolution to its place in torchvision's list."""
+"""Maps Caffe's convolution names to their indices in torchvision's `features`."""
 
 
 def _vgg_caffe(weights: Weights) -> Weights:
-    """Files converted from Caffe, as those of VGG16 on Places365: conv1_1 … conv5_3; fc6 … fc8 are left out."""
+    """Files converted from Caffe, such as VGG16 on Places365: conv1_1 … conv5_3; fc6 … fc8 are dropped."""
     renamed: Weights = {}
     for name, tensor in _without(_undistributed(weights), "fc6", "fc7", "fc8").items():
         layer, _, kind = name.rpartition(".")
@@ -71,7 +71,7 @@ def _vgg_caffe(weights: Weights) -> Weights:
 
 
 def _resnet_panns(weights: Weights) -> Weights:
-    """PANNs' and PaddleAudio's names; Paddle's linear layers are transposed, its statistics named otherwise."""
+    """PANNs' and PaddleAudio's names; Paddle transposes linear layers and names running statistics differently."""
     paddle = any(name.endswith("._mean") for name in weights)
     renamed: Weights = {}
     for name, tensor in _without(_undistributed(weights), "fc_audioset.", "audioset.").items():
@@ -83,7 +83,7 @@ def _resnet_panns(weights: Weights) -> Weights:
 
 
 def _clip_open(weights: Weights) -> Weights:
-    """open_clip's and OpenAI's: the picture's half is called `visual`; the sentences' half is left out."""
+    """open_clip's and OpenAI's visual tower, called `visual`; the text tower is dropped."""
     renamed: Weights = {}
     for name, tensor in _undistributed(weights).items():
         if name.startswith("visual."):
@@ -93,7 +93,7 @@ def _clip_open(weights: Weights) -> Weights:
 
 
 def _text_open(weights: Weights) -> Weights:
-    """open_clip's and OpenAI's sentences' half; the picture's half and the scale are left out."""
+    """open_clip's and OpenAI's text tower; the visual tower and the scale are dropped."""
     renamed: Weights = {}
     for name, tensor in _without(_undistributed(weights), "visual.", "logit_scale").items():
         ours = re.sub(r"\.in_proj_", ".in_proj.", name)
@@ -107,7 +107,7 @@ _TRANSFORMERS = (
     (r"^embeddings\.class_embedding$", "class_embedding"),
     (r"^embeddings\.patch_embedding\.", "conv1."),
     (r"^embeddings\.position_embedding\.weight$", "positional_embedding"),
-    (r"^pre_layrnorm\.", "ln_pre."),  # so it is spelt there
+    (r"^pre_layrnorm\.", "ln_pre."),  # sic
     (r"^post_layernorm\.", "ln_post."),
     (r"^(visual|text)_projection\.", "proj."),
     (r"^embeddings\.token_embedding\.", "token_embedding."),
@@ -121,17 +121,17 @@ _TRANSFORMERS = (
 
 
 def _clip_transformers(weights: Weights) -> Weights:
-    """transformers': queries, keys and values apart; the sentences' half is left out."""
+    """The visual tower of the transformers library, queries, keys and values separate; the text tower is dropped."""
     return _of_transformers(_without(weights, "text_model.", "text_projection.", "logit_scale"), "vision_model.")
 
 
 def _text_transformers(weights: Weights) -> Weights:
-    """The same of the sentences' half."""
+    """The text tower of the transformers library; the visual tower is dropped."""
     return _of_transformers(_without(weights, "vision_model.", "visual_projection.", "logit_scale"), "text_model.")
 
 
 def _of_transformers(weights: Weights, half: str) -> Weights:
-    """What transformers keeps under `half`, by our names."""
+    """Rename the transformers weights with the prefix `half` to our names."""
     renamed: Weights = {}
     for name, tensor in _without(weights, f"{half}embeddings.position_ids").items():
         name = name.removeprefix(half)
@@ -142,7 +142,7 @@ def _of_transformers(weights: Weights, half: str) -> Weights:
 
 
 def _joined_attention(weights: Weights) -> Weights:
-    """Queries, keys and values of each block as one tensor."""
+    """Concatenate each block's query, key and value projections into one tensor."""
     joined: Weights = {}
     for name, tensor in weights.items():
         match = re.fullmatch(r"(.*)\.self_attn\.([qkv])_proj\.(weight|bias)", name)
@@ -160,7 +160,7 @@ def _joined_attention(weights: Weights) -> Weights:
 
 
 def _sentences(weights: Weights) -> Weights:
-    """Embeddings of sentences, of any length, and perhaps the logarithm of the scale that goes with them."""
+    """Sentence embeddings of any norm, normalised here, and optionally the logarithm of their scale."""
     named = {
         name: functional.normalize(tensor.float(), dim=-1) if name == "text" else tensor
         for name, tensor in weights.items()
@@ -169,7 +169,7 @@ def _sentences(weights: Weights) -> Weights:
 
 
 _CP_MOBILE = (
-    (r"^model\.", ""),  # PyTorch Lightning's
+    (r"^model\.", ""),  # PyTorch Lightning's prefix
     (r"^in_c\.(\d)\.(\d)\.", r"stem.\1.\2."),
     (r"^stages\.s\d+\.b(\d+)\.block\.", r"blocks.\1.path."),
     (r"^stages\.s\d+\.b(\d+)\.after_block_norm\.gamma$", r"blocks.\1.norm.scale"),
@@ -179,7 +179,7 @@ _CP_MOBILE = (
 
 
 def _cp_mobile(weights: Weights) -> Weights:
-    """Its authors': blocks are counted from 1, and a convolution, its normalisation and activation are a list."""
+    """CP-Mobile's authors' names: blocks are numbered from 1; a convolution, its norm and activation form a list."""
     renamed: Weights = {}
     for name, tensor in weights.items():
         for pattern, ours in _CP_MOBILE:
@@ -191,7 +191,7 @@ def _cp_mobile(weights: Weights) -> Weights:
 
 
 def _efficientat(weights: Weights) -> Weights:
-    """Its authors': the layers of a gate are matrices, in a list of the axes that are weighed; here channels alone."""
+    """EfficientAT's authors' names: gate layers are matrices, in a list over the gated axes; here only channels."""
     renamed: Weights = {}
     for name, tensor in weights.items():
         gate = re.fullmatch(r"(.*)\.conc_se_layers\.0\.fc([12])\.(weight|bias)", name)
@@ -203,10 +203,10 @@ def _efficientat(weights: Weights) -> Weights:
 
 
 def _transposed(tensor: Tensor) -> Tensor:
-    """A matrix the other way round; what is none stays, and is then of another shape than is wanted."""
+    """Transpose a matrix; other tensors are returned as they are and fail the later shape check."""
     return tensor.T if tensor.ndim == 2 else tensor
 
 
 def _without(weights: Weights, *prefixes: str) -> Weights:
-    """What begins with none of these."""
+    """The weights whose names start with none of these prefixes."""
     return {name: tensor for name, tensor in weights.items() if not name.startswith(prefixes)}

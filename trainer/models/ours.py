@@ -1,6 +1,6 @@
-"""Our own networks, described as the published ones are: no published figures, their cards have measured ones.
+"""Records of our own networks, in the form of the published ones; their measured figures are in their cards.
 
-Parameters and multiply-accumulates are those of ten labels, as in the table of published systems.
+Parameters and multiply-accumulates are for ten labels, as in the table of published systems.
 """
 
 from __future__ import annotations
@@ -59,4 +59,4 @@ _ROWS = (
 )
 
 OURS: Mapping[str, Reference] = MappingProxyType({row.name: row for row in _ROWS})
-"""Name to record."""
+"""Records by name."""

@@ -1,7 +1,7 @@
-"""panns: networks that Kong et al. trained on AudioSet; log-mel windows [n, 1, n_hops, n_mels] to embeddings.
+"""panns: networks by Kong et al., trained on AudioSet; log-mel windows [n, 1, n_hops, n_mels] to embeddings.
 
-PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition (2020). Names are theirs. The layer of
-527 tags behind the embedding is none of this network's.
+PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition (2020). Weight names are theirs. The
+output layer of 527 tags after the embedding is left out.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from torch.nn import functional
 from trainer.models.initialise import he_fan_out
 
 N_TAGS = 527
-"""Labels of AudioSet."""
+"""Number of AudioSet labels."""
 N_MELS = 64
 CNN_WIDTHS = (64, 128, 256, 512, 1024, 2048)
 """Channels of Cnn14's blocks; Cnn6 and Cnn10 have the first four."""
 RESNET_WIDTHS = (64, 128, 256, 512)
 RESNET_LAST = 2048
-"""Channels of the block behind a residual network."""
+"""Channels of the block after the residual stages."""
 MOBILE_BLOCKS = (
     (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5, (1024, 2), (1024, 1)
 )  # fmt: skip
-"""Channels and stride of MobileNetV1's separable convolutions, behind one of 32."""
+"""Channels and stride of MobileNetV1's separable convolutions, after a first convolution of 32 channels."""
 MOBILE_FIRST = 32
 
 
 class Panns(nn.Module):
-    """A normalisation of each band, a trunk, the mean over bands, maximum and mean over time, one layer."""
+    """Per-band normalisation, a trunk, mean over bands, maximum plus mean over time, one linear layer."""
 
     def __init__(self, n_mels: int, n_maps: int, n_features: int) -> None:
-        """Make what all of them share.
+        """Build what all PANNs share.
 
         Args:
-            n_mels: Bands.
-            n_maps: Channels of the trunk.
-            n_features: Length of an embedding.
+            n_mels: Number of mel bands.
+            n_maps: Output channels of the trunk.
+            n_features: Embedding size.
         """
         super().__init__()
         self.bn0 = nn.BatchNorm2d(n_mels)
@@ -56,22 +56,22 @@ class Panns(nn.Module):
         return embedding
 
     def embed(self, features: Tensor) -> Tensor:
-        """As `forward`."""
+        """Same as `forward`."""
         embedding: Tensor = self(features)
         return embedding
 
 
 class PannsCnn(Panns):
-    """Cnn6, Cnn10, Cnn14: blocks of one 5×5 or two 3×3 convolutions, halved by their mean but for a sixth."""
+    """Cnn6, Cnn10, Cnn14: blocks of one 5×5 or two 3×3 convolutions, each but a sixth followed by 2×2 mean pooling."""
 
     def __init__(self, n_blocks: int, *, wide: bool, n_mels: int = N_MELS, n_features: int | None = None) -> None:
         """Make a network with fresh weights.
 
         Args:
-            n_blocks: Four, or six.
-            wide: One 5×5 convolution a block, not two 3×3.
-            n_mels: Bands.
-            n_features: Length of an embedding; None: as many as channels.
+            n_blocks: Four or six.
+            wide: One 5×5 convolution per block instead of two 3×3.
+            n_mels: Number of mel bands.
+            n_features: Embedding size; None: the trunk's number of channels.
         """
         widths = CNN_WIDTHS[:n_blocks]
         super().__init__(n_mels, widths[-1], n_features or widths[-1])
@@ -90,15 +90,15 @@ class PannsCnn(Panns):
 
 
 class PannsResnet(Panns):
-    """ResNet22, ResNet38: basic blocks between two of Cnn14's; strides are means of 2×2."""
+    """ResNet22, ResNet38: residual stages between two of Cnn14's blocks; downsampling by 2×2 mean pooling."""
 
     def __init__(self, n_blocks: Sequence[int], *, n_mels: int = N_MELS, n_features: int | None = None) -> None:
         """Make a network with fresh weights.
 
         Args:
-            n_blocks: Of each of four stages.
-            n_mels: Bands.
-            n_features: Length of an embedding; None: as many as channels.
+            n_blocks: Number of blocks in each of four stages.
+            n_mels: Number of mel bands.
+            n_features: Embedding size; None: the trunk's number of channels.
         """
         super().__init__(n_mels, RESNET_LAST, n_features or RESNET_LAST)
         self.conv_block1 = ConvBlock(1, RESNET_WIDTHS[0])
@@ -120,17 +120,17 @@ class PannsResnet(Panns):
 
 
 class PannsMobile(Panns):
-    """MobileNetV1 (Howard et al., 2017): a convolution, then one of each channel apart and one across, thirteen times.
+    """MobileNetV1 (Howard et al., 2017): a convolution, then thirteen depthwise-separable convolutions.
 
-    Where the original strides, the mean of 2×2 is taken.
+    2×2 mean pooling replaces the original's strides.
     """
 
     def __init__(self, *, n_mels: int = N_MELS, n_features: int | None = None) -> None:
         """Make a network with fresh weights.
 
         Args:
-            n_mels: Bands.
-            n_features: Length of an embedding; None: as many as channels.
+            n_mels: Number of mel bands.
+            n_features: Embedding size; None: the trunk's number of channels.
         """
         super().__init__(n_mels, MOBILE_BLOCKS[-1][0], n_features or MOBILE_BLOCKS[-1][0])
         blocks: list[nn.Module] = [_apart(1, MOBILE_FIRST, 2, groups=1)]
@@ -149,7 +149,7 @@ class PannsMobile(Panns):
 
 
 class ConvBlock(nn.Module):
-    """Two 3×3 convolutions, each normalised and rectified."""
+    """Two 3×3 convolutions, each with BatchNorm and ReLU."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class ConvBlock(nn.Module):
 
 
 class WideBlock(nn.Module):
-    """One 5×5 convolution, normalised and rectified."""
+    """One 5×5 convolution with BatchNorm and ReLU."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class WideBlock(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut (He et al., 2015); both halved by their mean where it halves."""
+    """Two 3×3 convolutions with a shortcut (He et al., 2015); if it halves, both paths are mean-pooled."""
 
     def __init__(self, n_in: int, n_out: int, *, halve: bool) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ class BasicBlock(nn.Module):
 
 
 def _apart(n_in: int, n_out: int, stride: int, groups: int) -> nn.Sequential:
-    """A 3×3 convolution, the mean where it strides, its normalisation, its activation."""
+    """A 3×3 convolution, mean pooling if it strides, BatchNorm and ReLU."""
     convolution = nn.Conv2d(n_in, n_out, 3, padding=1, groups=groups, bias=False)
     pool: nn.Module = nn.Identity() if stride == 1 else nn.AvgPool2d(stride)
     return nn.Sequential(convolution, pool, nn.BatchNorm2d(n_out), nn.ReLU())

@@ -1,4 +1,4 @@
-"""Adaptive average pooling over time as a constant matrix: exportable for lengths that do not divide."""
+"""Adaptive average pooling over time as a constant matrix, which exports even where the lengths do not divide."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class TimePool(nn.Module):
-    """Means over `n_out` windows that cover `n_in` steps, as `nn.AdaptiveAvgPool1d` places them.
+    """Average pooling into `n_out` windows over `n_in` steps, placed as in `nn.AdaptiveAvgPool1d`.
 
-    Window i spans ⌊i·n_in / n_out⌋ up to ⌈(i + 1)·n_in / n_out⌉: they overlap where the lengths do not divide. ONNX has
-    no such pool, a product with a constant matrix it has.
+    Window i spans ⌊i·n_in / n_out⌋ up to ⌈(i + 1)·n_in / n_out⌉; windows overlap where the lengths do not divide. ONNX
+    has no such pooling, so it is a product with a constant matrix.
     """
 
     matrix: Tensor

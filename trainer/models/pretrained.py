@@ -1,6 +1,6 @@
-"""Trained weights from a file that the user gives: hashed, read without running anything in it, fitted to a network.
+"""Load pretrained weights from a local file: verify its hash, read it without executing code, fit it to a network.
 
-Nothing is fetched. Which published names are known stands in `trainer.models.naming`.
+Nothing is downloaded. `trainer.models.naming` lists the published naming schemes that are known.
 """
 
 from __future__ import annotations
@@ -21,51 +21,51 @@ from trainer.errors import ConfigError, DataError
 from trainer.models.naming import Weights, published_names
 
 _WRAPPERS = ("weights", "average", "state_dict", "model_state_dict", "model")
-"""Where a checkpoint keeps its tensors; this trainer's own in the first, or the second and the last."""
+"""Keys under which checkpoints nest tensors; this trainer's use "weights", or before the end "average" and "model"."""
 _COUNTERS = "num_batches_tracked"
-"""Numbers of steps that normalisations count and nobody uses: many published files lack them."""
+"""Step counters of normalisations, which nothing uses and many published files lack."""
 _N_NAMED, _LONGEST_NAME = 3, 80
-"""How many names a message holds, and characters of each: they come from the file."""
+"""Names quoted in a message, and characters of each; limited because the names come from the file."""
 
 
 class _Ignored:
-    """Stands for whatever numpy would make of an array beside the tensors: holds nothing, does nothing.
+    """Inert stand-in for the numpy objects that may lie beside the tensors in a checkpoint.
 
-    Checkpoints of PANNs have the order in which clips were drawn in such arrays.
+    PANNs checkpoints store the order in which clips were drawn as numpy arrays.
     """
 
     def __init__(self, *_: object) -> None:
-        """Drop what it would be made of."""
+        """Discard the constructor's arguments."""
 
     def __setstate__(self, _: object) -> None:
-        """Drop what it would hold."""
+        """Discard the pickled state."""
 
 
 _NUMBERS = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 )
-"""Types of plain numbers; what is smaller has a scale elsewhere, and hardly any operators."""
+"""Plain number types; smaller ones need an external scale and have hardly any operators."""
 _ARRAYS = (
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     "numpy.ndarray",
     "numpy.dtype",
 )
-"""What pickles of arrays and of their numbers refer to."""
+"""Names that pickles of numpy arrays and scalars refer to."""
 
 
 def load_weights(network: nn.Module, part: str, weights: WeightsConfig, root: Path) -> None:
     """Load a file into a part of a network.
 
     Args:
-        network: It, or what it is a part of.
-        part: Its name, as "encoder"; "" is all of the network.
-        weights: Which file, which hash.
+        network: The whole network.
+        part: Name of the part, such as "encoder"; "" is the whole network.
+        weights: The file and its hash.
         root: The folder that the file lies in.
 
     Raises:
         ConfigError: The file is outside the folder, or there is no such part.
-        DataError: The file is missing, altered, of another kind, or for another network.
+        DataError: The file is missing, altered, of another format, or for another network.
     """
     key = f"model.weights.{part}" if part else 'model.weights.""'
     path = root / weights.file
@@ -76,17 +76,17 @@ def load_weights(network: nn.Module, part: str, weights: WeightsConfig, root: Pa
 
 
 def _of_part(module: nn.Module, part: str, weights: Weights) -> Weights:
-    """That part's weights of a whole network's, as of another run's checkpoint; else as they are."""
+    """Extract a part's weights from those of a whole network, such as another run's; else return them all."""
     own = {name.removeprefix(f"{part}."): tensor for name, tensor in weights.items() if name.startswith(f"{part}.")}
     whole = bool(part) and all(name in own for name in module.state_dict() if not name.endswith(_COUNTERS))
     return own if whole else weights
 
 
 def find_part(network: nn.Module, name: str, key: str) -> nn.Module:
-    """A module by its name, as "scene.audio"; "" is all of it.
+    """Find a module by its name, such as "scene.audio"; "" is the whole network.
 
     Raises:
-        ConfigError: There is none; `key` says where it was asked for.
+        ConfigError: There is no such module; `key` is the configuration key that named it.
     """
     try:
         return network.get_submodule(name)
@@ -96,14 +96,14 @@ def find_part(network: nn.Module, name: str, key: str) -> nn.Module:
 
 
 def read_weights(path: Path, sha256: str | None = None) -> Weights:
-    """Tensors by name.
+    """Read the tensors of a file, by name.
 
     Args:
-        path: A .safetensors file, or a checkpoint of tensors and plain values alone.
-        sha256: What it must hash to; None: whatever.
+        path: A .safetensors file, or a checkpoint of only tensors and plain values.
+        sha256: Expected hash; None: not checked.
 
     Raises:
-        DataError: It cannot be read, has another hash, or holds something else.
+        DataError: The file cannot be read, has another hash, or holds something else.
     """
     try:
         with path.open("rb") as file:
@@ -120,11 +120,11 @@ def read_weights(path: Path, sha256: str | None = None) -> Weights:
 
 
 def parse_weights(path: Path, file: BinaryIO) -> Weights:
-    """Tensors by name, of an opened file.
+    """Read the tensors of an open file, by name.
 
     Args:
-        path: Its name: the ending says what it is.
-        file: It, from its beginning.
+        path: Its path, whose suffix selects the format.
+        file: The file, at its beginning.
 
     Raises:
         DataError: It holds something else.
@@ -135,10 +135,10 @@ def parse_weights(path: Path, file: BinaryIO) -> Weights:
 
 
 def fit_weights(part: nn.Module, weights: Weights, where: str) -> None:
-    """Copy weights into a network that has all of them and no others, under its own names or published ones.
+    """Copy weights into a network; they must match it exactly, under its own names or published ones.
 
     Raises:
-        DataError: Names or shapes differ, or a number is not finite; nothing was copied.
+        DataError: Names or shapes differ, or a value is not finite; nothing was copied.
     """
     wanted = part.state_dict()
     candidates = [naming(weights) for naming in published_names(part)]
@@ -171,17 +171,17 @@ def fit_weights(part: nn.Module, weights: Weights, where: str) -> None:
 
 
 def _named(names: list[str]) -> str:
-    """The first of them, whatever they are made of."""
+    """The first few names, made safe to print."""
     return ", ".join(one_line(name, _LONGEST_NAME) for name in names[:_N_NAMED])
 
 
 def _absent(names: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> list[str]:
-    """Names that the others lack."""
+    """Names missing from the others, step counters aside."""
     return [name for name in names if name not in others and not name.endswith(_COUNTERS)]
 
 
 def _read_safetensors(path: Path, file: BinaryIO) -> Any:
-    """A .safetensors file."""
+    """Read a .safetensors file."""
     import safetensors.torch
 
     try:
@@ -191,10 +191,10 @@ def _read_safetensors(path: Path, file: BinaryIO) -> Any:
 
 
 def _read_checkpoint(path: Path, file: BinaryIO) -> Any:
-    """A file of torch.save; nothing in it is run."""
+    """Read a torch.save file without executing any code in it."""
     try:
         with warnings.catch_warnings():
-            # of files that are refused right away
+            # about files that are rejected below anyway
             warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
             with torch.serialization.safe_globals([(_Ignored, name) for name in _ARRAYS]):
                 return torch.load(file, map_location="cpu", weights_only=True)
@@ -208,7 +208,7 @@ def _read_checkpoint(path: Path, file: BinaryIO) -> Any:
 
 
 def _tensors(path: Path, content: Any) -> Weights:
-    """The tensors of what was read, taken out of what they are wrapped in."""
+    """Take the tensors out of the loaded content and whatever wraps them."""
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -223,17 +223,17 @@ def _tensors(path: Path, content: Any) -> Weights:
 
 
 def is_plain(value: object) -> bool:
-    """Whether it is a tensor of real numbers that are all there: not sparse, quantised, complex, or a shape alone."""
+    """Whether a value is a dense, real tensor whose storage holds all its values; not sparse, quantised or complex."""
     if not isinstance(value, Tensor) or type(value) not in (Tensor, nn.Parameter) or value.dtype not in _NUMBERS:
         return False
     if value.is_nested or value.layout != torch.strided or value.device.type != "cpu":
         return False
-    # else a small file says one number a thousand million times; a file's attributes may hide methods: the class's own
+    # else a tiny file could expand one number to billions; a file's attributes may shadow methods: call the class's own
     return bool(math.prod(value.shape) * value.dtype.itemsize <= Tensor.untyped_storage(value).nbytes())
 
 
 def _digest(file: BinaryIO) -> str:
-    """SHA-256 of what follows in a file."""
+    """SHA-256 of the rest of a file."""
     digest = hashlib.sha256()
     while block := file.read(1 << 20):
         digest.update(block)

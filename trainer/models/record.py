@@ -1,4 +1,4 @@
-"""What is known of a network: what it takes, how large it is, what its authors reached and how."""
+"""The record type for a network: its inputs, its size, and its published results and protocol."""
 
 from __future__ import annotations
 
@@ -16,57 +16,57 @@ Modality = Literal["audio", "video", "audio-visual"]
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What an accuracy was measured on."""
+    """The evaluation protocol behind a published result."""
 
     corpus: str
-    """The recordings."""
+    """The corpus."""
     unit: str
-    """What one decision is about."""
+    """The unit that is classified."""
     selection: str
-    """How the authors chose the epoch whose weights they report."""
+    """How the authors selected the epoch whose weights they report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One network."""
+    """Record of one network."""
 
     name: str
-    """As it is asked for."""
+    """Name in the configuration."""
     about: str
-    """What it is, in a line."""
+    """One-line description."""
     modality: Modality
-    """What it hears and sees."""
+    """Modalities that it takes."""
     inputs: Mapping[str, tuple[int, ...]]
     """Shape of one window of each input, in the order of `forward`."""
     parameters: int
-    """Of the whole network, as PyTorch counts them."""
+    """Parameters of the whole network, by PyTorch's count."""
     macs: int
-    """Multiply-accumulates of one window: convolutions, linear layers, GRUs."""
+    """Multiply-accumulates for one window: convolutions, linear layers and GRUs."""
     published: str
-    """The number of parameters as its authors give it."""
+    """Number of parameters stated by its authors."""
     accuracy: float | None
-    """Share of correct decisions as published, 0…1; null: there is none."""
+    """Published accuracy, 0…1; None: not published."""
     log_loss: float | None
-    """Natural logarithm, as published; null: not published."""
+    """Published log loss, with the natural logarithm; None: not published."""
     protocol: Protocol | None
-    """What both were measured on."""
+    """The protocol that accuracy and log loss were measured by."""
     source: str
-    """Who published it."""
+    """The publication."""
     repository: str
-    """Where its code is, or was."""
+    """Repository that holds or held its code."""
     factory: str
-    """Module and callable that build it, `trainer.models.wave:Wave`."""
+    """Module and callable that build it, such as `trainer.models.wave:Wave`."""
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """What the callable takes for the published variant, besides the number of labels."""
+    """Arguments for the published variant, besides the number of labels."""
 
     def build(self, n_labels: int = 10, **options: Any) -> nn.Module:
-        """The network with fresh weights, with other options than the published ones where some are given."""
+        """Build the network with fresh weights; given options override the published ones."""
         network: nn.Module = self.maker(n_labels, **{**self.options, **options})
         return network
 
     @property
     def maker(self) -> Callable[..., Any]:
-        """What builds it."""
+        """The callable named by `factory`."""
         module, _, name = self.factory.partition(":")
         maker: Callable[..., Any] = getattr(import_module(module), name)
         return maker

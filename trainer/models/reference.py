@@ -1,6 +1,6 @@
-"""The published systems as a table: what each network takes, how large it is, what its authors reached and how.
+"""Table of the published systems: their networks' inputs and sizes, and their authors' results and protocols.
 
-Accuracies are the authors' own, on protocols that differ: independent segments of one second, whole clips of ten,
+Accuracies are the authors' own and their protocols differ: independent one-second segments, whole ten-second clips,
 other corpora. Never compare two rows without reading `protocol`.
 """
 

@@ -1,6 +1,6 @@
 """resnet_audio and resnet_clip: a ResNet-50 on ten seconds of log-mel, alone or beside a CLIP embedding.
 
-The names of the trunk's convolutions are torchvision's (`conv1.weight`, `layer1.0.conv1.weight` …).
+Weight names in the trunk are torchvision's for convolutions (`conv1.weight`, `layer1.0.conv1.weight` …).
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from trainer.models.clip_visual import EMBEDDING as CLIP_EMBEDDING
 from trainer.models.initialise import he_fan_out
 
 N_MELS = 128
-"""Bands; ten seconds are 501 hops, one second 51."""
+"""Mel bands; ten seconds are 501 hops, one second 51."""
 N_BLOCKS = (3, 4, 6, 3)
 PLANES = (64, 128, 256, 512)
 EXPANSION = 4
-"""Channels out of a block by its planes."""
+"""Ratio of a block's output channels to its planes."""
 EMBEDDING = 2048
 N_AUDIOSET = 527
-"""Labels of AudioSet, on which the published weights were trained first."""
+"""Number of AudioSet labels; the published weights were pretrained on AudioSet."""
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 (which strides), 1×1, beside a shortcut (He et al., 2015); no biases."""
+    """1×1, 3×3 (with the stride) and 1×1 convolutions with a shortcut (He et al., 2015); no biases."""
 
     def __init__(self, n_in: int, planes: int, stride: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Bottleneck(nn.Module):
 
 
 class ResnetTrunk(nn.Module):
-    """A normalisation of each band, ResNet-50 with whole channels dropped behind each stage, one linear layer."""
+    """Per-band normalisation, ResNet-50 with channel dropout after each stage, one linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,10 +83,10 @@ class ResnetAudio(nn.Module):
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            dropout: Part of the embedding dropped in training.
-            audioset: Keep the layer of AudioSet's 527 labels as well, which the forward pass never uses, so that a
-                whole AudioSet checkpoint has a place to load into.
+            n_labels: Number of labels.
+            dropout: Dropout rate of the embedding.
+            audioset: Also keep the layer of AudioSet's 527 labels, unused in the forward pass, so that a whole AudioSet
+                checkpoint can be loaded.
         """
         super().__init__()
         self.trunk = ResnetTrunk()
@@ -103,16 +103,16 @@ class ResnetAudio(nn.Module):
 class ResnetClip(nn.Module):
     """The audio-visual network of the PaddleAudio example: a linear layer on both embeddings.
 
-    The authors' code drops and rectifies the audio half only, before the halves meet; their figure says otherwise.
+    The authors' code applies dropout and ReLU to the audio half only, before concatenation; their figure differs.
     """
 
     def __init__(self, n_labels: int = 10, *, dropout: float = 0.5, audioset: bool = False) -> None:
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            dropout: Part of the audio embedding dropped in training.
-            audioset: Keep the idle layer of AudioSet's 527 labels as well.
+            n_labels: Number of labels.
+            dropout: Dropout rate of the audio embedding.
+            audioset: Also keep the unused layer of AudioSet's 527 labels.
         """
         super().__init__()
         self.trunk = ResnetTrunk()
@@ -121,13 +121,13 @@ class ResnetClip(nn.Module):
         self.audioset = nn.Linear(EMBEDDING, N_AUDIOSET) if audioset else None
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
-        """[n, 1, 128, n_hops] log-mel in dB and [n, 512] of CLIP ViT-B/32, of any length, to [n, n_labels] logits."""
+        """Log-mel [n, 1, 128, n_hops] in dB and CLIP ViT-B/32 [n, 512], of any norm, to [n, n_labels] logits."""
         audio = self.dropout(self.trunk(features))
         logits: Tensor = self.classify(torch.cat([audio, embedding], dim=1))
         return logits
 
 
 def _stage(n_in: int, planes: int, n_blocks: int, stride: int) -> nn.Sequential:
-    """Blocks of one width; the first strides."""
+    """A stage of blocks of equal width; the first has the stride."""
     first = Bottleneck(n_in, planes, stride)
     return nn.Sequential(first, *(Bottleneck(planes * EXPANSION, planes, 1) for _ in range(n_blocks - 1)))

@@ -1,4 +1,4 @@
-"""ResNet-18 and ResNet-50 for pictures, under torchvision's names: [n, 3, 224, 224] to logits (He et al., 2015)."""
+"""ResNet-18 and ResNet-50 for images, with torchvision's names: [n, 3, 224, 224] to logits (He et al., 2015)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from trainer.models.resnet import Bottleneck
 
 PLANES = (64, 128, 256, 512)
-"""Of each stage."""
+"""Planes of each stage."""
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions, the first of which strides, beside a shortcut; no biases."""
+    """Two 3×3 convolutions, the first with the stride, and a shortcut; no biases."""
 
     def __init__(self, n_in: int, planes: int, stride: int) -> None:
         super().__init__()
@@ -39,11 +39,11 @@ class BasicBlock(nn.Module):
 _BLOCKS: Mapping[int, tuple[type[BasicBlock] | type[Bottleneck], int, Sequence[int]]] = MappingProxyType(
     {18: (BasicBlock, 1, (2, 2, 2, 2)), 50: (Bottleneck, 4, (3, 4, 6, 3))}
 )
-"""Layers to the kind of block, its channels by its planes, and the blocks of each stage."""
+"""By number of layers: block type, ratio of its channels to its planes, and blocks per stage."""
 
 
 class ResnetImage(nn.Module):
-    """A strided convolution, four stages of residual blocks, the mean over places, one linear layer."""
+    """A strided convolution, four stages of residual blocks, global average pooling, one linear layer."""
 
     def __init__(self, n_layers: int = 18, n_labels: int = 365) -> None:
         """Make a network of 18 or 50 layers with fresh weights."""

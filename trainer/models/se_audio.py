@@ -10,15 +10,15 @@ from trainer.models.initialise import keras_default
 from trainer.models.se_block import StandardPost
 
 WIDTHS = (32, 64, 128)
-"""Channels of the blocks; (24, 48, 96), (16, 32, 64) and (8, 16, 32) are the same network, slimmer."""
+"""Channels of the blocks; (24, 48, 96), (16, 32, 64) and (8, 16, 32) give slimmer variants."""
 POOLS = ((1, 2), (1, 2), (1, 1))
-"""Max pooling over (bands, hops) behind each block; the third block's has no effect."""
+"""Max pooling over (bands, hops) after each block; the third has no effect."""
 POOLS_10_SECONDS = ((1, 10), (1, 5), (1, 5))
-"""For windows of 500 hops, with a dropout of 0.3."""
+"""Pooling for windows of 500 hops, used with a dropout of 0.3."""
 
 
 class SeAudio(nn.Module):
-    """The audio network of the SE-CRNN systems: blocks with pooling in time between, mean over the map, linear."""
+    """The audio network of the SE-CRNN systems: blocks with pooling over time between, mean over the map, linear."""
 
     def __init__(
         self,
@@ -33,12 +33,12 @@ class SeAudio(nn.Module):
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            n_channels: Of the features: left, right and difference, or one.
+            n_labels: Number of labels.
+            n_channels: Number of feature channels: three for left, right and difference, or one.
             widths: Channels of each block.
-            pools: Max pooling over (bands, hops) behind each block.
-            dropout: Part dropped in training behind each block; the final recipe drops nothing.
-            normalised_logits: A normalisation behind the linear layer, as in the authors' slim preset.
+            pools: Max pooling over (bands, hops) after each block.
+            dropout: Dropout rate after each block; the final recipe uses none.
+            normalised_logits: Add a BatchNorm after the linear layer, as in the authors' slim preset.
         """
         super().__init__()
         blocks: list[nn.Module] = []
@@ -53,28 +53,28 @@ class SeAudio(nn.Module):
         self.norm = nn.BatchNorm1d(n_labels, eps=1e-3, momentum=0.01) if normalised_logits else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
-        """[n, n_channels, n_bands, n_hops], −1…1, to [n, n_labels] logits."""
+        """Features [n, n_channels, n_bands, n_hops], −1…1, to [n, n_labels] logits."""
         return self.answer(self.maps(features))
 
     def maps(self, features: Tensor) -> Tensor:
-        """What the last block gives: [n, widths[-1], n_bands, n_hops / 4] with the published pools."""
+        """Output of the last block: [n, widths[-1], n_bands, n_hops / 4] with the published pools."""
         maps: Tensor = self.blocks(features)
         return maps
 
     def answer(self, maps: Tensor) -> Tensor:
-        """The logits of such maps."""
+        """Logits from the maps that `maps` returns."""
         logits: Tensor = self.norm(self.classify(maps.mean(dim=(2, 3))))
         return logits
 
 
 def se_audio(n_labels: int = 10, *, n_channels: int = 3, base: int = WIDTHS[0], dropout: float = 0.0) -> SeAudio:
-    """The network for windows of one second; published are 32 channels in the first block.
+    """Build the network for one-second windows; the published one has 32 channels in the first block.
 
     Args:
-        n_labels: Length of the answer.
-        n_channels: Of the features.
-        base: Channels of the first block, an even number; each further block has twice as many: 24, 16 and 8 are slim.
-        dropout: Part dropped in training behind each block.
+        n_labels: Number of labels.
+        n_channels: Number of feature channels.
+        base: Channels of the first block, an even number, doubled in each further block; 24, 16 and 8 are slim.
+        dropout: Dropout rate after each block.
     """
     if base < 2 or base % 2:
         raise ValueError(f"base: expected an even number of channels, got {base}")

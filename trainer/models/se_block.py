@@ -1,4 +1,4 @@
-"""The block of the SE-CRNN systems: a residual pair of convolutions, gated twice behind the addition, added again.
+"""The SE-CRNN systems' block: residual convolutions, two gates after the addition, and the shortcut added again.
 
 "Conv-StandardPOST" of Naranjo-Alcazar et al., with the concurrent gates of Roy et al. (scSE, 2018).
 """
@@ -12,11 +12,11 @@ from torch.nn import functional
 from trainer.models.initialise import he_normal, keras_default
 
 RATIO = 2
-"""Channels of a block by channels of its gate's bottleneck."""
+"""Ratio of a block's channels to its gate's bottleneck channels."""
 
 
 class StandardPost(nn.Module):
-    """A normalised 1×1 shortcut, two 3×3 convolutions beside it; the shortcut is added before the gates and after."""
+    """Two 3×3 convolutions and a normalised 1×1 shortcut, which is added both before and after the gates."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class StandardPost(nn.Module):
 
 
 class ConcurrentGates(nn.Module):
-    """Each channel weighed by the means of all, each place by all its channels; the two results added."""
+    """scSE: channels weighted by a gate on all channel means, positions by a gate on their channels; results added."""
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
@@ -49,12 +49,12 @@ class ConcurrentGates(nn.Module):
         self.apply(he_normal)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """[n, n_channels, h, w] to the same shape; one product with the sum of the gates is that of both."""
+        """[n, n_channels, h, w] to the same shape; one product with the summed gates equals the sum of both."""
         channels = torch.sigmoid(self.excite(torch.relu(self.squeeze(maps.mean(dim=(2, 3))))))
         places = torch.sigmoid(self.place(maps))
         return maps * (channels[:, :, None, None] + places)
 
 
 def keras_norm(n_channels: int) -> nn.BatchNorm2d:
-    """A normalisation with Keras's constants: what it calls a momentum of 0.99 is 0.01 here."""
+    """BatchNorm with Keras's constants: Keras's momentum of 0.99 is PyTorch's 0.01."""
     return nn.BatchNorm2d(n_channels, eps=1e-3, momentum=0.01)

@@ -1,6 +1,7 @@
-"""se_crnn: the audio and the visual network of the SE-CRNN systems, joined early and late.
+"""se_crnn: the audio and visual networks of the SE-CRNN systems, with early and late fusion.
 
-In two parts, as it is exported: `encoder` for one frame, `scene` for a window's features and its frames' embeddings.
+Consists of the two parts it is exported as: `encoder` for one frame, `scene` for a window's features and its frames'
+embeddings.
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ from trainer.models.se_visual import VisualScene, encode_frames
 from trainer.models.vgg import EMBEDDING, GlobalPool, VggEncoder
 
 N_HIDDEN = 64
-"""Of the fusion's GRU, each way."""
+"""Hidden units of the fusion GRU, per direction."""
 Fusion = Literal["early", "late"]
 
 
 class Answers(NamedTuple):
-    """Logits of a window by everything there is, and by either modality alone; [n, n_labels] each."""
+    """Logits of a window, fused and for each modality alone; [n, n_labels] each."""
 
     fused: Tensor
-    """By both."""
+    """From both modalities."""
     audio: Tensor
-    """By the audio network alone."""
+    """From the audio network alone."""
     video: Tensor
-    """By the visual network alone."""
+    """From the visual network alone."""
 
 
 class SeCrnnScene(nn.Module):
-    """Everything behind the frame encoder.
+    """Everything after the frame encoder.
 
-    Early: the audio network's last maps, averaged over bands and pooled to five steps, beside the five embeddings,
-    through a GRU both ways. Late: one linear layer on the *probabilities* of the early answer, of the audio network
-    and of the visual network.
+    Early fusion: the audio network's last maps, averaged over bands and pooled to five steps, are concatenated with the
+    five frame embeddings and passed through a bidirectional GRU. Late fusion: one linear layer on the *probabilities*
+    of the early fusion, of the audio network and of the visual network.
     """
 
     def __init__(self, n_labels: int = 10, *, fusion: Fusion = "late") -> None:
@@ -52,7 +53,7 @@ class SeCrnnScene(nn.Module):
             keras_default(layer)
 
     def forward(self, features: Tensor, embeddings: Tensor) -> Answers:
-        """[n, 3, 64, 50] and [n, 5, 512] to the answers."""
+        """Features [n, 3, 64, 50] and embeddings [n, 5, 512] to the answers."""
         maps = self.audio.maps(features)
         audio, video = self.audio.answer(maps), self.visual(embeddings)
         fused = self.early_logits(maps, embeddings)
@@ -62,43 +63,43 @@ class SeCrnnScene(nn.Module):
         return Answers(fused, audio, video)
 
     def early_logits(self, maps: Tensor, embeddings: Tensor) -> Tensor:
-        """[n, 128, 64, 12] maps of the audio network and [n, 5, 512] embeddings to [n, n_labels]."""
+        """Audio maps [n, 128, 64, 12] and embeddings [n, 5, 512] to [n, n_labels] logits."""
         steps = audio_steps(maps).transpose(1, 2)
         joined, _ = self.gru(torch.cat([steps, embeddings], dim=2))
         logits: Tensor = self.early(joined.mean(dim=1))
         return logits
 
     def fusion_layers(self) -> list[nn.Module]:
-        """What joins the two networks: new when they are already trained."""
+        """The layers that join the two networks; freshly initialised when those are already trained."""
         return [self.gru, self.early, self.late]
 
 
 class SeCrnn(nn.Module):
-    """The audio-visual SE-CRNN system; configs/se_crnn.toml has the steps it is trained in."""
+    """The audio-visual SE-CRNN system; configs/se_crnn.toml lists its training steps."""
 
     def __init__(self, n_labels: int = 10, *, fusion: Fusion = "late", pool: GlobalPool = "max") -> None:
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            fusion: Whether the answer is the early one, or the late one on top of it.
-            pool: What stands for a channel of the encoder's map.
+            n_labels: Number of labels.
+            fusion: Whether the fused answer is the early one, or the late one built on it.
+            pool: How each channel of the encoder's map is pooled to one value.
         """
         super().__init__()
         self.encoder = VggEncoder(pool=pool)
         self.scene = SeCrnnScene(n_labels, fusion=fusion)
 
     def forward(self, features: Tensor, frames: Tensor) -> Answers:
-        """[n, 3, 64, 50] gammatone or log-mel, −1…1, and [n, 5, 3, 224, 224] RGB, 0…255, to the answers."""
+        """Gammatone or log-mel [n, 3, 64, 50], −1…1, and RGB frames [n, 5, 3, 224, 224], 0…255, to the answers."""
         answers: Answers = self.scene(features, encode_frames(self.encoder, frames))
         return answers
 
     def penalty(self) -> Tensor:
-        """What the recipe adds to the loss: the visual network's."""
+        """The recipe's regularisation term, which is the visual network's."""
         return self.scene.visual.penalty()
 
     def alone(self, answer: str, features: Tensor, frames: Tensor) -> Tensor:
-        """Logits of one modality's network, without the work of the other: most steps train one of them.
+        """Logits of one modality's network, without running the other: most training steps train only one.
 
         Args:
             answer: "audio" or "video".
@@ -113,5 +114,5 @@ class SeCrnn(nn.Module):
 
 
 def audio_steps(maps: Tensor) -> Tensor:
-    """[n, 128, n_bands, 12] to [n, 128, 5]: mean over bands, then over three hops every two."""
+    """[n, 128, n_bands, 12] to [n, 128, 5]: mean over bands, then over three hops at a stride of two."""
     return functional.avg_pool1d(maps.mean(dim=2), 3, stride=2)

@@ -1,6 +1,6 @@
-"""se_visual: five frames a second through VGG16, a GRU over what it says of them; [n, 5, 3, 224, 224] to logits.
+"""se_visual: five frames per second through VGG16 and a GRU over their embeddings; [n, 5, 3, 224, 224] to logits.
 
-In two parts, as it is exported: `encoder` for one frame, `scene` for the embeddings of five.
+Consists of the two parts it is exported as: `encoder` for one frame, `scene` for the embeddings of five.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from trainer.models.initialise import keras_default
 from trainer.models.vgg import EMBEDDING, GlobalPool, VggEncoder
 
 N_FRAMES = 5
-"""Frames of a window, at 5 a second."""
+"""Frames per window, at 5 per second."""
 N_HIDDEN = 32
-"""Of the GRU, each way."""
+"""Hidden units of the GRU, per direction."""
 PENALTY = 1e-3
-"""Weight of the squares of the last layer's weights in the loss."""
+"""L2 penalty on the last layer's weights."""
 
 
 class VisualScene(nn.Module):
-    """A GRU both ways over the frames, an answer at each, the mean of their probabilities."""
+    """A bidirectional GRU over the frames, logits at each, and the mean of their probabilities."""
 
     def __init__(self, n_labels: int = 10, *, dropout: float = 0.5) -> None:
         super().__init__()
@@ -30,42 +30,42 @@ class VisualScene(nn.Module):
         self.apply(keras_default)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """[n, n_frames, 512] to [n, n_labels] logits: logarithms of the mean probabilities."""
+        """[n, n_frames, 512] to [n, n_labels] logits, the logarithms of the mean probabilities."""
         steps, _ = self.gru(embeddings)
         return log_mean_probabilities(self.classify(self.dropout(steps)))
 
     def penalty(self) -> Tensor:
-        """What the recipe adds to the loss."""
+        """The regularisation term that the recipe adds to the loss."""
         return PENALTY * self.classify.weight.square().sum()
 
 
 class SeVisual(nn.Module):
-    """The visual network of the SE-CRNN systems; trained with its encoder frozen, then at 1e-6 with all of it."""
+    """The visual network of the SE-CRNN systems; first trained with a frozen encoder, then as a whole at 1e-6."""
 
     def __init__(self, n_labels: int = 10, *, dropout: float = 0.5, pool: GlobalPool = "max") -> None:
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            dropout: Part of the GRU's answers dropped in training.
-            pool: What stands for a channel of the encoder's map.
+            n_labels: Number of labels.
+            dropout: Dropout rate of the GRU's answers.
+            pool: How each channel of the encoder's map is pooled to one value.
         """
         super().__init__()
         self.encoder = VggEncoder(pool=pool)
         self.scene = VisualScene(n_labels, dropout=dropout)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[n, n_frames, 3, 224, 224] RGB, 0…255, to [n, n_labels] logits."""
+        """RGB frames [n, n_frames, 3, 224, 224], 0…255, to [n, n_labels] logits."""
         logits: Tensor = self.scene(encode_frames(self.encoder, frames))
         return logits
 
     def penalty(self) -> Tensor:
-        """What the recipe adds to the loss."""
+        """The regularisation term that the recipe adds to the loss."""
         return self.scene.penalty()
 
 
 def encode_frames(encoder: nn.Module, frames: Tensor) -> Tensor:
-    """[n, n_frames, 3, height, width] to [n, n_frames, n_numbers]: each frame by itself; embeddings stay."""
+    """Encode frames [n, n_frames, 3, height, width] to [n, n_frames, E]; input that is already encoded is returned."""
     if frames.dim() == 3:
         return frames
     embeddings: Tensor = encoder(frames.flatten(0, 1))
@@ -73,9 +73,9 @@ def encode_frames(encoder: nn.Module, frames: Tensor) -> Tensor:
 
 
 def log_mean_probabilities(logits: Tensor) -> Tensor:
-    """[n, n_steps, n_labels] to [n, n_labels]: the logarithm of the mean over steps of the softmax.
+    """[n, n_steps, n_labels] to [n, n_labels]: logarithm of the softmax averaged over steps.
 
-    The largest is taken out before the logarithm, so that a label that is hopeless at every step does not give −∞.
+    The maximum is factored out, as in log-sum-exp, so that a label of tiny probability at every step does not give −∞.
     """
     logarithms = torch.log_softmax(logits, dim=2)
     largest = logarithms.amax(dim=1)

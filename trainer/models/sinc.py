@@ -1,4 +1,4 @@
-"""A learned bank of band-pass filters on the waveform: two numbers a filter, its lower edge and its width."""
+"""A learned bank of band-pass filters on the waveform, with two parameters per filter: lower edge and bandwidth."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LOWEST_HERTZ = 30.0
-"""Lowest edge at the start of training."""
+"""Lowest initial band edge."""
 MARGIN_HERTZ = 100.0
-"""Highest edge at the start of training lies this far below half the sample rate."""
+"""Distance of the highest initial band edge below half the sample rate."""
 MIN_LOW_HERTZ = 50.0
-"""Least lower edge, whatever is learned."""
+"""Minimum lower edge, whatever is learned."""
 MIN_BAND_HERTZ = 50.0
-"""Least width, whatever is learned."""
+"""Minimum bandwidth, whatever is learned."""
 
 
 class SincConv(nn.Module):
-    """Filters as differences of two low-pass sinc responses under a Hamming window (Ravanelli and Bengio, 2018).
+    """Filters as differences of two low-pass sinc responses with a Hamming window (Ravanelli and Bengio, 2018).
 
-    As in the wave-spec-fusion system: each filter is divided by twice its width, so that its middle tap is 1, and the
-    window of 0.54 − 0.46·cos(2πm / n_taps) stands on `n_taps // 2` points m from 0 to (n_taps − 2) / 2, spaced evenly.
-    The kernel is computed in double precision. Once trained it is constant: see `fold`.
+    As in the wave-spec-fusion system, each filter is divided by twice its bandwidth, so that its middle tap is 1, and
+    the window 0.54 − 0.46·cos(2πm / n_taps) is sampled at `n_taps // 2` evenly spaced m from 0 to (n_taps − 2) / 2.
+    The kernel is computed in double precision. After training it is constant: see `fold`.
     """
 
     window: Tensor
     steps: Tensor
 
     def __init__(self, n_filters: int, n_taps: int, sample_rate: int) -> None:
-        """Make filters whose edges are spaced evenly in mel.
+        """Create filters whose band edges are evenly spaced in mel.
 
         Args:
-            n_filters: Channels out.
-            n_taps: Length of a filter, odd.
-            sample_rate: Of the waveform, in Hz.
+            n_filters: Output channels.
+            n_taps: Filter length, odd.
+            sample_rate: Sample rate of the waveform, in Hz.
         """
         super().__init__()
         if n_taps % 2 == 0:
@@ -57,7 +57,7 @@ class SincConv(nn.Module):
         return functional.conv1d(waveform, self.kernel(), padding=self.n_taps // 2)
 
     def kernel(self) -> Tensor:
-        """[n_filters, 1, n_taps]: the filters that the edges stand for now."""
+        """[n_filters, 1, n_taps]: the filters for the current edges."""
         low = MIN_LOW_HERTZ + self.low.double().abs()
         high = (low + MIN_BAND_HERTZ + self.band.double().abs()).clamp(max=self.sample_rate / 2)
         twice_width = 2 * (high - low)[:, None]
@@ -70,7 +70,7 @@ class SincConv(nn.Module):
         return kernel[:, None].to(self.low.dtype)
 
     def fold(self) -> nn.Conv1d:
-        """The ordinary convolution that these filters are now, for export."""
+        """Return the equivalent ordinary convolution, for export."""
         with torch.no_grad():
             kernel = self.kernel()
             shape = kernel.shape[0], self.n_taps
@@ -80,7 +80,7 @@ class SincConv(nn.Module):
 
 
 def mel_edges(n_bands: int, low_hertz: float, high_hertz: float) -> list[float]:
-    """[n_bands + 1] frequencies in Hz, spaced evenly in HTK's mel, 2595·log10(1 + f / 700)."""
+    """[n_bands + 1] frequencies in Hz, evenly spaced in HTK's mel scale, 2595·log10(1 + f / 700)."""
     low, high = (2595 * math.log10(1 + hertz / 700) for hertz in (low_hertz, high_hertz))
     mels = [low + (high - low) * index / n_bands for index in range(n_bands + 1)]
     return [700 * (10 ** (mel / 2595) - 1) for mel in mels]

@@ -1,6 +1,6 @@
-"""Which inputs, of which sizes, each network takes; a configuration that has others is refused before anything starts.
+"""Inputs and input sizes that each network takes; configurations that do not match are rejected before any work.
 
-Needs no torch.
+Does not need torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from trainer.errors import ConfigError
 from trainer.inputs import FEATURES, FRAMES, WAVEFORM
 
 Sizes = tuple[int | tuple[int, ...] | None, ...]
-"""What a network takes along each axis of an input: one number, one of several, any."""
+"""Sizes that a network accepts along each axis of an input: one number, a choice of numbers, or any (None)."""
 
 _STEREO, _ANY_CHANNELS = (1, 2), (1, 2, 3)
 _CLIP = (None, 3, 224, 224)
@@ -40,7 +40,7 @@ TAKES: Mapping[str, Mapping[str, Sizes]] = MappingProxyType(
         "cp_mobile_baseline": {FEATURES: (1, 256, 65)},
     }
 )
-"""Inputs of every network, their sizes: channels, bands, hops · channels, samples · frames, planes, height, width."""
+"""Each network's inputs and their sizes: channels, bands, hops · channels, samples · frames, planes, height, width."""
 _TABLES = MappingProxyType({FEATURES: "audio", WAVEFORM: "waveform", FRAMES: "video"})
 _AXES = MappingProxyType(
     {FEATURES: ("channel", "band", "hop"), WAVEFORM: ("channel", "sample"), FRAMES: ("frame", "plane", "row", "column")}
@@ -53,16 +53,16 @@ _KEYS = MappingProxyType(
         FRAMES: "video.width, video.height and video.frame_times_seconds",
     }
 )
-"""Keys that decide over the shape of an input."""
+"""Configuration keys that determine each input's shape."""
 _ALIKE: Mapping[str, str] = MappingProxyType({"se_crnn_early": "se_crnn", "cp_mobile_baseline": "cp_mobile"})
-"""Networks whose configuration is that of another one, with another model.name."""
+"""Networks that use another one's configuration file with a different model.name."""
 
 TRAINABLE = tuple(TAKES)
-"""Names that a configuration may ask for."""
+"""Values that model.name may have."""
 
 
 def config_of(name: str) -> str | None:
-    """What `trainer fit` is called with to train a network as published; None: it is not trained that way."""
+    """Arguments for `trainer fit` that train a network as published; None: it cannot be trained that way."""
     if name not in TAKES:
         return None
     other = f" --set model.name={name}" if name in _ALIKE else ""
@@ -70,10 +70,10 @@ def config_of(name: str) -> str | None:
 
 
 def check_sizes(config: Config) -> None:
-    """See that the configured network takes the configured inputs.
+    """Check that the configured network takes the configured inputs.
 
     Raises:
-        ConfigError: It does not; the message says what it takes and which keys decide.
+        ConfigError: It does not; the message says what it takes and which keys determine it.
     """
     network = config.model.name
     takes, shapes = TAKES[network], window_shapes(config)
@@ -93,7 +93,7 @@ def check_sizes(config: Config) -> None:
 
 
 def window_shapes(config: Config) -> dict[str, tuple[int, ...]]:
-    """Shape of one window of each configured input; presence flags are not configured.
+    """Return the shape of one window of each configured input; presence flags are not configured.
 
     Raises:
         ConfigError: A window is not a whole number of samples.
@@ -111,7 +111,7 @@ def window_shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 
 def _fits(shape: tuple[int, ...], sizes: Sizes) -> bool:
-    """Whether a network takes a shape."""
+    """Whether a shape matches the accepted sizes."""
     choices = [(size,) if isinstance(size, int) else size for size in sizes]
     return len(shape) == len(sizes) and all(
         choice is None or size in choice for size, choice in zip(shape, choices, strict=True)
@@ -119,7 +119,7 @@ def _fits(shape: tuple[int, ...], sizes: Sizes) -> bool:
 
 
 def _sentence(name: str, sizes: Sizes) -> str:
-    """As in: 1 or 3 channels × 64 bands × 50 hops."""
+    """Sizes in words, such as "1 or 3 channels × 64 bands × 50 hops"."""
     words = []
     for size, axis in zip(sizes, _AXES[name], strict=True):
         if size is None:

@@ -10,30 +10,30 @@ from torch import Tensor, nn
 
 
 class Stage(NamedTuple):
-    """A run of blocks of one width."""
+    """A sequence of blocks of equal width."""
 
     width: int
-    """Channels out."""
+    """Output channels."""
     n_blocks: int
-    """Blocks; the first may stride and change the width, the others are residual."""
+    """Number of blocks; the first may stride and change the width, the others are residual."""
     stride: tuple[int, int]
-    """Stride of the first block over bands and hops."""
+    """Stride of the first block over (bands, hops)."""
 
 
 STEM_WIDTH = 16
 STAGES = (Stage(24, 2, (2, 2)), Stage(40, 2, (2, 2)), Stage(64, 2, (2, 1)))
 EXPANSION = 3
-"""Channels inside a block by channels at its ends."""
+"""Ratio of a block's expanded channels to its input channels."""
 SQUEEZE = 4
-"""Channels of a block by channels of its gate's bottleneck."""
+"""Ratio of a block's channels to its gate's bottleneck channels."""
 
 
 class SlimAudio(nn.Module):
-    """Stem, stages of inverted residuals, a gate in the last block of each stage, mean over bands and hops, linear.
+    """Stem, stages of inverted residuals, a gate in the last block of each stage, global average pooling, linear.
 
     Inverted residuals follow Sandler et al. (MobileNetV2, 2018) and Schmid et al. (CP-Mobile, 2023), the gates Hu et
-    al. (squeeze-and-excitation, 2018). Every normalisation is a BatchNorm behind a convolution, which the exporter
-    folds away: at this size operators cost more than arithmetic.
+    al. (squeeze-and-excitation, 2018). Every normalisation is a BatchNorm after a convolution, which the exporter folds
+    away: at this size the number of operators costs more than the arithmetic.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class SlimAudio(nn.Module):
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            n_channels: Of the features.
-            dropout: Part of the pooled features dropped in training.
-            relative: Whether a window's mean is taken from its features: with one scale for all bands (normalisation
-                "affine") a gain then changes nothing, as log-mel becomes what is heard and not how loud.
+            n_labels: Number of labels.
+            n_channels: Number of feature channels.
+            dropout: Dropout rate of the pooled features.
+            relative: Whether to subtract a window's mean from its features: with one scale for all bands (normalisation
+                "affine") the output is then invariant to gain, as loudness is removed from the log-mel.
             stages: Widths, depths and strides.
         """
         super().__init__()
@@ -75,25 +75,25 @@ class SlimAudio(nn.Module):
         return self.answer(self.embed(features))
 
     def embed(self, features: Tensor) -> Tensor:
-        """What the network makes of a window before it answers: [n, `embedding_size`]."""
+        """The pooled embedding before the classifier: [n, `embedding_size`]."""
         if self.relative:
             features = features - features.mean(dim=(1, 2, 3), keepdim=True)
         maps: Tensor = self.head(self.blocks(self.stem(features)))
         return maps.mean(dim=(2, 3))
 
     def answer(self, embedding: Tensor) -> Tensor:
-        """The logits of such numbers."""
+        """Logits from an embedding."""
         logits: Tensor = self.classify(self.dropout(embedding))
         return logits
 
     @property
     def embedding_size(self) -> int:
-        """Numbers that the network makes of a window."""
+        """Size of the embedding."""
         return self.classify.in_features
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel apart, optionally weigh the channels, project; a shortcut where shapes agree."""
+    """Expand, depthwise convolution, optional squeeze-excitation, project; a shortcut where shapes agree."""
 
     def __init__(self, n_in: int, n_out: int, stride: tuple[int, int], *, gated: bool) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class InvertedResidual(nn.Module):
 
 
 class Gate(nn.Module):
-    """Squeeze-excitation: each channel weighed by what all channels say on average over the window."""
+    """Squeeze-excitation: weights each channel depending on the averages of all channels."""
 
     def __init__(self, n_channels: int, n_hidden: int) -> None:
         super().__init__()
@@ -128,6 +128,6 @@ class Gate(nn.Module):
 def _convolution(
     n_in: int, n_out: int, *, kernel: int, stride: tuple[int, int] = (1, 1), groups: int = 1
 ) -> list[nn.Module]:
-    """A convolution that keeps the size but for its stride, and its normalisation."""
+    """A same-padded convolution and its BatchNorm."""
     convolution = nn.Conv2d(n_in, n_out, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(n_out)]

@@ -1,7 +1,7 @@
-"""The slim audio-visual network: slim_audio, a slim frame encoder, and a gate that says how far to trust either.
+"""The slim audio-visual network: slim_audio, a slim frame encoder, and a gate that weights the two modalities.
 
-In two parts, as it is exported: `encoder` for one frame, `scene` for a window's features, its frames' embeddings, and
-flags that say which of both are there.
+Consists of the two parts it is exported as: `encoder` for one frame, `scene` for a window's features, its frames'
+embeddings, and flags for the modalities that are present.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ from trainer.models.se_visual import encode_frames
 from trainer.models.slim_audio import SlimAudio
 
 N_HIDDEN = 32
-"""Of the gate."""
+"""Hidden units of the gate."""
 
 
 class Answers(NamedTuple):
-    """Logits of a window by everything that is there, and by either modality alone; [n, n_labels] each."""
+    """Logits of a window, fused and for each modality alone; [n, n_labels] each."""
 
     fused: Tensor
-    """By what is there."""
+    """From the modalities that are present."""
     audio: Tensor
-    """By the sound alone; worth nothing where there is none."""
+    """From the sound alone; meaningless if it is absent."""
     video: Tensor
-    """By the frames alone; worth nothing where there are none."""
+    """From the frames alone; meaningless if they are absent."""
 
 
 class SlimAv(nn.Module):
-    """Both modalities, either of which may be missing."""
+    """Audio-visual network in which either modality may be missing."""
 
     def __init__(self, n_labels: int = 10, *, n_channels: int = 1, dropout: float = 0.2) -> None:
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answers.
-            n_channels: Of the features.
-            dropout: Part of either embedding dropped in training before its answer.
+            n_labels: Number of labels.
+            n_channels: Number of feature channels.
+            dropout: Dropout rate of each embedding before its classifier.
         """
         super().__init__()
         self.encoder = FrameEncoder()
         self.scene = SlimAvScene(n_labels, n_channels=n_channels, dropout=dropout)
 
     def forward(self, features: Tensor, frames: Tensor, presence: Tensor) -> Answers:
-        """[n, n_channels, n_mels, n_hops], [n, n_frames, 3, h, w] and [n, 2] flags, sound first, to the answers."""
+        """Features [n, n_channels, n_mels, n_hops], frames [n, n_frames, 3, h, w], flags [n, 2], to the answers."""
         answers: Answers = self.scene(features, encode_frames(self.encoder, frames), presence)
         return answers
 
 
 class SlimAvScene(nn.Module):
-    """Everything behind the frame encoder.
+    """Everything after the frame encoder.
 
-    Each modality answers by itself. The fused answer is the sum of both logits, each weighed from 0 to 2: a product of
-    experts (Hinton, 2002), p ∝ p_audio^a · p_video^v, exact at a = v = 1 where sound and picture are independent given
-    the scene, and the gate's to correct where they are not or where one of them is doubtful. With one modality missing
-    the weight of the other is 1: the fused answer is that head's answer, and nothing of the missing one enters it.
+    Each modality has its own logits. The fused logits are their sum, each weighted from 0 to 2: a product of experts
+    (Hinton, 2002), p ∝ p_audio^a · p_video^v, which is exact at a = v = 1 if sound and image are independent given the
+    scene; the gate corrects for dependence and for doubtful modalities. If one modality is missing, the other's weight
+    is 1: the fused answer is that head's answer, unaffected by the missing input.
     """
 
     def __init__(self, n_labels: int = 10, *, n_channels: int = 1, dropout: float = 0.2) -> None:
@@ -67,7 +67,7 @@ class SlimAvScene(nn.Module):
         self.gate = Gate(self.audio.embedding_size, EMBEDDING)
 
     def forward(self, features: Tensor, embeddings: Tensor, presence: Tensor) -> Answers:
-        """[n, n_channels, n_mels, n_hops], [n, n_frames, 160] and [n, 2] flags to the answers."""
+        """Features [n, n_channels, n_mels, n_hops], embeddings [n, n_frames, 160] and flags [n, 2] to the answers."""
         heard, seen = self.audio.embed(features), embeddings.mean(dim=1)
         audio, video = self.audio.answer(heard), self.video(seen)
         has_audio, has_video = torch.split(presence, 1, dim=1)
@@ -79,7 +79,7 @@ class SlimAvScene(nn.Module):
 
 
 class Gate(nn.Module):
-    """How much more or less than 1 either answer weighs beside the other: by both embeddings and either's doubts."""
+    """Offsets from weight 1 for both modalities' logits, from both embeddings and both heads' entropies."""
 
     def __init__(self, n_audio: int, n_video: int) -> None:
         super().__init__()
@@ -89,16 +89,16 @@ class Gate(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, heard: Tensor, seen: Tensor, audio_doubt: Tensor, video_doubt: Tensor) -> Tensor:
-        """[n, n_audio], [n, n_video], [n, 1] and [n, 1] to [n, 2], −1…1: nothing at the start of training."""
+        """[n, n_audio], [n, n_video], [n, 1] and [n, 1] to [n, 2], −1…1; zero at the start of training."""
         return torch.tanh(self.layers(torch.cat([heard, seen, audio_doubt, video_doubt], dim=1)))
 
 
 def _present(numbers: Tensor, flag: Tensor) -> Tensor:
-    """The numbers where the flag is set, zeros elsewhere, whatever stood there: not a product, as NaN · 0 is NaN."""
+    """Values where the flag is set, else zeros; not a product, as NaN · 0 is NaN."""
     return torch.where(flag > 0, numbers, 0.0)
 
 
 def _doubt(logits: Tensor) -> Tensor:
-    """[n, n_labels] to [n, 1]: entropy in nats. The gate learns from it, but an answer is not shaped to please it."""
+    """[n, n_labels] to [n, 1]: entropy in nats, with gradients stopped, so that the gate does not shape the heads."""
     logarithms = torch.log_softmax(logits.detach(), dim=1)
     return -(torch.exp(logarithms) * logarithms).sum(dim=1, keepdim=True)

@@ -1,6 +1,6 @@
-"""The slim visual network: slim_av's frame encoder and a linear answer; [n, n_frames, 3, height, width] to logits.
+"""The slim visual network: slim_av's frame encoder and a linear head; [n, n_frames, 3, height, width] to logits.
 
-In two parts, as it is exported: `encoder` for one frame, `scene` for the embeddings of a window's frames.
+Consists of the two parts it is exported as: `encoder` for one frame, `scene` for the embeddings of a window's frames.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from trainer.models.se_visual import encode_frames
 
 
 class MeanFrame(nn.Module):
-    """The mean over a window's frames, one linear layer."""
+    """Mean over a window's frame embeddings, then one linear layer."""
 
     def __init__(self, n_labels: int = 10, *, dropout: float = 0.2) -> None:
         super().__init__()
@@ -25,20 +25,20 @@ class MeanFrame(nn.Module):
 
 
 class SlimVisual(nn.Module):
-    """By eye alone: what `slim_av` sees with, for corpora without sound and for fusing with a network that hears."""
+    """Visual network with `slim_av`'s encoder, for corpora without sound and for fusion with an audio network."""
 
     def __init__(self, n_labels: int = 10, *, dropout: float = 0.2) -> None:
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            dropout: Part of the embedding dropped in training.
+            n_labels: Number of labels.
+            dropout: Dropout rate of the embedding.
         """
         super().__init__()
         self.encoder = FrameEncoder()
         self.scene = MeanFrame(n_labels, dropout=dropout)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[n, n_frames, 3, height, width] RGB, each plane about −1…1, to [n, n_labels] logits."""
+        """RGB frames [n, n_frames, 3, height, width], each plane about −1…1, to [n, n_labels] logits."""
         logits: Tensor = self.scene(encode_frames(self.encoder, frames))
         return logits

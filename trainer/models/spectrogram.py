@@ -1,4 +1,4 @@
-"""spectrogram: four convolutions on a log-mel window standardised by itself; [n, 1, 128, 188] to logits."""
+"""spectrogram: four convolutions on a log-mel window standardised on its own; [n, 1, 128, 188] to logits."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from trainer.models.latent import PLACES, LatentHead
 from trainer.models.pooling import TimePool
 
 N_MELS, N_HOPS = 128, 188
-"""Of one second at 48 kHz: hop 256, centred."""
+"""Bands, and hops of one second at 48 kHz with hop length 256, centred."""
 WIDTHS = (32, 64, 128, 256)
 
 
 class SpectrogramBranch(nn.Module):
-    """Four 3×3 convolutions, each with BatchNorm, LeakyReLU and max pooling by 2; mean over bands, 4 places in time."""
+    """Four 3×3 convolutions, each with BatchNorm, LeakyReLU and max pooling by 2; mean over bands, 4 time steps."""
 
     def __init__(self, n_hops: int = N_HOPS) -> None:
         """Make a branch with fresh weights for windows of `n_hops`."""
@@ -41,14 +41,14 @@ class Spectrogram(nn.Module):
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            dropout: Part dropped in training before each linear layer.
+            n_labels: Number of labels.
+            dropout: Dropout rate before each linear layer.
         """
         super().__init__()
         self.branch = SpectrogramBranch()
         self.head = LatentHead(n_labels, dropout=dropout)
 
     def forward(self, features: Tensor) -> Tensor:
-        """[n, 1, 128, 188] log-mel, each window of mean 0 and spread 1, to [n, n_labels] logits."""
+        """Log-mel [n, 1, 128, 188], each window of mean 0 and standard deviation 1, to [n, n_labels] logits."""
         logits: Tensor = self.head(self.branch(features))
         return logits

@@ -1,6 +1,6 @@
-"""SqueezeNet 1.1 as it was trained on Places365: [n, 3, 224, 224] to 365 logits; normalisations folded into weights.
+"""SqueezeNet 1.1 as trained on Places365, its normalisations folded: [n, 3, 224, 224] to 365 logits.
 
-Iandola et al. (2016): a fire module squeezes by 1×1, then expands by 1×1 and by 3×3 beside each other.
+Iandola et al. (2016): a fire module squeezes by 1×1, then expands by 1×1 and 3×3 in parallel.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SLOPE = 0.55
-"""Of the leaky rectifier below 0; trained as a random one between 0.3 and 0.8, which is this at rest."""
+"""Negative slope of the leaky ReLU; the mean of the random slope between 0.3 and 0.8 used in training."""
 FIRES = ((64, 16, 64), (128, 16, 64), (128, 32, 128), (256, 32, 128), (256, 48, 192), (384, 48, 192), (384, 64, 256),
          (512, 64, 256))  # fmt: skip
-"""Channels into each fire module, squeezed, and out of each of its two expansions."""
+"""Each fire module's input channels, squeezed channels, and channels of each of its two expansions."""
 _POOLED_AFTER = (1, 3)
-"""The second and the fourth fire module are followed by a pooling."""
+"""Indices of the fire modules followed by pooling: the second and the fourth."""
 
 
 class SqueezeNet(nn.Module):
-    """One convolution, eight fire modules, an answer at each of 13 × 13 places, their mean."""
+    """One convolution, eight fire modules, logits at each of 13 × 13 positions, averaged."""
 
     def __init__(self, n_labels: int = 365) -> None:
         """Make a network with fresh weights."""
@@ -39,7 +39,7 @@ class SqueezeNet(nn.Module):
 
 
 class Fire(nn.Module):
-    """Few channels, then many."""
+    """Fire module: squeeze the channels, then expand them."""
 
     def __init__(self, n_in: int, squeezed: int, expanded: int) -> None:
         super().__init__()
@@ -54,10 +54,10 @@ class Fire(nn.Module):
 
 
 def _rectify(maps: Tensor) -> Tensor:
-    """Leaky."""
+    """Leaky ReLU."""
     return functional.leaky_relu(maps, SLOPE)
 
 
 def _pool(maps: Tensor) -> Tensor:
-    """The largest of 3 × 3, every 2, without padding."""
+    """3 × 3 max pooling with stride 2, without padding."""
     return functional.max_pool2d(maps, 3, stride=2)

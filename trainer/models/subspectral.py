@@ -1,7 +1,7 @@
-"""subspectral: overlapping groups of mel bands, each with a network and an answer of its own, and one over all.
+"""subspectral: overlapping groups of mel bands, each with its own network and logits, and a global network over all.
 
-SubSpectralNet (Phaye, Benetos and Wang, 2019), on ten seconds or adapted to one; named after its bands, the bands of a
-group and the step between groups: 40-20-10.
+SubSpectralNet (Phaye, Benetos and Wang, 2019), on ten seconds or adapted to one; 40-20-10 stands for its mel bands,
+the bands per group and the step between groups.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from trainer.models.initialise import he_normal, keras_default
 
 WIDTHS = (32, 64)
 EMBEDDING = 32
-"""Numbers that a group hands to the global network."""
+"""Size of the embedding that a group passes to the global network."""
 NARROWEST = 64
 """Width of the global network's last hidden layer."""
 PENALTY = 1e-4
-"""Weight of the squares of the normalisations' scales and shifts in the loss."""
+"""L2 penalty on the normalisations' scales and shifts."""
 Norm = Literal["channel", "row"]
 
 
@@ -29,13 +29,13 @@ class Answers(NamedTuple):
     """Logits of a window."""
 
     fused: Tensor
-    """[n, n_labels] by the global network: the answer."""
+    """[n, n_labels] from the global network: the network's answer."""
     groups: Tensor
-    """[n, n_groups, n_labels] by each group of bands, lowest first: trained along, worth 3 points of accuracy."""
+    """[n, n_groups, n_labels] from each group, lowest bands first: an auxiliary loss worth 3 points of accuracy."""
 
 
 class SubSpectral(nn.Module):
-    """A small network a group of bands, and a global one on what they say."""
+    """One small network per group of bands, and a global network on their embeddings."""
 
     def __init__(
         self,
@@ -52,16 +52,16 @@ class SubSpectral(nn.Module):
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            n_channels: Of the features: left and right, or one.
-            n_mels: Bands in all.
-            group: Bands of a group, a multiple of ten.
-            step: Bands from one group to the next.
-            n_hops: Hops of a window, a multiple of five: 500 as published, 50 for the adaptation to one second, which
-                has the same weights.
-            norm: What shares a mean and a spread: a channel, or a mel row, as the Keras system declares it and as its
-                published count needs it.
-            dropout: Part dropped in training.
+            n_labels: Number of labels.
+            n_channels: Number of feature channels: two for left and right, or one.
+            n_mels: Number of mel bands.
+            group: Bands per group, a multiple of ten.
+            step: Bands from the start of one group to the next.
+            n_hops: Hops per window, a multiple of five: 500 as published, 50 for the adaptation to one second, whose
+                weights have the same shapes.
+            norm: Normalise per channel, or per mel row, as the Keras system declares it and its published parameter
+                count requires.
+            dropout: Dropout rate.
         """
         super().__init__()
         if group % 10 or n_hops % 5 or group > n_mels:
@@ -83,7 +83,7 @@ class SubSpectral(nn.Module):
         self.join.apply(keras_default)
 
     def forward(self, features: Tensor) -> Answers:
-        """[n, n_channels, n_mels, n_hops], each band of mean 0 and spread 1 over the training set, to the answers."""
+        """Features [n, n_channels, n_mels, n_hops], each band standardised over the training set, to the answers."""
         embeddings, logits = [], []
         for start, network in zip(self.starts, self.groups, strict=True):
             embedding, answer = network(features[:, :, start : start + self.group])
@@ -92,17 +92,17 @@ class SubSpectral(nn.Module):
         return Answers(self.join(torch.cat(embeddings, dim=1)), torch.stack(logits, dim=1))
 
     def penalty(self) -> Tensor:
-        """What the Keras recipe adds to the loss."""
+        """The regularisation term that the Keras recipe adds to the loss."""
         norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
         return PENALTY * torch.stack([norm.weight.square().sum() + norm.bias.square().sum() for norm in norms]).sum()
 
     def deployed(self) -> GlobalAnswer:
-        """A copy to export: in evaluation mode, answering with the global network's logits only."""
+        """A copy for export: in evaluation mode, returning only the global network's logits."""
         return GlobalAnswer(copy.deepcopy(self)).eval()
 
 
 class GroupNetwork(nn.Module):
-    """Two convolutions with much pooling, 32 numbers, an answer."""
+    """Two convolutions with strong pooling, a 32-dimensional embedding, logits."""
 
     def __init__(self, n_labels: int, n_channels: int, n_rows: int, n_hops: int, norm: Norm, dropout: float) -> None:
         super().__init__()
@@ -128,13 +128,13 @@ class GroupNetwork(nn.Module):
         keras_default(self.classify)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """[n, n_channels, n_rows, n_hops] to [n, 32], taken before the dropout, and [n, n_labels] logits."""
+        """[n, n_channels, n_rows, n_hops] to the embedding [n, 32] before dropout, and [n, n_labels] logits."""
         embedding = torch.relu(self.embed(self.maps(features)))
         return embedding, self.classify(self.dropout(embedding))
 
 
 class RowNorm(nn.BatchNorm2d):
-    """A normalisation whose means and spreads belong to rows of the maps, not to channels; Keras's constants."""
+    """BatchNorm with statistics per row of the maps instead of per channel, and Keras's constants."""
 
     def __init__(self, n_rows: int) -> None:
         super().__init__(n_rows, eps=1e-3, momentum=0.01)
@@ -149,7 +149,7 @@ class RowNorm(nn.BatchNorm2d):
 
 
 class GlobalAnswer(nn.Module):
-    """The network without its groups' answers."""
+    """Returns only the fused answer of a `SubSpectral`."""
 
     def __init__(self, network: SubSpectral) -> None:
         super().__init__()
@@ -162,10 +162,10 @@ class GlobalAnswer(nn.Module):
 
 
 def summed_loss(answers: Answers, target: Tensor) -> Tensor:
-    """Cross-entropy of the global answer plus that of each group's, none weighed, averaged over the batch.
+    """Unweighted sum of the global and all groups' cross-entropies, averaged over the batch.
 
     Args:
-        answers: Of a batch.
+        answers: Answers for a batch.
         target: [n] labels, or [n, n_labels] probabilities.
     """
     heads = torch.cat([answers.groups, answers.fused[:, None]], dim=1)
@@ -173,7 +173,7 @@ def summed_loss(answers: Answers, target: Tensor) -> Tensor:
 
 
 def global_widths(n_in: int) -> list[int]:
-    """Hidden layers of the global network: the largest power of two within its input, halved down to 64."""
+    """Hidden widths of the global network: the largest power of two not above its input, halved down to 64."""
     width = 1 << (n_in.bit_length() - 1)
     widths = []
     while width >= NARROWEST:
@@ -183,5 +183,5 @@ def global_widths(n_in: int) -> list[int]:
 
 
 def _normalisation(norm: Norm, n_channels: int, n_rows: int) -> nn.BatchNorm2d:
-    """Over channels or rows."""
+    """BatchNorm over channels or rows."""
     return nn.BatchNorm2d(n_channels) if norm == "channel" else RowNorm(n_rows)

@@ -1,6 +1,6 @@
-"""The networks that a configuration may ask for, behind one seam: built, run, judged, and taken apart for export.
+"""One interface to the configurable networks: build, run, compute the loss, and split for export.
 
-What each is and what it was published with stands in `trainer.models.reference` and `trainer.models.ours`.
+Their descriptions and published results are in `trainer.models.reference` and `trainer.models.ours`.
 """
 
 from __future__ import annotations
@@ -33,47 +33,47 @@ MODALITIES = ("audio", "video")
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One network as training and export see it."""
+    """A network as training and export see it."""
 
     name: str
-    """As it is asked for."""
+    """Name in the configuration."""
     inputs: tuple[str, ...]
-    """Of features, waveform, frames, presence: in the order of the network's `forward`."""
+    """Some of features, waveform, frames, presence, in the order of the network's `forward`."""
     outputs: tuple[str, ...]
-    """Logits a head: "fused" first, then "audio" and "video" where the network has them."""
+    """Names of the heads: "fused" first, then "audio" and "video" if the network has them."""
     encodes_frames: bool
-    """The network has `.encoder`, one frame [n, 3, height, width] to [n, E], and `.scene`, embeddings for frames."""
+    """Whether it has `.encoder`, one frame [n, 3, height, width] to [n, E], and `.scene`, which takes embeddings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A network in the form it is exported in; copies in evaluation mode."""
+    """A network in its export form: copies in evaluation mode."""
 
     scene: nn.Module
-    """A window's inputs to logits: a tensor, or a tuple of tensors in the order of `outputs`."""
+    """Maps a window's inputs to logits: a tensor, or a tuple of tensors in the order of `outputs`."""
     scene_inputs: tuple[str, ...]
-    """In the order of `forward`; `embeddings` [n, n_frames, E] in place of `frames` where there is an encoder."""
+    """In the order of `forward`; with an encoder, `embeddings` [n, n_frames, E] replaces `frames`."""
     outputs: tuple[str, ...]
-    """Heads."""
+    """Names of the heads."""
     encoder: nn.Module | None
-    """One frame [n, 3, height, width] to [n, E]."""
+    """Maps one frame [n, 3, height, width] to [n, E]; None: the network has no encoder."""
 
 
 _HEADS = ("fused", "audio", "video")
 _OUTPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"slim_av": _HEADS, "se_crnn_early": _HEADS, "se_crnn": _HEADS}
 )
-"""Of the networks with more than one head."""
+"""Heads of the networks with more than one."""
 _TAKES_PRESENCE = ("slim_av",)
 _SIZES = ("n_channels", "n_mels", "n_hops")
-"""What factories call the sizes of features, if they ask for them."""
+"""Names of factory parameters for the feature sizes, where a factory has them."""
 
 
 def find_system(config: Config) -> System:
-    """The configured network.
+    """Describe the configured network.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no network of that name.
     """
     name = config.model.name
     if name not in TAKES:
@@ -89,10 +89,10 @@ def find_system(config: Config) -> System:
 
 
 def check_inputs(config: Config) -> System:
-    """See that the configured network takes the configured inputs, and that its options, parts and answers exist.
+    """Check that the configured network takes the configured inputs, and that its options, parts and answers exist.
 
     Raises:
-        ConfigError: It does not; the message says what it takes and which keys decide.
+        ConfigError: A check fails; the message says what is accepted and which keys determine it.
     """
     system = find_system(config)
     check_sizes(config)
@@ -110,16 +110,17 @@ def check_inputs(config: Config) -> System:
 
 
 def build_network(config: Config, n_labels: int, root: Path | None = None) -> nn.Module:
-    """The configured network, in training mode; the parts that `model.freeze` names take no gradients.
+    """Build the configured network, in training mode, with the parts in `model.freeze` frozen.
 
     Args:
-        config: Which one.
-        n_labels: Length of its answers.
-        root: The data folder, from which `model.weights` are loaded; None: fresh weights, for one who has others.
+        config: The run's configuration.
+        n_labels: Number of labels.
+        root: The data folder from which `model.weights` are loaded; None: leave the weights fresh, as the caller loads
+            others.
 
     Raises:
         ConfigError: There is no such network, option or part.
-        DataError: The weights cannot be read, or are not for this network.
+        DataError: The weights cannot be read or do not fit this network.
     """
     network = _fresh(config, n_labels)
     if root is not None:
@@ -133,13 +134,13 @@ def build_network(config: Config, n_labels: int, root: Path | None = None) -> nn
 def run_network(
     system: System, network: nn.Module, inputs: Mapping[str, Tensor], answer: str = "fused"
 ) -> dict[str, Tensor]:
-    """Logits a head, [n, n_labels] each; of the asked one alone where the others would be idle work.
+    """Compute logits [n, n_labels] per head; only those of the requested head if the others can be skipped.
 
     Args:
-        system: What the network is.
-        network: It.
-        inputs: By name; `embeddings` [n, n_frames, E] may stand for `frames`.
-        answer: The output that is asked for; "fused" comes with all there are.
+        system: Description of the network.
+        network: The network.
+        inputs: By name; `embeddings` [n, n_frames, E] may replace `frames`.
+        answer: The head requested; "fused" returns all heads.
     """
     return _by_head(system, _forward(system, network, inputs, answer), answer)
 
@@ -152,19 +153,19 @@ def training_loss(
     train: TrainConfig,
     answer: str = "fused",
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What training makes small, and the logits a head; of the trained one alone where the others would be idle work.
+    """Compute the training loss and the logits per head, only of the trained head if the others can be skipped.
 
-    Cross-entropy with smoothed targets; of subspectral all its groups' too; where the fused answer is trained and there
-    are heads beside it, `head_weight` times theirs, each over the windows in which its modality is there; and what the
-    network's recipe adds as a penalty.
+    The loss is the cross-entropy with smoothed targets; for subspectral, plus that of all its groups; when the fused
+    head is trained and there are others, plus `head_weight` times theirs, each over the windows in which its modality
+    is present; and plus the network's own penalty, if its recipe has one.
 
     Args:
-        system: What the network is.
-        network: It.
+        system: Description of the network.
+        network: The network.
         inputs: By name.
-        targets: [n, n_labels], each row sums to 1.
-        train: Smoothing and weights.
-        answer: The output that the loss is about.
+        targets: [n, n_labels], each row summing to 1.
+        train: Label smoothing and weights.
+        answer: The head that is trained.
     """
     answered = _forward(system, network, inputs, answer)
     logits = _by_head(system, answered, answer)
@@ -184,7 +185,7 @@ def training_loss(
 
 
 def deploy(system: System, network: nn.Module) -> Deployed:
-    """Copies of a network's parts in the form they are exported in: learned filters folded, side answers left out."""
+    """Copy a network's parts in their export form, with learned filters folded and auxiliary outputs removed."""
     if not system.encodes_frames:
         deployed: Callable[[], nn.Module] | None = getattr(network, "deployed", None)
         scene = copy.deepcopy(network).eval() if deployed is None else deployed()
@@ -195,7 +196,7 @@ def deploy(system: System, network: nn.Module) -> Deployed:
 
 
 def _forward(system: System, network: nn.Module, inputs: Mapping[str, Tensor], answer: str = "fused") -> Any:
-    """What the network answers: a tensor or a tuple of its kind; of one modality alone where it can do so."""
+    """The network's raw output, a tensor or named tuple; for a single modality without the others' work if possible."""
     given = {FRAMES: inputs[EMBEDDINGS], **inputs} if EMBEDDINGS in inputs else inputs
     ordered = [given[name] for name in system.inputs]
     alone: Callable[..., Tensor] | None = getattr(network, "alone", None)
@@ -203,14 +204,14 @@ def _forward(system: System, network: nn.Module, inputs: Mapping[str, Tensor], a
 
 
 def _by_head(system: System, answered: Any, answer: str) -> dict[str, Tensor]:
-    """Logits a head."""
+    """Raw output as logits by head."""
     if isinstance(answered, Tensor):
         return {answer: answered}
     return dict(zip(system.outputs, answered, strict=False))
 
 
 def _fresh(config: Config, n_labels: int) -> nn.Module:
-    """The configured network with fresh weights."""
+    """Build the configured network with fresh weights."""
     name = find_system(config).name
     record = OURS[name] if name in OURS else REFERENCES[name]
     known = inspect.signature(record.maker).parameters
@@ -224,7 +225,7 @@ def _fresh(config: Config, n_labels: int) -> nn.Module:
 
 
 def _options(model: ModelConfig, maker: Callable[..., Any]) -> dict[str, Any]:
-    """What the configuration says about the network's inside."""
+    """Check `model.options` and `model.dropout` and return them as the factory's arguments."""
     hints = typing.get_type_hints(maker.__init__ if inspect.isclass(maker) else maker)
     fixed = ("n_labels", "dropout", "return", *_SIZES)
     free = {key: _choices(hint) for key, hint in hints.items() if key not in fixed and _choices(hint)}
@@ -240,18 +241,18 @@ def _options(model: ModelConfig, maker: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
-    """The words or kinds of numbers that a configuration can give for a type; none for what it cannot say."""
+    """The literals or number types that a configuration may give for a type hint; empty for other hints."""
     if typing.get_origin(hint) is typing.Literal:
         return typing.get_args(hint)
     return {bool: (bool,), int: (int,), float: (float, int)}.get(hint, ())
 
 
 def _parts(config: Config) -> list[tuple[str, tuple[str, ...]]]:
-    """Every key that names parts of the network, and what it names."""
+    """Each configuration key that names parts of the network, with those names."""
     steps = [(f"train.steps[{index}].parts", step.parts) for index, step in enumerate(config.train.steps)]
     return [("model.freeze", config.model.freeze), ("model.weights", tuple(config.model.weights)), *steps]
 
 
 def _listed(names: Any) -> str:
-    """With commas between."""
+    """Comma-separated names."""
     return ", ".join(names)

@@ -1,7 +1,6 @@
 """The convolutional part of VGG16 as a frame encoder; [n, 3, 224, 224] to [n, 512].
 
-The names of its weights are torchvision's (`features.0.weight` …), so that published checkpoints load; those of a
-classifier behind it are none of this encoder's.
+Weight names are torchvision's (`features.0.weight` …), so that published checkpoints load; there is no classifier.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ GlobalPool = Literal["max", "mean"]
 
 
 class VggEncoder(nn.Module):
-    """Thirteen convolutions, five poolings, and one number a channel for the whole picture."""
+    """Thirteen convolutions, five poolings, and global pooling to one value per channel."""
 
     def __init__(self, *, pool: GlobalPool = "max") -> None:
         """Make an encoder with fresh weights.
 
         Args:
-            pool: What stands for a channel: the authors' code takes the maximum of its map, their figure the mean.
+            pool: Global pooling: the authors' code takes the maximum, their figure the mean.
         """
         super().__init__()
         self.pool = pool
@@ -40,6 +39,6 @@ class VggEncoder(nn.Module):
         self.apply(he_fan_out)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """[n, 3, height, width] in what its weights were trained with, to [n, 512]."""
+        """Frames [n, 3, height, width], scaled as the weights were trained, to [n, 512]."""
         maps: Tensor = self.features(frames)
         return maps.amax(dim=(2, 3)) if self.pool == "max" else maps.mean(dim=(2, 3))

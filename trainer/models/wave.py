@@ -11,15 +11,15 @@ from trainer.models.pooling import TimePool
 from trainer.models.sinc import SincConv
 
 SAMPLE_RATE = 48_000
-"""In Hz; a window is one second."""
+"""Sample rate in Hz; a window is one second."""
 N_FILTERS, N_TAPS = 32, 251
 WIDTHS = (64, 128, 256)
-"""Channels of the convolutions behind the filters."""
+"""Channels of the convolutions after the filters."""
 POOL = 8
 
 
 class WaveBranch(nn.Module):
-    """Filter bank and three convolutions, each with BatchNorm, LeakyReLU and max pooling by 8; 4 places in time."""
+    """Filter bank and three convolutions, each with BatchNorm, LeakyReLU and max pooling by 8; 4 time steps."""
 
     def __init__(self, n_samples: int = SAMPLE_RATE) -> None:
         """Make a branch with fresh weights for windows of `n_samples` at 48 kHz."""
@@ -41,7 +41,7 @@ class WaveBranch(nn.Module):
         return latent
 
     def fold(self) -> None:
-        """Make the filters an ordinary convolution, for good."""
+        """Replace the filters by an ordinary convolution, irreversibly."""
         if isinstance(self.filters, SincConv):
             self.filters = self.filters.fold()
 
@@ -53,25 +53,25 @@ class Wave(nn.Module):
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            dropout: Part dropped in training before each linear layer.
+            n_labels: Number of labels.
+            dropout: Dropout rate before each linear layer.
         """
         super().__init__()
         self.branch = WaveBranch()
         self.head = LatentHead(n_labels, dropout=dropout)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """[n, 1, 48000] samples, −1…1, mono, not normalised, to [n, n_labels] logits."""
+        """Mono samples [n, 1, 48000], −1…1, not normalised, to [n, n_labels] logits."""
         logits: Tensor = self.head(self.branch(waveform))
         return logits
 
     def deployed(self) -> Wave:
-        """A copy to export: in evaluation mode, its filters an ordinary convolution."""
+        """A copy for export: in evaluation mode, its filters folded into an ordinary convolution."""
         network = copy.deepcopy(self).eval()
         network.branch.fold()
         return network
 
 
 def _activated(width: int) -> list[nn.Module]:
-    """What follows each convolution."""
+    """BatchNorm, LeakyReLU and max pooling after each convolution."""
     return [nn.BatchNorm1d(width), nn.LeakyReLU(0.01), nn.MaxPool1d(POOL)]

@@ -1,4 +1,4 @@
-"""wave_spec: waveform and spectrogram of the same second, joined before the head."""
+"""wave_spec: the waveform and spectrogram branches on the same second, joined before the head."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Join = Literal["sum", "concat"]
 
 
 class WaveSpec(nn.Module):
-    """Both branches of wave-spec-fusion and one head on their latent vectors.
+    """Both branches of wave-spec-fusion, with one head on their latent vectors.
 
-    Published is the sum; concatenation, each half of length 1, is the authors' simplest alternative.
+    The published network sums them; concatenation of unit vectors is the authors' simplest alternative.
     """
 
     def __init__(self, n_labels: int = 10, *, dropout: float = 0.3, join: Join = "sum") -> None:
         """Make a network with fresh weights.
 
         Args:
-            n_labels: Length of the answer.
-            dropout: Part dropped in training before each linear layer.
-            join: How the latent vectors become one.
+            n_labels: Number of labels.
+            dropout: Dropout rate before each linear layer.
+            join: How the latent vectors are combined.
         """
         super().__init__()
         self.join = join
@@ -37,7 +37,7 @@ class WaveSpec(nn.Module):
         self.head = LatentHead(n_labels, n_in=LATENT if join == "sum" else 2 * LATENT, dropout=dropout)
 
     def forward(self, waveform: Tensor, features: Tensor) -> Tensor:
-        """[n, 1, 48000] samples and [n, 1, 128, 188] log-mel to [n, n_labels] logits."""
+        """Samples [n, 1, 48000] and log-mel [n, 1, 128, 188] to [n, n_labels] logits."""
         wave, spectrogram = self.wave(waveform), self.spectrogram(features)
         if self.join == "sum":
             latent = wave + spectrogram
@@ -47,7 +47,7 @@ class WaveSpec(nn.Module):
         return logits
 
     def deployed(self) -> WaveSpec:
-        """A copy to export: in evaluation mode, its filters an ordinary convolution."""
+        """A copy for export: in evaluation mode, its filters folded into an ordinary convolution."""
         network = copy.deepcopy(self).eval()
         network.wave.fold()
         return network
