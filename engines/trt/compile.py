@@ -2,7 +2,8 @@
 
 Runs in the worker's process only; `import tensorrt` is whatever the worker has made of that name. Precision is in the
 graph: TensorRT from 9 on types the network as the graph does. 8.x knows no such networks; there, and only there, the
-flags of the graph's precision are set. TF32 is switched off everywhere: float32 in a graph means float32.
+flags of the graph's precision are set, and cuBLAS and cuDNN left alone, which it would load for plugins that we have
+not: they take over half a gigabyte, and need not be there. TF32 is off everywhere: float32 in a graph means float32.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _CODE = re.compile(r"^.*?Error Code \d+: ")
 _PLACE = re.compile(r"\s*\(?\bIn \S+ at \S+?:\d+\)?")
 _FLAGS: dict[Precision, tuple[str, ...]] = {"float32": (), "float16": ("FP16",), "int8": ("INT8",)}
 """Builder flags that 8.x needs to use what the graph asks for."""
+_OTHERS_LIBRARIES = ("CUBLAS", "CUBLAS_LT", "CUDNN")
+"""Sources of kernels that 8.x has switched on, and that 8.6 itself uses for plugins only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,8 @@ def _set_options(config: trt.IBuilderConfig, request: Request, free_bytes: int |
     if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
         for name in _FLAGS[request.precision]:
             config.set_flag(getattr(trt.BuilderFlag, name))
+        others = sum(1 << int(getattr(trt.TacticSource, name)) for name in _OTHERS_LIBRARIES)
+        config.set_tactic_sources(config.get_tactic_sources() & ~others)
     workspace = request.workspace_bytes
     if workspace is None:
         workspace = NO_DEVICE_WORKSPACE_BYTES if free_bytes is None else free_bytes // 2
