@@ -279,7 +279,7 @@ def _altered(features: NDArray[np.float16], rng: np.random.Generator) -> torch.T
 
 @torch.no_grad()
 def _measure_norms(network: nn.Module, features: NDArray[np.float16], pick, rng: np.random.Generator) -> None:
-    """Recompute the batch norms' running statistics for the final weights, on unaltered scene windows."""
+    """Recompute the batch norms' running statistics for the final weights, on augmented scene windows."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()

@@ -1,14 +1,14 @@
-"""Every network in TensorRT beside PyTorch and ONNX Runtime on one GPU, and what that GPU could do at best.
+"""Time every network in TensorRT, PyTorch and ONNX Runtime on one GPU, and compare with what the GPU could do at best.
 
     python benchmarks/gpu.py [NAME …] [--folder runs/gpu] [--kinds KIND …] [--again] [--dry-run] [--table]
 
-Each part is a process of a few minutes at most and leaves a JSON file; what is there is not measured again, so an
-interrupted run goes on where it stopped. Networks have random weights; `shipped` is the bundle that ships. Writes
+Each part is a process of a few minutes at most that leaves a JSON file. Finished parts are not measured again, so an
+interrupted run continues where it stopped. Networks have random weights; `shipped` is the bundle that ships. Writes
 results.json and results.md to the folder. Needs a CUDA device, TensorRT, pycuda or cuda-bindings, the `train` extra.
-ASCSTREAM_TRT_PYTHON names the Python that has TensorRT; none: this one. Nothing else should run on the machine.
+ASCSTREAM_TRT_PYTHON names the Python that has TensorRT; default: this one. Nothing else should run on the machine.
 """
 
-# ruff: noqa: E402 (the repository is put on the path first)
+# ruff: noqa: E402 (the repository is first added to the path)
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LIMITS_SECONDS = {
     "max-autotune": 900,
     "onnxruntime": 300,
 }
-"""Parts of a network in their order, and when one is given up."""
+"""The parts measured for a network, in order, and their time limits."""
 ONCE_SECONDS = {"ceilings": 300, "tick": 900}
 FOR_SHIPPED = ("export", "tensorrt-float32", "tensorrt-float16", "tensorrt-int8")
 FIGURES = (
@@ -47,7 +47,7 @@ FIGURES = (
     ("slim_audio", "scene", 1, "TensorRT float16, CUDA graph", "PyTorch compile", 1.0),
     ("se_crnn", "frame", 5, "TensorRT float16, CUDA graph", "PyTorch eager float16 channels_last", 1.5),
 )
-"""Network, graph, batch, ours, baseline, how many times faster ours should be."""
+"""Network, graph, batch size, our way, baseline, and how many times faster ours should be."""
 _MISSING = 4
 _ASK = f"""
 import sys
@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def ask(python: str) -> tuple[bool, str]:
-    """Whether that Python has what TensorRT needs, and the device it would run on, or what is missing."""
+    """Whether that Python can run TensorRT, and the device it would run on or what is missing."""
     try:
         done = subprocess.run(
             [python, "-c", _ASK], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -108,7 +108,7 @@ def ask(python: str) -> tuple[bool, str]:
 
 
 def plan(names: tuple[str, ...] | list[str]) -> list[tuple[str, str]]:
-    """Kind and network of every part, in order: what the device can do, each network, the whole tick."""
+    """Kind and network of every part, in order: the device's limits, each network, the whole tick."""
     parts = [("ceilings", "device")]
     for name in names:
         parts += [(kind, name) for kind in (FOR_SHIPPED if name == SHIPPED else LIMITS_SECONDS)]
@@ -120,12 +120,12 @@ def result_of(folder: Path, kind: str, name: str) -> Path:
 
 
 def is_done(path: Path, again: bool) -> bool:
-    """Whether a part need not run: it was measured, or failed and is not to be tried again."""
+    """Whether a part need not run: it was measured, or it failed and failures are not to be retried."""
     return path.exists() and not (again and "error" in json.loads(path.read_text(encoding="utf-8")))
 
 
 def run_part(folder: Path, kind: str, name: str, again: bool) -> str:
-    """Run a part in a process of its own and keep what it printed, or why it failed."""
+    """Run a part in its own process and save the result it printed, or why it failed."""
     path = result_of(folder, kind, name)
     if is_done(path, again):
         return "was measured"
@@ -146,7 +146,7 @@ def run_part(folder: Path, kind: str, name: str, again: bool) -> str:
 
 
 def collect(folder: Path) -> dict:
-    """Everything that was measured: network to kind to result."""
+    """Everything measured so far: network to kind to result."""
     results: dict = {}
     for path in sorted(folder.glob("*/*.json")):
         results.setdefault(path.parent.name, {})[path.stem] = json.loads(path.read_text(encoding="utf-8"))
@@ -154,7 +154,7 @@ def collect(folder: Path) -> dict:
 
 
 def tables(results: dict) -> Iterator[str]:
-    """The tables, in Markdown."""
+    """Yield the tables as Markdown."""
     limits = ceilings_of(results)
     device = results.get("device", {}).get("ceilings", {})
     if limits is not None:
@@ -179,7 +179,7 @@ def tables(results: dict) -> Iterator[str]:
 
 
 def facts(kinds: dict) -> Iterator[str]:
-    """What was built, and how it agrees with ONNX Runtime."""
+    """Describe what was built and how well it agrees with ONNX Runtime."""
     for kind, result in kinds.items():
         for part, graph in result.get("graphs", {}).items():
             labels = "" if graph["agreement"] is None else f", labels agree {graph['agreement']:.2%}"
@@ -193,7 +193,7 @@ def facts(kinds: dict) -> Iterator[str]:
 
 
 def line_of(row: dict, rows: list[dict], kinds: dict, limits: Ceilings | None) -> str:
-    """A line of a network's table; ratios above 1 say how many times the row is faster, or slower than the floor."""
+    """Format a row of a network's table: speed-up over eager PyTorch, and time as a multiple of the device's floor."""
     same = [other for other in rows if (other["part"], other["batch"]) == (row["part"], row["batch"])]
     eager = next((other["p50_ms"] for other in same if other["way"] == "PyTorch eager"), None)
     cells = [row["part"], str(row["batch"]), row["way"], f"{row['p50_ms']:.3f} ms", f"{row['p99_ms']:.3f} ms"]
@@ -204,7 +204,7 @@ def line_of(row: dict, rows: list[dict], kinds: dict, limits: Ceilings | None) -
 
 
 def floor_ms(row: dict, kinds: dict, limits: Ceilings) -> float | None:
-    """The larger of what the device needs to move and multiply, and to launch the plan's layers; milliseconds."""
+    """Lower bound in milliseconds: moving data, computing or launching the plan's layers, whichever takes longest."""
     cost = kinds.get("export", {}).get("costs", {}).get(row["part"])
     if cost is None:
         return None
@@ -217,7 +217,7 @@ def floor_ms(row: dict, kinds: dict, limits: Ceilings) -> float | None:
 
 
 def figures(results: dict, limits: Ceilings | None) -> Iterator[str]:
-    """What was to be reached, and what was measured."""
+    """Yield a table of goals and the measured values."""
     yield "| figure | measured | goal |\n|---|---:|---:|"
     for name, part, batch, ours, baseline, goal in FIGURES:
         mine, theirs = (p50_of(results, name, part, batch, way) for way in (ours, baseline))
@@ -238,14 +238,14 @@ def figures(results: dict, limits: Ceilings | None) -> Iterator[str]:
 
 
 def p50_of(results: dict, name: str, part: str, batch: int, way: str) -> float | None:
-    """Median in milliseconds, if it was measured."""
+    """Median in milliseconds, or None if it was not measured."""
     rows = (row for result in results.get(name, {}).values() for row in result.get("rows", ()))
     wanted = (part, batch, way)
     return next((row["p50_ms"] for row in rows if (row["part"], row["batch"], row["way"]) == wanted), None)
 
 
 def ceilings_of(results: dict) -> Ceilings | None:
-    """What the device was measured to do; None where that failed."""
+    """The device's measured limits; None if measuring them failed."""
     found = results.get("device", {}).get("ceilings", {})
     if "bytes_per_second" not in found:
         return None

@@ -1,4 +1,4 @@
-"""What a graph costs at least: multiplications and bytes of one call, over what the device was measured to do.
+"""Lower bound for a graph's time: the operations and bytes of one call, divided by the device's measured rates.
 
 Used by gpu.py; counts need onnx, the `build` extra.
 """
@@ -13,54 +13,54 @@ import numpy as np
 import onnx
 
 _WIDTH = {"float32": 4, "float16": 2, "int8": 1}
-"""Bytes of a weight; activations between layers need not leave the chip, and are not counted."""
+"""Bytes per weight; activations between layers need not leave the chip, and are not counted."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One window or image through a graph."""
+    """What one window or image costs in a graph."""
 
     macs: int
-    """Multiplications followed by an addition: of convolutions, matrix products and recurrent layers."""
+    """Multiply-accumulate operations of convolutions, matrix products and recurrent layers."""
     weights: int
-    """Numbers that are read once a call, whatever the batch."""
+    """Number of weights; they are read once per call, whatever the batch."""
     numbers: int
-    """Numbers in and out, each read or written once: float32."""
+    """Number of input and output elements, float32, each read or written once."""
 
     def bytes(self, precision: str, batch: int) -> int:
-        """What a call must move at least."""
+        """Minimum number of bytes that a call must move."""
         return self.weights * _WIDTH[precision] + 4 * batch * self.numbers
 
     def flops(self, batch: int) -> int:
-        """What a call must compute; a MAC is two."""
+        """Floating-point operations of a call; a MAC counts as two."""
         return 2 * batch * self.macs
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What one device was measured to do, in the same run."""
+    """The limits of one device, measured in the same run."""
 
     bytes_per_second: float
-    """Copying on the device, read and written bytes together."""
+    """Rate of copies on the device, counting both read and written bytes."""
     flops_per_second: dict[str, float]
-    """Multiplying large matrices: by precision; what was not measured falls back to float32's."""
+    """Rate of large matrix products by precision; precisions that were not measured use float32's."""
     launch_seconds: dict[int, float]
-    """A CUDA graph of so many empty kernels, launched and waited for."""
+    """Number of empty kernels in a CUDA graph to the time to launch it and wait for it."""
 
     def floor_seconds(self, cost: Cost, precision: str, batch: int) -> float:
-        """The longer of moving and computing: no implementation that reads its weights once is quicker."""
+        """Time to move the data or to compute, whichever is longer; if weights are read once, nothing can be faster."""
         flops = self.flops_per_second.get(precision, self.flops_per_second["float32"])
         return max(cost.bytes(precision, batch) / self.bytes_per_second, cost.flops(batch) / flops)
 
     def launch_floor(self, n_kernels: int) -> float:
-        """What launching alone takes: along lines between the numbers of kernels that were measured."""
+        """Time for launching alone, interpolated between the measured numbers of kernels."""
         counts, seconds = zip(*sorted(self.launch_seconds.items()), strict=True)
         beyond = max(1.0, n_kernels / counts[-1])
         return beyond * float(np.interp(n_kernels, counts, seconds))
 
 
 def cost_of(graph: bytes) -> Cost:
-    """Count a float32 graph; its free axis, the batch, is one."""
+    """Count the cost of a float32 graph for a batch of one."""
     model = onnx.load_from_string(graph)
     for value in (*model.graph.input, *model.graph.output):
         for axis in value.type.tensor_type.shape.dim:
@@ -80,7 +80,7 @@ def cost_of(graph: bytes) -> Cost:
 
 
 def _macs(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> Iterator[int]:
-    """Of one node, if it multiplies."""
+    """Yield the MACs of a node, if it multiplies."""
     if node.op_type in ("Conv", "ConvTranspose"):
         moved = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]
         yield _size(moved, node) * math.prod(shapes[node.input[1]][1:])

@@ -1,12 +1,12 @@
-"""One part of gpu.py in a process of its own: PyTorch never shares one with TensorRT. Prints a JSON object.
+"""Run one part of gpu.py in its own process, since PyTorch must not share one with TensorRT; print a JSON object.
 
     python benchmarks/gpu_part.py KIND NETWORK FOLDER
 
-`export` writes the graphs and cases of a network to the folder; the others time what lies there. Times are from host to
-host: copies in, the work, copies out, waited for. PyTorch keeps its own defaults, TF32 in convolutions among them.
+`export` writes the graphs and cases of a network to the folder; the others time what is there. Times are from host to
+host: copying in, computing, copying out, and waiting for it. PyTorch keeps its defaults, including TF32 convolutions.
 """
 
-# ruff: noqa: E402 (the repository is put on the path first)
+# ruff: noqa: E402 (the repository is first added to the path)
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numpy as np
 
 BATCH = 32
-"""The large batch."""
+"""The large batch size."""
 TIMED, MOST_SECONDS = 1000, 8.0
-"""Calls of each way, or as many as fit."""
+"""Number of timed calls per way, and the time in seconds after which fewer must do."""
 KERNELS = (1, 10, 30, 100, 300, 1000)
-"""Of the graphs of empty kernels."""
+"""Numbers of kernels in the CUDA graphs of empty kernels."""
 TICK, STEP_SECONDS = "slim_av", 0.2
-"""Network and step of the whole tick."""
+"""Network and step of the whole-tick measurement."""
 SHIPPED = "shipped"
-"""Stands for the bundle that ships, among the networks."""
+"""The name that stands for the shipped bundle among the networks."""
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def export(name: str, folder: Path) -> dict:
-    """Graphs in every precision, cases, costs, and a bundle for the tick; needs no GPU."""
+    """Write the graphs in every precision, the cases, and a bundle for the tick; return costs. Needs no GPU."""
     from support.every_network import trace
 
     from benchmarks.gpu_floor import cost_of
@@ -80,9 +80,9 @@ def export(name: str, folder: Path) -> dict:
 
 
 def export_shipped(folder: Path, media: Sequence[Path] = (ROOT / "examples" / "clip.mp4",)) -> dict:
-    """The bundle that ships, on windows of recordings: its weights are trained, so that labels mean something.
+    """Write graphs and cases of the shipped bundle, with windows of recordings: trained weights make labels meaningful.
 
-    Beside the cases lies which frame each window saw, so that a plan's embeddings can be put before its scene graph.
+    Also return which frame each window saw, so that a plan's embeddings can be fed to its scene graph.
     """
     from ascstream import Classifier, StreamSettings, open_media, stream
     from benchmarks.gpu_floor import cost_of
@@ -91,7 +91,7 @@ def export_shipped(folder: Path, media: Sequence[Path] = (ROOT / "examples" / "c
     from engines.bundle import open_bundle
 
     class Recording(Engine):
-        """An engine that keeps what it is given, and what it answers."""
+        """An engine that keeps its inputs and its answers."""
 
         def __init__(self, engine: Engine) -> None:
             super().__init__(engine.name, engine.backend, engine.inputs, engine.outputs)
@@ -129,7 +129,7 @@ def export_shipped(folder: Path, media: Sequence[Path] = (ROOT / "examples" / "c
         embeddings = [row for answers in parts["frame"].answers for row in answers["embedding"]]
         numbers = {row.tobytes(): index for index, row in enumerate(embeddings)}
         rows = (row for feeds in parts["scene"].kept for row in feeds[name][0])
-        seen = {"input": name, "frames": [numbers.get(row.tobytes(), -1) for row in rows]}  # -1: no picture
+        seen = {"input": name, "frames": [numbers.get(row.tobytes(), -1) for row in rows]}  # -1: no image
     precisions = list(graphs["scene"].files)
     n_cases = len(parts["scene"].kept)
     return {"precisions": precisions, "n_frames": n_frames, "costs": costs, "n": n_cases, "seen": seen}
@@ -141,19 +141,19 @@ def tensorrt_python() -> str:
 
 
 def batches_of(part: str, n_frames: int) -> tuple[int, ...]:
-    """One; a window's frames; many."""
+    """The batch sizes to time: one, a window's frames, and `BATCH`."""
     return tuple(sorted({1, BATCH} | ({n_frames} if part == "frame" and n_frames else set())))
 
 
 def tensorrt(precision: str, command: Sequence[str] | None = None) -> Callable[[str, Path], dict]:
-    """Every graph built, run on the cases, timed with and without CUDA graphs; compared with ONNX Runtime.
+    """Return a part that builds every graph, runs the cases, times with and without CUDA graphs, and compares answers.
 
-    Where the cases say which frames a window saw, the plan of the scene graph is given the embeddings that the plan of
-    the frame graph gave, and is compared with ONNX Runtime on ONNX Runtime's: the way of a stream.
+    The answers are compared with ONNX Runtime's. Where the cases say which frames a window saw, the scene graph's plan
+    gets the embeddings from the frame graph's plan, while ONNX Runtime gets its own: as in a stream.
 
     Args:
-        precision: Which graphs.
-        command: What builds; None: the real worker.
+        precision: Precision of the graphs.
+        command: Command that builds plans; None: the real worker.
     """
 
     def run(_name: str, folder: Path) -> dict:
@@ -208,17 +208,17 @@ def tensorrt(precision: str, command: Sequence[str] | None = None) -> Callable[[
 
 
 def with_embeddings(array: np.ndarray, frames: Sequence[int], embeddings: np.ndarray) -> np.ndarray:
-    """[n, n_frames, size] with those rows of other embeddings; -1 leaves a row as it is."""
+    """Replace rows of an array [n, n_frames, size] by those frames' embeddings; −1 leaves a row as it is."""
     flat, which = array.reshape(-1, array.shape[-1]).copy(), np.array(frames)
     flat[which >= 0] = embeddings[which[which >= 0]]
     return flat.reshape(array.shape)
 
 
 def agreement(expected: dict, got: dict) -> dict:
-    """Largest difference over all outputs, of an embedding by its largest number; the share of equal labels.
+    """Largest difference over all outputs (relative for an embedding), and the share of equal labels.
 
-    `agreement` is of what is told, the fused head's: it follows the other modality where one is missing. `every_head`
-    is of the head that agrees least.
+    `agreement` refers to the fused head, whose label is the one reported, and which follows the other modality where
+    one is missing; `every_head` is that of the head that agrees least.
     """
     worst = max(
         float(np.abs(got[name] - array).max()) / (max(1.0, float(np.abs(array).max())) if name == "embedding" else 1.0)
@@ -231,7 +231,7 @@ def agreement(expected: dict, got: dict) -> dict:
 
 
 def pytorch(*ways: str) -> Callable[[str, Path], dict]:
-    """Those ways of PyTorch, every graph, every batch; one that fails says why and the rest goes on."""
+    """Return a part that times these ways in PyTorch on every graph and batch size; a failing one is recorded."""
 
     def run(name: str, folder: Path) -> dict:
         import torch
@@ -256,7 +256,7 @@ def pytorch(*ways: str) -> Callable[[str, Path], dict]:
                     torch.compiler.reset()
                     try:
                         times = time_pytorch(torch, module, [array[:batch] for array in cases], way)
-                    except Exception as error:  # noqa: BLE001  (a baseline that fails is told, the others count)
+                    except Exception as error:  # noqa: BLE001  (record a failed baseline, go on with the others)
                         said = (str(error).splitlines() or [""])[0][:300]
                         failed[f"{part}, {batch}, {way}"] = f"{type(error).__name__}: {said}"
                         continue
@@ -267,13 +267,13 @@ def pytorch(*ways: str) -> Callable[[str, Path], dict]:
 
 
 def time_pytorch(torch, module, arrays: list[np.ndarray], way: str) -> list[float]:
-    """Seconds of calls.
+    """Time calls of a module; return their durations in seconds.
 
     Args:
-        torch: The module.
-        module: On the CPU, in float32.
-        arrays: What it is given.
-        way: Words of: eager, compile, reduce-overhead, max-autotune, CUDA-graph, float16, channels_last.
+        torch: The torch module.
+        module: The network, on the CPU, in float32.
+        arrays: Its inputs.
+        way: Words from: eager, compile, reduce-overhead, max-autotune, CUDA-graph, float16, channels_last.
     """
     import copy
 
@@ -314,7 +314,7 @@ def time_pytorch(torch, module, arrays: list[np.ndarray], way: str) -> list[floa
 
 
 def captured(torch, work: Callable) -> Callable:
-    """The work as a CUDA graph: what replays it, and gives what it gives."""
+    """Capture the work as a CUDA graph; return a function that replays it and returns its result."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -333,7 +333,7 @@ def captured(torch, work: Callable) -> Callable:
 
 
 def timed(call: Callable[[], object]) -> list[float]:
-    """Seconds of calls, after fifty that do not count."""
+    """Durations of calls in seconds, after fifty that do not count."""
     for _ in range(50):
         call()
     seconds: list[float] = []
@@ -354,7 +354,7 @@ def row(part: str, way: str, batch: int, p50_seconds: float, p99_seconds: float)
 
 
 def onnxruntime(_name: str, folder: Path) -> dict:
-    """ONNX Runtime on the device, where that build of it is installed."""
+    """ONNX Runtime on the device, if a build of it with CUDA is installed."""
     import onnxruntime as ort
 
     if "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -362,11 +362,11 @@ def onnxruntime(_name: str, folder: Path) -> dict:
     n_frames = json.loads((folder / "export.json").read_text(encoding="utf-8"))["n_frames"]
     rows = []
     if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # CUDA and cuDNN as pip installs them
+        ort.preload_dlls()  # CUDA and cuDNN as installed by pip
     for path in sorted(folder.glob("*.float*.onnx")):
         part, precision, _ = path.name.split(".")
         session = ort.InferenceSession(path.read_bytes(), providers=["CUDAExecutionProvider"])
-        if session.get_providers()[0] != "CUDAExecutionProvider":  # it goes over to the processor, and does not raise
+        if session.get_providers()[0] != "CUDAExecutionProvider":  # it falls back to the CPU without raising
             return {"error": "this ONNX Runtime finds no CUDA or cuDNN of the versions it needs"}
         with np.load(folder / f"{part}.npz") as archive:
             cases = dict(archive)
@@ -378,7 +378,7 @@ def onnxruntime(_name: str, folder: Path) -> dict:
 
 
 def ceilings(_name: str, _folder: Path) -> dict:
-    """What the device does at best: copying, multiplying, launching."""
+    """Measure the device's limits: copying, multiplying, launching."""
     import torch
 
     big = torch.empty(1 << 28, dtype=torch.float32, device="cuda")
@@ -405,7 +405,7 @@ def ceilings(_name: str, _folder: Path) -> dict:
 
 
 def best(torch, call: Callable[[], object]) -> float:
-    """Seconds of the best of ten rounds of ten."""
+    """Seconds per call in the best of ten rounds of ten calls."""
     rounds = []
     for _ in range(11):
         torch.cuda.synchronize()
@@ -418,7 +418,7 @@ def best(torch, call: Callable[[], object]) -> float:
 
 
 def tick(name: str, folder: Path) -> dict:
-    """A whole audio-visual tick: features, the new frame's embedding, the scene, probabilities; plans of float16."""
+    """A whole audio-visual tick with float16 plans: features, the new frame's embedding, the scene, probabilities."""
     from ascstream import Classifier, StreamSettings, open_media, stream
     from engines.bundle import open_bundle
     from engines.trt.build import build_plans

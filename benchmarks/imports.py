@@ -1,9 +1,9 @@
-"""Imported CP-Mobile and SqueezeNet-Places on the recordings and pictures of the test data, through the runtime.
+"""Evaluate imported CP-Mobile and SqueezeNet-Places on the test data's recordings and images, through the runtime.
 
     ASCSTREAM_TEST_DATA=FOLDER python benchmarks/imports.py CP_MOBILE_BUNDLE PLACES_BUNDLE
 
-Accuracy is macro: scenes count alike. A recording's or picture's answer is that of its windows' mean score.
-Nothing here was chosen on these data.
+Accuracy is macro-averaged: all scenes count equally. The answer for a recording is that of its windows' mean score. No
+choice was tuned on these data.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ PROXIES = {
     "clothing_store": "shopping_mall", "botanical_garden": "park", "playground": "park", "yard": "park",
     "courtyard": "public_square", "fountain": "public_square", "market_outdoor": "public_square",
 }  # fmt: skip
-"""Places classes that a scene is near to, as the data's page has them."""
+"""Places classes that are close to a scene, as listed on the data's page."""
 A_CLASS = 150
-"""Pictures of each Places class, the first ones."""
+"""Number of images used of each Places class, from the first on."""
 GROUPS = {
     "indoor": ("airport", "metro_station", "shopping_mall"),
     "outdoor": ("park", "public_square", "street_pedestrian", "street_traffic"),
@@ -47,7 +47,7 @@ GROUP = {label: group for group, members in GROUPS.items() for label in members}
 
 
 def macro(pairs: Iterable[tuple[str, str]]) -> str:
-    """Of (truth, answer): accuracy with scenes alike, plain accuracy, that of groups, and each scene's."""
+    """From (truth, answer) pairs: macro and plain accuracy, macro accuracy of groups, and each scene's recall."""
     counted: Mapping[str, list[bool]] = defaultdict(list)
     grouped: Mapping[str, list[bool]] = defaultdict(list)
     for truth, answer in pairs:
@@ -61,7 +61,7 @@ def macro(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def listen(bundle: Path) -> None:
-    """The recordings of labels.csv."""
+    """Evaluate the recordings of labels.csv."""
     with (DATA / "scenes_audio/labels.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["scene_label"] != "none"]
     windows, recordings, sure = [], [], []
@@ -82,7 +82,7 @@ def listen(bundle: Path) -> None:
 
 
 def pictures() -> dict[str, list[tuple[str, bytes]]]:
-    """Source to scene and bytes of each picture; "none" for Places classes that are none of the ten."""
+    """Source to scene and bytes of each image; "none" for Places classes that match none of the ten scenes."""
     found: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
     for path in sorted((DATA / "scenes_images/miniplaces").glob("*.tar")):
         label = DIRECT.get(path.stem) or PROXIES.get(path.stem, "none")
@@ -102,7 +102,7 @@ def pictures() -> dict[str, list[tuple[str, bytes]]]:
 
 
 def look(bundle: Path) -> None:
-    """Pictures, and what FFmpeg's scaling instead of Pillow's changes."""
+    """Evaluate images, and measure the effect of scaling with FFmpeg instead of Pillow."""
     opened = open_bundle(bundle)
     _, video = opened.manifest.video_input or ("", None)
     labels = opened.manifest.labels
@@ -135,7 +135,7 @@ def look(bundle: Path) -> None:
 
 
 def through_ffmpeg(data: bytes, video, path: Path) -> np.ndarray:
-    """As the runtime makes it of a decoded frame."""
+    """Prepare an image as the runtime prepares a decoded frame."""
     from fractions import Fraction
 
     import av
@@ -150,7 +150,7 @@ def through_ffmpeg(data: bytes, video, path: Path) -> np.ndarray:
 
 
 def through_pillow(data: bytes) -> np.ndarray:
-    """Short side to 256, bilinear, centre 224 × 224."""
+    """Scale the short side to 256, bilinear, and cut out the central 224×224."""
     picture = Image.open(io.BytesIO(data)).convert("RGB")
     scale = 256 / min(picture.size)
     width, height = (int(size * scale) for size in picture.size)
