@@ -1,9 +1,9 @@
-"""What one inference costs: ONNX Runtime's plain `run`, bound and preallocated buffers, and `infer` with its checks.
+"""The cost of one inference: ONNX Runtime's plain `run`, bound and preallocated buffers, and `infer` with its checks.
 
     python benchmarks/inference.py [--calls 2000] [--rounds 5] [--threads 1] [--json]
 
-The network is as large as the slim audio one (about 120,000 parameters, [1, 1, 64, 48] in, 10 logits out), with random
-weights. Rounds alternate between the ways, so that a busy machine slows all of them.
+The network has the size of the slim audio one (about 120,000 parameters, [1, 1, 64, 48] in, 10 logits out) and random
+weights. The ways are timed in alternating rounds, so that a busy machine slows all of them down alike.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ N_LABELS = 10
 
 
 def slim_graph() -> tuple[bytes, int]:
-    """A plain convolutional network of the slim network's size, and how many parameters it has."""
+    """A plain convolutional network of the slim network's size, and its number of parameters."""
     rng = np.random.default_rng(0)
     nodes, constants, value, n_in = [], [], "logmel", 1
     for index, n_out in enumerate(CHANNELS):
@@ -54,7 +54,7 @@ def ways(model: bytes, threads: int) -> dict[str, Callable[[], object]]:
     session = onnxruntime.InferenceSession(model, session_options(threads), providers=["CPUExecutionProvider"])
 
     def bound_outputs() -> object:
-        """Inputs bound anew, outputs allocated by the session, then copied out: what a caller may keep."""
+        """Inputs bound anew, outputs allocated by the session, then copied so that the caller can keep them."""
         binding = session.io_binding()
         binding.bind_cpu_input("logmel", feed)
         binding.bind_output("fused")
@@ -68,7 +68,7 @@ def ways(model: bytes, threads: int) -> dict[str, Callable[[], object]]:
     fixed.bind_output("fused", "cpu", 0, np.float32, out.shape, out.ctypes.data)
 
     def preallocated() -> object:
-        """Both sides bound once: one memcpy in, one out."""
+        """Both sides bound once: one memcpy in, one memcpy out."""
         fixed_in.update_inplace(feed)
         session.run_with_iobinding(fixed)
         return out.copy()
@@ -93,7 +93,7 @@ def time_calls(call: Callable[[], object], n: int) -> list[float]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--calls", type=int, default=2000, help="calls of each way, over all rounds")
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,11 +1,11 @@
-"""CPU time of our decoding against the `ffmpeg` command that decodes, scales and resamples the same to null.
+"""CPU time of our decoding, relative to an `ffmpeg` command that decodes, scales and resamples the same to null.
 
     python benchmarks/media.py [--seconds 600] [--clip CLIP] [--threads N]
 
-The clip is 1280×720, 30 frames a second, H.264 + AAC, with sensor-like noise (at least 2 Mbit/s). Both deliver 5 frames
-a second at 224×224 and 24 kHz mono; ours goes on to cut windows of 1 s and to make log-mel spectrograms and image
-tensors of them, everything but the networks. CPU time is user + system of a child process each, start-up included, the
-lowest of the rounds; the command's FFmpeg is the system's, ours the one inside PyAV.
+The clip is 1280×720 at 30 fps, H.264 + AAC, with simulated sensor noise (at least 2 Mbit/s). Both deliver 5 frames per
+second at 224×224 and 24 kHz mono; ours also cuts windows of 1 s and turns them into log-mel spectrograms and image
+tensors: everything but the networks. CPU time is user + system time of one child process, including start-up, and the
+minimum over the rounds; the command uses the system's FFmpeg, ours the one inside PyAV.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SIZE, FRAMES, RATE = 224, 5, 24000
 
 
 def make_clip(path: Path, seconds: int) -> None:
-    """Write a moving test picture under temporal noise, with coloured noise for sound."""
+    """Write a clip of a moving test pattern with temporal noise, and pink noise as its sound."""
     picture = f"testsrc2=size=1280x720:rate=30:duration={seconds}"
     sound = f"anoisesrc=color=pink:sample_rate=48000:amplitude=0.3:duration={seconds}"
     inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-vf", "noise=alls=6:allf=t,format=yuv420p"]
@@ -38,7 +38,7 @@ def make_clip(path: Path, seconds: int) -> None:
 
 
 def cpu_seconds(command: Sequence[str]) -> float:
-    """User and system time of one child process."""
+    """User and system time of one child process, in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -46,7 +46,7 @@ def cpu_seconds(command: Sequence[str]) -> float:
 
 
 def ffmpeg_command(clip: Path, threads: int, *, video: bool) -> list[str]:
-    """The reference: decode, scale 5 frames a second, resample, throw away."""
+    """The reference command: decode, scale 5 frames per second, resample, discard."""
     command = ["ffmpeg", "-v", "error", "-threads", str(threads), "-filter_threads", "1"]
     if not video:
         return [*command, "-vn", "-i", str(clip), "-ac", "1", "-ar", str(RATE), "-f", "null", "-"]
@@ -55,7 +55,7 @@ def ffmpeg_command(clip: Path, threads: int, *, video: bool) -> list[str]:
 
 
 def decode(clip: Path, *, video: bool) -> None:
-    """Ours: read the whole clip, cut windows, compute what networks would be fed."""
+    """Our side: read the whole clip, cut windows, compute what networks would be fed."""
     from ascstream.frontend import FrontEnd, image_tensor
     from ascstream.records import EndOfVideo, StreamEvent, VideoFrame
     from ascstream.sources.base import AudioWants, FrameSchedule, VideoWants, Wants
@@ -86,7 +86,7 @@ def decode(clip: Path, *, video: bool) -> None:
 
 
 def describe(*, video: bool) -> Manifest:
-    """The manifest of an imaginary bundle with those inputs."""
+    """The manifest of an imaginary bundle with these inputs."""
     from engines.manifest import Manifest
 
     feature = {"kind": "logmel", "n_fft": 1024, "window_length": 1024, "hop_length": 480, "n_mels": 64}
@@ -111,7 +111,7 @@ def describe(*, video: bool) -> Manifest:
 
 
 def measure(clip: Path, threads: int, rounds: int, *, video: bool) -> dict[str, float]:
-    """Interleave the rounds of both, and compare the lowest."""
+    """Run both in alternating rounds, and compare their minimum times."""
     ours = [sys.executable, __file__, "--decode", str(clip), *([] if video else ["--audio-only"])]
     pairs = [(cpu_seconds(ffmpeg_command(clip, threads, video=video)), cpu_seconds(ours)) for _ in range(rounds)]
     theirs, mine = (min(times) for times in zip(*pairs, strict=True))

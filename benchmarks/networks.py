@@ -1,12 +1,12 @@
-"""Times the networks of the trainer in ONNX Runtime on one thread, and slim_audio against wider and deeper siblings.
+"""Time the trainer's networks in ONNX Runtime on one thread, and slim_audio against wider and deeper variants.
 
     python benchmarks/networks.py [--json] [--rounds 300]
 
-Needs the `train` extra. The candidates take turns, so that a busy machine slows all of them: the ratios to the shipped
-shape are what to read. Weights are random; the time does not depend on them.
+Needs the `train` extra. The candidates are timed in turns, so that a busy machine slows all of them down alike: read
+the ratios to the shipped shape. Weights are random; the time does not depend on them.
 """
 
-# ruff: noqa: E402 (threads are counted when a library is loaded)
+# ruff: noqa: E402 (libraries read the number of threads when they are loaded)
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def measure(networks: dict[str, nn.Module], rounds: int) -> list[dict]:
             engine.infer(feeds)
     for _ in range(rounds):
         for name, engine in engines.items():
-            engine.infer(feeds)  # so that the one before does not decide what lies in the cache
+            engine.infer(feeds)  # so that the previous engine does not determine what is in the cache
             seconds[name].append(once(lambda engine=engine: engine.infer(feeds)))
     with torch.inference_mode():
         for _ in range(max(10, rounds // 10)):

@@ -1,11 +1,11 @@
-"""Lays the openly available recordings and pictures out as corpora that `trainer prepare` reads; no file is changed.
+"""Arrange the openly available images as corpora that `trainer prepare` reads; no file is changed.
 
     python benchmarks/open_scenes.py DATA OUT
 
-DATA holds `scenes_images/` (labels.csv, archives of pictures, `miniplaces/` with an archive a class); OUT gets two
-corpora: `places/` (the classes of Places, to begin with) and `pictures/` (the scenes, and `none`). Both are divided
-alike, so that no picture that one is evaluated on is trained on in the other. Archives are unpacked once, to plain
-files below OUT.
+DATA holds `scenes_images/` (labels.csv, archives of images, and `miniplaces/` with one archive per class). OUT receives
+two corpora: `places/` (the classes of Places, for pretraining) and `pictures/` (the scenes, and `none`). Both are split
+the same way, so that no image used for evaluation in one is trained on in the other. Archives are unpacked once, to
+plain files below OUT.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ SCENE_OF = {
     "fountain": "public_square",
     "market_outdoor": "public_square",
 }
-"""Class of Places to scene: the first three are the scene itself, the others as near as there is. The rest: none."""
+"""Places class to scene: the first three are the scene itself, the others the closest there is. All others: none."""
 NONE = "none"
 _FEWEST = 100
-"""Pictures a scene needs."""
+"""Minimum number of images of a scene."""
 _LICENCES = {"icdar2015": "CC BY 4.0", "polyhaven": "CC0, one CC BY 3.0", "tram_interior": "MIT"}
 
 
 def lay_out(data: Path, out: Path) -> dict[str, int]:
-    """Unpack the pictures and write their lists.
+    """Unpack the images and write the lists of both corpora.
 
     Returns:
-        Pictures a scene in `pictures/labels.csv`.
+        Number of images per scene in `pictures/labels.csv`.
     """
     images = data / "scenes_images"
     places: list[dict[str, str]] = []
@@ -87,10 +87,10 @@ def lay_out(data: Path, out: Path) -> dict[str, int]:
 
 
 def _deal(places: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Which split, and which city, each picture or walk belongs to: a fifth is kept to evaluate.
+    """Assign each image or walk to a split and a city; a fifth is kept for evaluation.
 
-    Pictures of Places are of a place each. They are dealt to ten cities, which there are not, since what a network is
-    calibrated on is whole cities: it is then a tenth of every class.
+    Each Places image shows a different place. They are assigned to ten made-up cities because calibration holds out
+    whole cities: it then uses a tenth of every class.
     """
     order = sorted(places, key=lambda place: hashlib.sha256(place.encode()).digest())
     n_evaluated = -(-len(order) // 5)
@@ -101,7 +101,7 @@ def _deal(places: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """A list that `trainer prepare` reads."""
+    """Write a list that `trainer prepare` reads."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, ["file", "scene_label", "recording", "source", "licence", "split", "city"])
         writer.writeheader()
@@ -109,7 +109,7 @@ def _write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> list[str]:
-    """The plain files of an archive, into a folder; their names."""
+    """Unpack the regular files of an archive into a folder; return their names, sorted."""
     folder.mkdir(parents=True, exist_ok=True)
     names = []
     with tarfile.open(archive) as tar:
@@ -126,14 +126,14 @@ def _unpack(archive: Path, folder: Path) -> list[str]:
 
 
 def _link(folder: Path, place: Path) -> None:
-    """The same folder at a second place."""
+    """Make a folder available at a second place, by a symbolic link."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.exists():
         place.symlink_to(folder.resolve(), target_is_directory=True)
 
 
 def main() -> int:
-    """Read the command line."""
+    """Parse the command line and print the number of images per scene."""
     parser = argparse.ArgumentParser(description="Lay open pictures out as corpora.")
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)

@@ -1,13 +1,13 @@
-"""`trainer prepare` against the `ffmpeg` command doing the same decode, clip by clip, on the same cores.
+"""`trainer prepare` against an `ffmpeg` command that does the same decoding, clip by clip, on the same cores.
 
     python benchmarks/prepare.py [--corpus FOLDER] [--hd 24] [--cores N] [--rounds 3]
 
 Two corpora: the synthetic one in the layout of TAU Urban Audio-Visual Scenes 2021 (24-bit stereo WAV, small H.264
-pictures), and clips as the real one has them (1280×720 H.264, 10 s). `ffmpeg` gets a process a core, one after another,
-each for one clip, and writes 16-bit samples at 44.1 kHz and 5 pictures a second at 224×224 to null: it neither encodes
-the pictures nor writes anything. `trainer prepare` is the whole command, start-up, JPEG, hashes and files included.
-Throughput is hours of clips an hour; both take turns, the best round of each counts. Processor time is given beside it,
-as it depends less on what else the machine does. Then what reading a window from the shards takes.
+videos), and clips like the real one's (1280×720 H.264, 10 s). `ffmpeg` runs as one process per clip, as many at a time
+as there are cores, and writes 16-bit samples at 44.1 kHz and 5 frames per second at 224×224 to null: it neither encodes
+the frames nor writes any file. `trainer prepare` is the whole command, including start-up, JPEG, hashes and files.
+Throughput is hours of clips per hour; the two take turns, and each one's best round counts. CPU time is given as well,
+since it depends less on other load. Finally, the time to read a window from the shards is measured.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ default_step_seconds = 1.0
 
 
 def make_hd_corpus(root: Path, n_clips: int) -> None:
-    """Clips of the real corpus's kind: 48 kHz 24-bit stereo WAV, 1280×720 H.264 at 30 frames a second, 10 s."""
+    """Make clips like the real corpus's: 48 kHz 24-bit stereo WAV, 1280×720 H.264 at 30 fps, 10 s."""
     for folder in ("audio", "video"):
         (root / folder).mkdir(parents=True)
     rows = ["file,scene_label,split,location,video"]
@@ -75,18 +75,18 @@ def make_hd_corpus(root: Path, n_clips: int) -> None:
 
 
 def media_of(root: Path) -> list[tuple[Path, Path]]:
-    """Sound and picture of each clip."""
+    """The audio file and the video file of each clip."""
     return [(path, root / "video" / f"{path.stem}.mp4") for path in sorted((root / "audio").iterdir())]
 
 
 def used_seconds() -> np.ndarray:
-    """The clock, and the processor time of all children so far: [2]."""
+    """The clock, and the CPU time of all children so far, in seconds: [2]."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return np.array([time.perf_counter(), children.ru_utime + children.ru_stime])
 
 
 def time_ffmpeg(media: Sequence[tuple[Path, Path]], n_cores: int) -> np.ndarray:
-    """Seconds for all clips, `n_cores` processes at a time; of the clock and of processors."""
+    """Wall and CPU seconds for all clips, with `n_cores` processes at a time: [2]."""
     scale = f"fps={FRAMES},scale={SIZE}:{SIZE}:flags=bilinear,format=rgb24"
 
     def decode(pair: tuple[Path, Path]) -> None:
@@ -102,7 +102,7 @@ def time_ffmpeg(media: Sequence[tuple[Path, Path]], n_cores: int) -> np.ndarray:
 
 
 def time_prepare(corpus: Path, out: Path, config: Path, n_cores: int) -> np.ndarray:
-    """Seconds of the whole command; of the clock and of processors."""
+    """Wall and CPU seconds of the whole command: [2]."""
     shutil.rmtree(out, ignore_errors=True)
     command = [Path(sys.executable).with_name("trainer"), "prepare", corpus, out, "--config", config]
     begin = used_seconds()
@@ -111,7 +111,7 @@ def time_prepare(corpus: Path, out: Path, config: Path, n_cores: int) -> np.ndar
 
 
 def compare(corpus: Path, media_root: Path, folder: Path, n_cores: int, rounds: int) -> dict[str, float]:
-    """Both in turn, the best of each."""
+    """Run both in turns, and compare each one's best round."""
     media, config = media_of(media_root), folder / "config.toml"
     config.write_text(CONFIG, encoding="utf-8")
     pairs = [
@@ -130,7 +130,7 @@ def compare(corpus: Path, media_root: Path, folder: Path, n_cores: int, rounds: 
 
 
 def time_reading(folder: Path, n: int = 500) -> dict[str, float]:
-    """Milliseconds of a window of one second from the shards, pages warm: its samples, and five frames."""
+    """Milliseconds to read one second from the shards, with warm page cache: its samples, and five frames."""
     from trainer.config import load_config
     from trainer.data.prepared import open_prepared
 

@@ -1,11 +1,11 @@
-"""Makes the bundle that ships from the open recordings and pictures: one command, about two hours on two cores.
+"""Make the bundle that ships from the open recordings and images: one command, about two hours on two cores.
 
-    pip install ai-edge-litert        # it runs the ear's teacher
+    pip install ai-edge-litert        # runs the teacher of ear.py
     python benchmarks/slim_av.py DATA WORK
 
-DATA holds `scenes_audio/`, `esc10/`, `mic_irs/`, `weights/yamnet/` and `scenes_images/`. Everything lands below WORK,
-step by step; a step that is done is not done again. The figures of the card: `python benchmarks/slim_av_figures.py
-WORK`.
+DATA holds `scenes_audio/`, `esc10/`, `mic_irs/`, `weights/yamnet/` and `scenes_images/`. All results are written below
+WORK, step by step; finished steps are not repeated. For the figures of the model card: `python
+benchmarks/slim_av_figures.py WORK`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from open_scenes import lay_out
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 EAR = ["stem", "blocks", "head"]
-"""What slim_audio makes an embedding with."""
+"""The parts of slim_audio that compute its embedding."""
 CREDIT = (
     "all three learnt the embedding of YAMNet, of Google, Apache-2.0, trained on AudioSet, of these recordings alone, "
     "mixed, and mixed with the sounds of ESC-10, K. J. Piczak 2015, CC BY 3.0, by the contributors to freesound.org "
@@ -34,7 +34,7 @@ DESCRIPTION = (
 
 
 def main() -> int:
-    """Read the command line, and do what is not done yet."""
+    """Parse the command line and do the steps that are not done yet."""
     parser = argparse.ArgumentParser(description="Make slim-av.")
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
@@ -47,14 +47,14 @@ def main() -> int:
         lay_out(data, corpora)
     for name in ("places", "pictures"):
         trainer("prepare", corpora / name / "labels.csv", prepared / name, "--config", visual)
-    # every class of Places first: what a picture can show; then what of it is a scene
+    # first pretrain on every class of Places, for general image features; then train on those that are scenes
     places = ("name=slim-places", "data.prepared=places", "train.epochs=28", "augment.none_share=0")
     fit(visual, prepared, runs / "slim-places", *places)
     if not (prepared / "places.pt").exists():
         shutil.copy(runs / "slim-places/network/checkpoint.pt", prepared / "places.pt")
     begun = ("model.weights.encoder.file=places.pt", "train.epochs=20", "train.learning_rate=1.5e-3")
     fit(visual, prepared, runs / "slim-visual", *begun)
-    # YAMNet's embedding first, without what a fold holds out; then scenes, by the last layer alone
+    # first YAMNet's embedding, without what a fold holds out; then the scenes, training only the last layer
     for name in ("scenes_audio", "mic_irs"):
         if not (prepared / name).exists():
             (prepared / name).symlink_to(data / name, target_is_directory=True)
@@ -81,7 +81,7 @@ def main() -> int:
         "0.89",
     )
     fuse = ("fuse", *parts, "--out", bundles / "slim-av", *held_out, *named)
-    if not (work / "notes.md").exists():  # the card ends with what was measured of the bundle
+    if not (work / "notes.md").exists():  # the card ends with measurements of the fused bundle
         trainer(*fuse, "--overwrite")
         run(here / "slim_av_figures.py", work)
         run(here / "slim_av_robustness.py", work, data)
@@ -92,7 +92,7 @@ def main() -> int:
 
 
 def fit(config: Path, root: Path, run: Path, *settings: str) -> None:
-    """Train, from where it was stopped."""
+    """Train a network, resuming if training was interrupted."""
     if (run / "report.json").exists():
         return
     words = [word for setting in settings for word in ("--set", setting)]
@@ -100,12 +100,12 @@ def fit(config: Path, root: Path, run: Path, *settings: str) -> None:
 
 
 def run(script: Path, *words: object) -> bytes:
-    """Run a script of this folder; what it prints."""
+    """Run a script of this folder and return what it prints."""
     return subprocess.run([sys.executable, script, *map(str, words)], check=True, stdout=subprocess.PIPE).stdout
 
 
 def trainer(*words: object) -> None:
-    """Run one command of the trainer, and say which."""
+    """Print one command of the trainer, and run it."""
     print("trainer", *words, flush=True)
     subprocess.run([sys.executable, "-m", "trainer", *map(str, words)], check=True)
 

@@ -1,13 +1,13 @@
-"""A live stream for as long as asked, on a virtual microphone and camera: what it costs and loses, how late it is.
+"""Run a live stream for as long as asked, on a virtual microphone and camera: its cost, its losses, its latency.
 
     PYTHONPATH=tests python benchmarks/soak.py --minutes 60               slim_av (random weights), every 0.2 s
-    PYTHONPATH=tests python benchmarks/soak.py --minutes 5 --bundle slim-audio    hears only: no camera is opened
+    PYTHONPATH=tests python benchmarks/soak.py --minutes 5 --bundle slim-audio    audio only: no camera is opened
     PYTHONPATH=tests python benchmarks/soak.py --minutes 5 --fault camera         it is killed for 5 s in each minute
 
-The microphone is PulseAudio's, the camera MJPEG over HTTP at 640×480, 25 pictures a second; both run beside. Memory is
-what the command and its recording processes have for themselves (RssAnon: what is shared changes with other programs),
-time theirs, lateness from the air to the printed line. `cpu_of_ffmpeg` is the ratio to ffmpeg, which before records and
-decodes the same devices and drops them.
+The microphone is a PulseAudio one, the camera MJPEG over HTTP at 640×480, 25 frames per second; both run alongside.
+Memory is what the command and its recording processes have for themselves (RssAnon; shared memory varies with other
+programs), CPU time is theirs, latency is measured from capture to the printed line. `cpu_of_ffmpeg` is the ratio to an
+ffmpeg that records, decodes and drops the same devices' streams beforehand.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from support.cameras import MjpegCamera
 from support.pulse import PulseServer
 
 SAMPLE_SECONDS = 5.0
-"""Time between two looks at the processes."""
+"""Interval between samples of the processes' CPU time and memory."""
 WARM_UP_SECONDS = 300.0
-"""Growth of memory counts from here on, or from a tenth of a shorter run."""
+"""Memory growth counts from this time on, or from a tenth of a shorter run."""
 FAULT_SECONDS, FAULT_EVERY_SECONDS = 5.0, 60.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class Seen:
-    """What was seen of the command."""
+    """What was observed of the command."""
 
     predictions: list[dict[str, Any]] = field(default_factory=list)
     arrivals: list[float] = field(default_factory=list)
-    """Wall time of each prediction's line."""
+    """Wall-clock time at which each prediction's line arrived."""
     others: list[dict[str, Any]] = field(default_factory=list)
-    """Events, health, summary."""
+    """Events, health reports and the summary."""
     usage: list[tuple[float, float, float, int]] = field(default_factory=list)
-    """Seconds since the start, CPU seconds, MiB, processes."""
+    """Seconds since the start, CPU seconds, MiB, number of processes."""
     faults: list[tuple[str, datetime | float]] = field(default_factory=list)
 
 
 def make_bundle(folder: Path) -> Path:
-    """slim_av with random weights: what it costs does not depend on them."""
+    """Write a slim_av bundle with random weights: its cost does not depend on them."""
     code = (
         "import sys; sys.path[:0] = sys.argv[1:3]; from pathlib import Path; from support.every_network import trace; "
         "trace('slim_av').write(Path(sys.argv[3]))"
@@ -68,7 +68,7 @@ def make_bundle(folder: Path) -> Path:
 
 
 def sound(seconds: float = 30.0, rate: int = 48_000) -> np.ndarray:
-    """Noise that swells and fades, with a tone that wanders: [n_samples]."""
+    """Noise that swells and fades, with a tone of varying pitch: [n_samples]."""
     time_ = np.arange(round(seconds * rate)) / rate
     noise = np.random.default_rng(1).standard_normal(time_.size) * (0.05 + 0.04 * np.sin(2 * np.pi * time_ / 7.5))
     tone = 0.1 * np.sin(2 * np.pi * (400 + 200 * np.sin(2 * np.pi * time_ / 15)) * time_)
@@ -76,7 +76,7 @@ def sound(seconds: float = 30.0, rate: int = 48_000) -> np.ndarray:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all below it."""
+    """A process and all its descendants."""
     found = [pid]
     for parent in found:
         try:
@@ -88,14 +88,14 @@ def family(pid: int) -> list[int]:
 
 
 class Usage:
-    """CPU time and memory of a process and its children, dead ones included."""
+    """CPU time and memory of a process and its descendants; CPU time includes those that have ended."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._cpu: dict[int, float] = {}
 
     def look(self) -> tuple[float, float, int]:
-        """CPU seconds so far, MiB, processes."""
+        """CPU seconds so far, MiB, and the number of processes."""
         memory, pids = 0.0, family(self._pid)
         for pid in pids:
             try:
@@ -110,7 +110,7 @@ class Usage:
 
 
 def read_lines(process: subprocess.Popen[bytes], seen: Seen) -> None:
-    """Everything the command says, with the time it came."""
+    """Record everything the command prints, and when each prediction arrived."""
     assert process.stdout is not None
     for line in process.stdout:
         now = time.time()
@@ -123,7 +123,7 @@ def read_lines(process: subprocess.Popen[bytes], seen: Seen) -> None:
 
 
 def watch(process: subprocess.Popen[bytes], seen: Seen, seconds: float, faults: queue.Queue[Any]) -> None:
-    """Look at the processes until the time is over."""
+    """Sample the processes until the time is up or the command ends."""
     usage, begun = Usage(process.pid), time.monotonic()
     while process.poll() is None and time.monotonic() - begun < seconds:
         time.sleep(SAMPLE_SECONDS)
@@ -134,7 +134,7 @@ def watch(process: subprocess.Popen[bytes], seen: Seen, seconds: float, faults: 
 
 @contextmanager
 def faulty(kind: str | None, server: PulseServer, camera: MjpegCamera, told: queue.Queue[Any]) -> Iterator[None]:
-    """Take a device away for a while, again and again."""
+    """Make a device disappear for a while, again and again."""
     over = threading.Event()
 
     def run() -> None:
@@ -155,7 +155,7 @@ def faulty(kind: str | None, server: PulseServer, camera: MjpegCamera, told: que
 
 
 def reference(server: PulseServer, camera: MjpegCamera | None, seconds: float) -> float:
-    """CPU of ffmpeg that records and decodes the same devices, in cores."""
+    """CPU use, in cores, of an ffmpeg that records and decodes the same devices."""
     words = ["ffmpeg", "-v", "error", "-nostdin", "-f", "pulse", "-i", "default"]
     if camera is not None:
         words += ["-i", camera.url, "-map", "0:a", "-map", "1:v"]
@@ -170,7 +170,7 @@ def reference(server: PulseServer, camera: MjpegCamera | None, seconds: float) -
 
 
 def report(seen: Seen, step: float, seconds: float, ffmpeg: float) -> dict[str, Any]:
-    """The figures."""
+    """Compute the figures of a run."""
     ends = np.array([record["end"] for record in seen.predictions])
     expected = round((ends[-1] - ends[0]) / step) + 1
     late = np.array(
@@ -209,7 +209,7 @@ def report(seen: Seen, step: float, seconds: float, ffmpeg: float) -> dict[str, 
 
 
 def tenths(ends: np.ndarray, late: np.ndarray, at: np.ndarray, cpu: np.ndarray) -> list[dict[str, float]]:
-    """Lateness and load of each tenth of the run: other work on the machine shows here."""
+    """Latency and CPU load in each tenth of the run, which reveals other load on the machine."""
     parts = []
     for begin, end in itertools.pairwise(np.linspace(ends[0], ends[-1] + 1e-6, 11)):
         chosen = late[(ends >= begin) & (ends < end)]
@@ -224,7 +224,7 @@ PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 
 
 def recoveries(seen: Seen) -> list[float]:
-    """From each return of a device to the first prediction that rests on it alone without a lost sample."""
+    """Seconds from each return of a device to the first prediction that uses its modality again."""
     found = []
     for kind, back in seen.faults:
         modality = "audio" if kind == "microphone" else "video"
@@ -238,7 +238,7 @@ def recoveries(seen: Seen) -> list[float]:
 
 
 def main() -> None:
-    """Run, watch, print."""
+    """Run the stream, watch it, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--bundle", help="a bundle; default: slim_av with random weights")
