@@ -1,10 +1,10 @@
-"""What slim-av is worth on recordings and pictures it never met: figures, plots, streams, robustness.
+"""How well slim-av does on recordings and images it was not trained on: figures, a plot, simulated streams.
 
     python benchmarks/slim_av_figures.py WORK          (after benchmarks/slim_av.py DATA WORK)
 
-Every recording is judged by the network of the fold that never heard it, every picture is of the held-out fifth.
-Pairs of both are random pairs of one scene: independent given the scene by construction, which sound and picture of
-one moment are not. Writes WORK/figures.json and WORK/coverage.png.
+Every recording is judged by the network of the fold that held it out, every image belongs to the held-out fifth. Pairs
+are random pairs of a recording and an image of the same scene: given the scene they are independent by construction,
+unlike sound and image of the same moment. Writes WORK/figures.json and WORK/coverage.png.
 """
 
 from __future__ import annotations
@@ -41,36 +41,36 @@ REPEATS, STRETCH = 5, 10
 DRAWS, SEED = 1000, 1
 STEP = 0.5
 MISMATCHED, SURE = 0.05, (0.92, 0.89)
-"""As slim_av.py fuses."""
+"""The same values with which slim_av.py fuses."""
 STRETCH_SECONDS, N_CHANGES = 30.0, 600
-"""Between two joined changes of scene; how many of these."""
+"""Time between two simulated changes of scene, and their number."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is judged, and what judges."""
+    """The held-out data, and the model that judges them."""
 
     manifest: Manifest
-    """Of the fused bundle."""
+    """Manifest of the fused bundle."""
     pool: Pool
-    """Its pool."""
+    """The fusion of sound and image evidence."""
     sound: Vector
-    """[n_windows, n_labels]: evidence of every held-out window, half a second apart."""
+    """[n_windows, n_labels]: evidence of every held-out window of sound, half a second apart."""
     recordings: NDArray[np.int64]
-    """[n_windows]."""
+    """[n_windows] number of the recording."""
     scene_of: dict[int, int]
-    """Of each recording."""
+    """Recording to scene."""
     pictures: dict[int, Vector]
-    """Scene to [n_pictures, n_labels] evidence of held-out pictures."""
+    """Scene to [n_pictures, n_labels], the evidence of its held-out images."""
 
     @property
     def groups(self) -> list[list[int]]:
-        """Positions of each group's labels."""
+        """Label indices of each group."""
         return [[self.pool.labels.index(label) for label in members] for members in self.manifest.groups.values()]
 
 
 def main() -> int:
-    """Read the command line."""
+    """Parse the command line, compute the figures, write and print them."""
     parser = argparse.ArgumentParser(description="Figures of slim-av.")
     parser.add_argument("work", type=Path)
     work = parser.parse_args().work
@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def make_world(manifest: Manifest, pool: Pool, audio_run: Path, video_run: Path) -> World:
-    """Gather what was held out."""
+    """Collect the held-out recordings and images."""
     run = open_run(audio_run)
     held_out = gather(run, [split for split in run.splits if split.name.startswith("fold-")])
     targets = {int(index): pool.labels.index(run.entries[index].label) for index in np.unique(held_out.recordings)}
@@ -109,13 +109,13 @@ def make_world(manifest: Manifest, pool: Pool, audio_run: Path, video_run: Path)
 
 
 def all_sound(world: World) -> tuple[Vector, NDArray[np.int64], NDArray[np.int64]]:
-    """Probabilities, scenes and recordings of every held-out window of sound."""
+    """Probabilities, scenes and recordings for every held-out window of sound."""
     targets = np.array([world.scene_of[int(index)] for index in world.recordings])
     return np.exp(world.pool.alone(world.sound)), targets, world.recordings
 
 
 def all_pictures(world: World) -> tuple[Vector, NDArray[np.int64], NDArray[np.int64]]:
-    """The same of every held-out picture."""
+    """The same for every held-out image; each image counts as a recording of its own."""
     evidence = np.concatenate(list(world.pictures.values()))
     targets = np.repeat(list(world.pictures), [len(part) for part in world.pictures.values()])
     return np.exp(world.pool.alone(evidence)), targets, np.arange(len(targets))
@@ -124,7 +124,7 @@ def all_pictures(world: World) -> tuple[Vector, NDArray[np.int64], NDArray[np.in
 def among(
     probabilities: Vector, targets: NDArray[np.int64], owners: NDArray[np.int64]
 ) -> tuple[Vector, NDArray[np.int64], NDArray[np.int64]]:
-    """The same answers among the scenes that there were: the others are known not to be."""
+    """The same answers restricted to the scenes that occur: the others are known to be absent."""
     there = np.isin(np.arange(probabilities.shape[1]), targets)
     kept = np.where(there, probabilities, 0.0)
     return kept / kept.sum(axis=1, keepdims=True), targets, owners
@@ -133,7 +133,7 @@ def among(
 def of_windows(
     world: World, probabilities: Vector, targets: NDArray[np.int64], owners: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """Figures, scenes alike and within them recordings alike, with a bootstrap over recordings."""
+    """Figures with scenes weighted equally, and recordings equally within a scene; bootstrapped over recordings."""
     _, group_right = best_groups(probabilities, targets, world.groups)
     right = probabilities.argmax(axis=1) == targets
 
@@ -167,7 +167,7 @@ def bootstrap(
     owners: NDArray[np.int64],
     figures: Callable[[NDArray[np.int64], NDArray[np.int64]], dict[str, float]],
 ) -> list[dict[str, float]]:
-    """Figures of recordings drawn anew, scene by scene, with replacement."""
+    """Compute figures for recordings resampled with replacement, scene by scene."""
     rng = np.random.default_rng(SEED)
     rows_of = {int(owner): np.flatnonzero(owners == owner) for owner in np.unique(owners)}
     by_scene = [np.unique(owners[targets == scene]) for scene in np.unique(targets)]
@@ -181,10 +181,10 @@ def bootstrap(
 
 
 def of_pairs(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What sound alone, pictures alone and both say of the same random pairs; curves of coverage against risk.
+    """Results of sound alone, images alone and both on the same random pairs, and curves of accuracy against coverage.
 
-    Probabilities, scenes, recordings. Every recording counts alike: `REPEATS` times its windows, each stretch of ten
-    beside a held-out picture.
+    Results are probabilities, scenes and recordings. All recordings count equally: each contributes its windows
+    `REPEATS` times, with one held-out image of its scene for every stretch of ten windows.
     """
     rng = np.random.default_rng(SEED + 1)
     heard, seen, targets, owners = [], [], [], []
@@ -218,7 +218,7 @@ def of_pairs(world: World) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def of_streams(world: World, senses: str) -> dict[str, float]:
-    """Recordings of one scene joined end to end, and joined changes, through the runtime's filter and decider."""
+    """Run joined recordings of one scene, then scene changes, through the runtime's filter and decider."""
     rng = np.random.default_rng(SEED)
     hours = switches = 0.0
     spent = {"scene": 0, "group": 0, "unknown": 0}
@@ -245,9 +245,9 @@ def of_streams(world: World, senses: str) -> dict[str, float]:
 
 
 def of_changes(world: World, by_scene: dict[int, list[int]], senses: str, rng: np.random.Generator) -> dict[str, float]:
-    """How soon after a change of scene the answer is right again, how soon it tells the two apart, and how often.
+    """How often and how soon after a change of scene the answer is right again, and tells the two scenes apart.
 
-    Right is the new scene or its group; it tells them apart where the group is not also that of the scene before.
+    Right means the new scene or its group; it tells the two apart unless that group is also the previous scene's.
     """
     group_of = {label: group for group, members in world.manifest.groups.items() for label in members}
     n_steps = round(STRETCH_SECONDS / STEP)
@@ -277,7 +277,7 @@ def of_changes(world: World, by_scene: dict[int, list[int]], senses: str, rng: n
 
 
 def stream_of(world: World, recording: int, senses: str, rng: np.random.Generator) -> Vector:
-    """[n_windows, n_labels]: probabilities of a recording, with a held-out picture of its scene beside it."""
+    """[n_windows, n_labels]: probabilities of a recording, combined with a held-out image of its scene."""
     sound = world.sound[world.recordings == recording]
     pictures = world.pictures.get(world.scene_of[recording])
     if senses == "audio" or pictures is None:
@@ -287,7 +287,7 @@ def stream_of(world: World, recording: int, senses: str, rng: np.random.Generato
 
 
 def decide(world: World, rows: Vector) -> list[tuple[str, str]]:
-    """Level and label of every window, as the runtime decides."""
+    """Level and label of the decision for every window, as in the runtime."""
     manifest = world.manifest
     scene_filter = SceneFilter(len(manifest.labels), manifest.smoothing, manifest.window.seconds)
     decider = Decider(manifest.labels, manifest.groups, manifest.thresholds)
@@ -299,13 +299,13 @@ def decide(world: World, rows: Vector) -> list[tuple[str, str]]:
 
 
 def is_right(world: World, scene: int, level: str, label: str) -> bool:
-    """Whether an answer names the scene, or its group."""
+    """Whether an answer names the scene or its group."""
     name = world.pool.labels[scene]
     return name == label if level == "scene" else level == "group" and name in world.manifest.groups[label]
 
 
 def draw_coverage(path: Path, curves: dict[str, Any]) -> None:
-    """How often the surest answers are right, against how much of the time there is one."""
+    """Plot how often the most confident answers are right against the share of windows that get one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -330,7 +330,7 @@ def draw_coverage(path: Path, curves: dict[str, Any]) -> None:
 
 
 def show(report: dict[str, Any]) -> None:
-    """The figures, as lines."""
+    """Print the figures, line by line."""
     print(f"weights: sound {report['weights'][0]:.2f}, pictures {report['weights'][1]:.2f}")
     rows: Sequence[tuple[str, dict[str, Any]]] = [
         ("all sound", report["sound"]),

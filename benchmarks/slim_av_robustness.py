@@ -1,11 +1,11 @@
-"""What gain, microphones, noise, darkness, blur, a turned camera and a long look cost slim-av, and what a second costs.
+"""What gain, microphones, noise, darkness, blur and camera rotation cost slim-av in accuracy, and its computing time.
 
     python benchmarks/slim_av_robustness.py WORK DATA          (after benchmarks/slim_av.py DATA WORK)
 
-Held-out recordings by the networks of the folds that never heard them, held-out pictures by the network that ships.
-Agreement is with the label of the unaltered window; accuracy with scenes alike. Prints a table, and beside it the time
-of a second at 5 frames and 2 windows against the SE-CRNN reference (VGG16), by turns in one run. Writes
-WORK/robustness.json.
+Held-out recordings are judged by the networks of the folds that held them out, held-out images by the network that
+ships. Agreement is with the label of the unaltered window; accuracy weights scenes equally. Also shows how the bundle
+decides after a long look at one image, and the time for one second (5 frames and 2 windows) against the SE-CRNN
+reference (VGG16), timed in turns in one run. Prints everything and writes WORK/robustness.json.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Picture = NDArray[np.uint8]
 
 
 def main() -> int:
-    """Read the command line."""
+    """Parse the command line, measure, write and print the results."""
     parser = argparse.ArgumentParser(description="Robustness and cost of slim-av.")
     parser.add_argument("work", type=Path)
     parser.add_argument("data", type=Path)
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def of_sound(run_folder: Path, data: Path) -> dict[str, dict[str, float]]:
-    """Each change of the sound."""
+    """Agreement and accuracy for each alteration of the sound."""
     run = open_run(run_folder)
     rate = run.config.inputs.sample_rate
     root = data / Path(run.config.data.labels or "").parent
@@ -112,7 +112,7 @@ def of_sound(run_folder: Path, data: Path) -> dict[str, dict[str, float]]:
 
 
 def of_pictures(run_folder: Path, root: Path) -> dict[str, dict[str, float]]:
-    """Each change of the picture."""
+    """Agreement and accuracy for each alteration of the image."""
     run = open_clip_run(run_folder)
     trained = load_trained(run.network, len(run.labels), run.config)
     video = trained.inputs.video
@@ -147,7 +147,7 @@ def of_pictures(run_folder: Path, root: Path) -> dict[str, dict[str, float]]:
 
 
 def of_gaze(work: Path) -> dict[str, dict[str, float]]:
-    """What the bundle ends with, where its camera looks at one held-out picture for 20 s and nothing is heard."""
+    """The bundle's final decision when its camera sees one held-out image for 20 s and there is no sound."""
     run = open_clip_run(work / "runs/slim-visual")
     opened = open_bundle(work / "bundles/slim-av")
     manifest = opened.manifest
@@ -179,7 +179,7 @@ def of_gaze(work: Path) -> dict[str, dict[str, float]]:
 
 
 def _shares(ends: Sequence[tuple[str, bool]]) -> dict[str, float]:
-    """How many pictures, and what part of them ended so, and of these rightly."""
+    """Number of images, the share for which each level was decided, and the share of these that is right."""
     shares: dict[str, float] = {"n": len(ends)}
     for level in ("scene", "group", "unknown"):
         rights = [right for ended, right in ends if ended == level]
@@ -190,7 +190,7 @@ def _shares(ends: Sequence[tuple[str, bool]]) -> dict[str, float]:
 
 
 def speed(bundle: Path) -> dict[str, float]:
-    """A second of five frames and two windows, by turns with SE-CRNN's graphs of fresh weights; one thread."""
+    """CPU time for one second of five frames and two windows, in turns with SE-CRNN with random weights; one thread."""
     opened = open_bundle(bundle)
     golden = golden_of(opened)
     config = load_config(CONFIGS / "se_crnn.toml")
@@ -230,7 +230,7 @@ def speed(bundle: Path) -> dict[str, float]:
 
 
 def _graph(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """A part of a network as a graph."""
+    """Export a part of a network as a graph."""
     examples = {name: torch.randn(2, *shape[1:]) for name, shape in shapes.items()}
     outputs = module(*examples.values())
     names = ["out"] if isinstance(outputs, torch.Tensor) else [f"out{index}" for index in range(len(outputs))]
@@ -238,7 +238,7 @@ def _graph(module: torch.nn.Module, shapes: Mapping[str, tuple[int, ...]]) -> by
 
 
 def _time(call: Callable[[], Any], n: int) -> float:
-    """Processor time of n calls."""
+    """CPU time of n calls, in seconds."""
     begun = time.process_time()
     for _ in range(n):
         call()

@@ -1,4 +1,4 @@
-"""How long the command line takes to start, beside an empty Python: median wall time of fresh processes.
+"""How long the command line takes to start, relative to an empty Python: median wall time of fresh processes.
 
 python benchmarks/startup.py [--runs 15] [--bundle FOLDER --clip CLIP]
 """
@@ -15,7 +15,7 @@ from ascstream.bundles import shipped
 EXAMPLE = Path(__file__).parents[1] / "examples" / "clip.mp4"
 COMMAND = Path(sys.executable).with_name("ascstream")
 LIMITS = {"ascstream --version": 0.2, "first prediction": 1.0}
-"""Seconds."""
+"""Maximum median times in seconds."""
 
 
 def run_time(words: list[str]) -> float:
@@ -26,7 +26,7 @@ def run_time(words: list[str]) -> float:
 
 
 def first_line_time(words: list[str]) -> float:
-    """Time until a process wrote its first line to stdout, in seconds."""
+    """Time until a process writes its first line to stdout, in seconds."""
     began = time.perf_counter()
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         line = process.stdout.readline()
@@ -53,10 +53,10 @@ def main() -> int:
         bundle = ["--bundle", options.bundle] if options.bundle else []
         cases["first prediction"] = (first_line_time, [str(COMMAND), "file", str(options.clip), *bundle])
     times: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(options.runs + 1):  # interleaved, so that a busy moment hits all alike
+    for _ in range(options.runs + 1):  # interleaved, so that other load affects all of them alike
         for name, (measure, words) in cases.items():
             times[name].append(measure(words))
-    kept = {name: values[1:] for name, values in times.items()}  # the first run fills the caches
+    kept = {name: values[1:] for name, values in times.items()}  # the first run only warms the caches
     empty = statistics.median(kept["python -c pass"])
     late = 0
     print(f"{'median of ' + str(options.runs):24} {'seconds':>8} {'× empty':>8} {'least':>8} {'limit':>7}")

@@ -1,13 +1,13 @@
-"""What prepared clips are worth in training: windows a second from shards, and how long the network waits for them.
+"""What prepared clips gain in training: windows per second from shards, and how long the network waits for data.
 
     python benchmarks/training.py [--clips 12] [--rounds 3] [--epochs 3] [--frozen-windows 16]
 
-Clips are as the real corpus has them: 10 s, a 24-bit stereo WAV of 48 kHz, a 1280×720 H.264 picture. One way decodes
-each clip anew, with the decoder that `trainer prepare` and the runtime use, and takes all ten of its windows on the
-way; the other reads the same ten windows from shards, at random. Both give the same features, which is checked. The
-best round of each counts, in processor time, as other work on the machine disturbs that least. Then `slim_audio` is
-trained as configured, and the share of its epochs is printed in which it waited for data. Last, the first step of
-`se_visual`, VGG16 frozen: an epoch whose frames are encoded as they come, and one whose frames were encoded before.
+Clips are like the real corpus's: 10 s, a 24-bit stereo WAV at 48 kHz, a 1280×720 H.264 video. One way decodes each clip
+anew, with the decoder that `trainer prepare` and the runtime use, and takes all ten of its windows in order; the other
+reads the same ten windows from shards, in random order. That both give the same features is checked. The best round of
+each counts, in CPU time, which other load on the machine disturbs least. Then `slim_audio` is trained as configured,
+and the share of time that its epochs spend waiting for data is printed. Last comes the first step of `se_visual`, with
+VGG16 frozen: an epoch that encodes frames as they come, and one whose frames were encoded beforehand.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WINDOWS = 10
 
 
 class DecodedStore(MemoryStore):
-    """One clip as it comes from the decoder."""
+    """One clip, straight from the decoder."""
 
     def __init__(self, clip: Clip, settings: Settings) -> None:
         """Decode a clip."""
@@ -64,18 +64,18 @@ class DecodedStore(MemoryStore):
         self._times = np.array([frame.time for frame in self._frames])
 
     def frames(self, clip: int, times, max_age_seconds: float):  # noqa: ARG002
-        """The newest frame of each time."""
+        """The newest frame at or before each time, and whether there is one that is recent enough."""
         newest = newest_frames(self._times, times, max_age_seconds)
         return np.stack([self._frames[number].image for number in newest]), newest >= 0
 
 
 def maker_of(config: Config) -> TensorMaker:
-    """Makes what the network takes."""
+    """Makes the tensors that the configured network takes."""
     return TensorMaker(config.inputs, config.window, find_system(config).inputs)
 
 
 def decode_anew(config: Config, corpus, maker: TensorMaker) -> list[dict[str, np.ndarray]]:
-    """Every clip's windows, from its media."""
+    """Every clip's windows, decoded from its media files."""
     settings = settings_for(config.inputs)
     out = []
     for clip in corpus.clips:
@@ -88,7 +88,7 @@ def decode_anew(config: Config, corpus, maker: TensorMaker) -> list[dict[str, np
 
 
 def read_shards(config: Config, folder: Path, n_clips: int, maker: TensorMaker) -> list[dict[str, np.ndarray]]:
-    """The same windows in any order, from shards."""
+    """The same windows, read from shards in random order."""
     reader = StretchReader(open_prepared(folder).store(config.inputs), config.inputs, config.window)
     out = [maker.empty(WINDOWS) for _ in range(n_clips)]
     for place in np.random.default_rng(0).permutation(n_clips * WINDOWS):
@@ -98,7 +98,7 @@ def read_shards(config: Config, folder: Path, n_clips: int, maker: TensorMaker) 
 
 
 def quickest(work, rounds: int) -> tuple[float, float]:
-    """Least processor and wall time of some rounds, in seconds."""
+    """Minimum CPU and wall time over several rounds, in seconds."""
     times = []
     for _ in range(rounds):
         wall, processor = time.perf_counter(), time.process_time()
@@ -108,13 +108,13 @@ def quickest(work, rounds: int) -> tuple[float, float]:
 
 
 def compare(name: str, config: Config, root: Path, n_clips: int, rounds: int, goal: float) -> None:
-    """Both ways, for one network's inputs."""
+    """Compare both ways for one network's inputs."""
     corpus = open_corpus(root / "corpus")
     prepare_corpus(corpus, root / name, settings_for(config.inputs))
     maker = maker_of(config)
     anew, read = decode_anew(config, corpus, maker), read_shards(config, root / name, n_clips, maker)
     largest = {key: max(np.abs(a[key] - b[key]).max() for a, b in zip(anew, read, strict=True)) for key in anew[0]}
-    # sound through 16 bits is what it was; pictures have been through JPEG
+    # sound is unchanged by 16-bit storage within this tolerance; images differ, since they were stored as JPEG
     assert largest["features"] < 5e-3, largest
     n_windows = n_clips * WINDOWS
     own, _ = quickest(lambda: decode_anew(config, corpus, maker), rounds)
@@ -126,7 +126,7 @@ def compare(name: str, config: Config, root: Path, n_clips: int, rounds: int, go
 
 
 def wait_share(config: Config, root: Path, epochs: int) -> None:
-    """Train and look how long the network waited."""
+    """Train, and measure how long the network waits for data."""
     train = replace(config.train, epochs=epochs)
     config = replace(config, train=train, data=replace(config.data, labels=None, prepared="slim_audio"))
     plan = plan_clips(replace(config, data=replace(config.data, impulse_responses=None)), root)
@@ -143,7 +143,7 @@ def wait_share(config: Config, root: Path, epochs: int) -> None:
 
 
 def encode_once(config: Config, root: Path, n_windows: int) -> None:
-    """The first step of a recipe with a frozen encoder, with frames and with embeddings."""
+    """The first step of a recipe with a frozen encoder, on frames and on cached embeddings."""
     prepare_corpus(open_corpus(root / "corpus"), root / "frozen", settings_for(config.inputs))
     steps = (replace(config.train.steps[0], epochs=2),)
     train = replace(config.train, steps=steps, windows_per_epoch=n_windows, schedule="constant", select="last")

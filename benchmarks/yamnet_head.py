@@ -1,9 +1,9 @@
-"""What a linear head on YAMNet's embedding makes of the recordings, in the folds that slim-audio is judged by.
+"""How well a linear head on YAMNet's embedding classifies the recordings, in the folds used to evaluate slim-audio.
 
     python benchmarks/yamnet_head.py WORK          (after benchmarks/slim_av.py DATA WORK)
 
-Logistic regression on the windows that `ear.py` left, half a second apart, each at one level; the strength of its
-penalty has the least log loss on these folds, and its temperature is that of the other folds.
+Logistic regression on the windows saved by `ear.py`, half a second apart and all at the same level. The strength of the
+penalty is the one with the lowest log loss on these folds; each fold's temperature is fitted on the other folds.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from trainer.importers.regression import hold_out
 from trainer.run import open_run
 
 _STRIDE = 5
-"""Windows of `ear.py` are a tenth of a second apart."""
+"""Every fifth window: those of `ear.py` are a tenth of a second apart."""
 
 
 def main() -> int:
-    """Read the command line, fit, print."""
+    """Parse the command line, fit, and print the figures."""
     parser = argparse.ArgumentParser(description="A linear head on YAMNet's embedding.")
     parser.add_argument("work", type=Path)
     work: Path = parser.parse_args().work
