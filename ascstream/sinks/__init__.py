@@ -1,4 +1,4 @@
-"""Where predictions go. `open_sink` picks the format by the target's name; `SinkGroup` serves several at once."""
+"""Outputs for predictions. `open_sink` picks the format by the target's name; `SinkGroup` feeds several at once."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _FORMATS: Mapping[str, str] = {
     "view": "",
     "vtt": ".vtt",
 }
-"""Format to extension; "lines" and "view" have none, since they are made for standard output."""
+"""Format → file extension; "lines" and "view" have none, because they are made for standard output."""
 _CAPTIONS = ("audacity", "srt", "vtt")
 
 
 def formats() -> tuple[str, ...]:
-    """The names `open_sink` takes as a format, sorted."""
+    """The formats `open_sink` accepts, sorted."""
     return tuple(sorted(_FORMATS))
 
 
 def format_of(target: str, wanted: str | None = None) -> str:
-    """The format a target gets: the one asked for, else by its extension, and for "-" the view on a terminal or lines.
+    """Choose a target's format: the one asked for, else by extension; for "-", the view on a terminal, otherwise lines.
 
     Raises:
-        UsageError: It is not known, or does not go with the target.
+        UsageError: The format is unknown, or does not suit the target.
     """
     if wanted is not None:
         if wanted not in _FORMATS:
@@ -76,25 +76,25 @@ def open_sink(
 ) -> Sink:
     """Make the sink for a target. Nothing is created yet.
 
-    A file appears when its results are whole; that of a live stream grows line by line from `begin` on.
+    A file appears once its results are complete; a live stream's file grows line by line from `begin` on.
 
     Args:
         target: A path, in which `{stem}` is replaced for each input, or "-" for standard output.
-        format: One of `formats()`; None: by the extension, and for "-" the live view on a terminal, else lines.
-        inputs: What will be classified, as far as it is known: mistakes show before anything is decoded.
-        quiet: Whether lines come without the events on standard error.
-        live: Whether the stream does not end by itself: files are continued and appended to, never renamed into place.
-        rotate_seconds: With `live`: a file is renamed by the UTC time at which its period began, and a new one begun,
-            at each full multiple of this; None: never. Standard output is not rotated.
-        top: How many of the best scenes are told; None: all, in a line the answer only.
-        min_score: Scenes less probable than this are not told; None: all are.
-        explained: Whether JSON Lines and plain lines say what each modality said of a window.
-        about: What runs, for the live view: bundle, engine, precision.
-        clock: Tells the time; a test may have its own.
+        format: One of `formats()`; None: by extension; for "-", the live view on a terminal, otherwise lines.
+        inputs: The inputs to classify, as far as known, so that mistakes show before anything is decoded.
+        quiet: Whether to write lines without events on standard error.
+        live: Whether the stream is endless: files are continued and appended to, never renamed into place.
+        rotate_seconds: With `live`: at each full multiple of this, rename the file by the UTC time at which its period
+            began, and begin a new one; None: never. Standard output is not rotated.
+        top: Number of best scenes to report; None: all (lines: only the answer).
+        min_score: Least probability of a scene to be reported; None: any.
+        explained: Whether JSON Lines and plain lines also give each modality's scores for a window.
+        about: What is running, for the live view: bundle, engine, precision.
+        clock: Tells the time; tests may substitute their own.
 
     Raises:
-        UsageError: The format is not known, or does not go with the target or the inputs; `rotate_seconds`, `top` or
-            `min_score` cannot be.
+        UsageError: The format is unknown, or does not suit the target or the inputs; or `rotate_seconds`, `top` or
+            `min_score` is invalid.
         OutputError: The folder is missing or not writable.
     """
     name = format_of(target, format)
@@ -130,10 +130,10 @@ def open_sink(
 
 
 def check_targets(targets: Sequence[str], inputs: Sequence[str]) -> None:
-    """Refuse outputs that would overwrite each other or an input; `inputs` may be empty where they are not known.
+    """Refuse outputs that would overwrite each other or an input; `inputs` may be empty if they are unknown.
 
     Raises:
-        UsageError: A path is named twice, or is an input as well.
+        UsageError: A path is given twice, or is also an input.
     """
     seen: dict[Path | str, str] = {}
     for target in targets:
@@ -153,12 +153,12 @@ def check_targets(targets: Sequence[str], inputs: Sequence[str]) -> None:
 
 
 def _local_time(clock: Clock) -> datetime:
-    """The time of day where we are."""
+    """The current local time."""
     return clock.utc().astimezone()
 
 
 def _check_paths(target: str, name: str, inputs: Sequence[str]) -> None:
-    """Check the places of all files a target stands for, as far as they are known."""
+    """Check the locations of all files a target stands for, as far as they are known."""
     if STEM not in target:
         if name in _CAPTIONS and len(inputs) > 1:
             raise several_inputs(target)

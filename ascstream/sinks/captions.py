@@ -1,7 +1,7 @@
 """Captions: decided intervals as WebVTT, SRT or Audacity labels, merged, never overlapping, written as they close.
 
-A cue says the answer and how sure it is, "street_traffic 0.87"; time without an answer is a cue too, "unknown", without
-a number, since the score of what was not chosen would mislead. The cues cover exactly the time that was decided.
+A cue gives the answer and its score, "street_traffic 0.87"; time without an answer gets a cue too, "unknown", without
+a score, since the score of a scene that was not chosen would mislead. The cues cover exactly the decided time.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from ascstream.stats import StreamStats, StreamSummary
 
 
 class CaptionSink(Sink):
-    """Writes one cue an interval; a file describes one input."""
+    """Writes one cue per interval; a file describes one input."""
 
     def __init__(self, target: str, format: str, *, growth: Growth | None = None) -> None:  # noqa: A002
         """Prepare the sink.
 
         Args:
-            target: A path, with `{stem}` in it where there are several inputs, or "-".
+            target: A path, containing `{stem}` if there are several inputs, or "-".
             format: "vtt", "srt" or "audacity".
-            growth: How the file of a live stream grows; cues are written when their interval has ended. A file of an
-                earlier run is set aside, since its times began at another moment.
+            growth: How a live stream's file grows; cues are written when their interval has ended. A file from an
+                earlier run is set aside, because its times began at another moment.
         """
         self._cue = _CUES[format]
         self._header = "WEBVTT\n\n" if format == "vtt" else ""
@@ -37,7 +37,7 @@ class CaptionSink(Sink):
         self._n_cues = 0
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:  # noqa: ARG002 - cues need no running totals
-        """A new input starts.
+        """Begin a new input.
 
         Raises:
             UsageError: It is not the first, and the path has no `{stem}`.
@@ -49,14 +49,14 @@ class CaptionSink(Sink):
             self._destination.write("", header=self._header, keep=False)
 
     def emit(self, prediction: Prediction) -> None:
-        """Take a prediction; write the interval it closes."""
+        """Add a prediction; write the interval it closes, if any."""
         self._write(self._merger.add(prediction))
 
     def event(self, event: StreamEvent) -> None:
-        """Events have no cue."""
+        """Ignored: events have no cue."""
 
     def reopen(self) -> None:
-        """Go on in a file of the same name."""
+        """Continue in a file of the same name."""
         self._destination.reopen()
 
     def end(self, summary: StreamSummary, error: str | None) -> None:  # noqa: ARG002 - a summary has no cue
@@ -65,7 +65,7 @@ class CaptionSink(Sink):
         self._destination.end()
 
     def close(self) -> None:
-        """Write what is still open, after an interrupt, and place the file."""
+        """Write what is still open, for example after an interrupt, and put the file in place."""
         try:
             self._write(self._merger.finish())
         finally:
@@ -74,7 +74,7 @@ class CaptionSink(Sink):
     def _write(self, interval: Interval | None) -> None:
         if interval is None:
             return
-        if self._destination.fresh:  # the first, or a file was rotated
+        if self._destination.fresh:  # the first cue, or the file was rotated
             self._n_cues = 0
         text = self._cue(interval, self._n_cues + 1)
         if text:
@@ -83,13 +83,13 @@ class CaptionSink(Sink):
 
 
 def cue_text(interval: Interval) -> str:
-    """What a cue says: "street_traffic 0.87", or "unknown"."""
+    """The text of a cue: "street_traffic 0.87", or "unknown"."""
     label = printable(interval.label)
     return label if interval.level == "unknown" else f"{label} {interval.score:.2f}"
 
 
 def vtt_cue(interval: Interval, number: int) -> str:  # noqa: ARG001 - WebVTT cues need no number
-    """A WebVTT cue; empty where the interval is too short for the format's milliseconds."""
+    """A WebVTT cue; empty if the interval is too short for the format's milliseconds."""
     start, end = _milliseconds(interval)
     if end <= start:
         return ""
@@ -97,7 +97,7 @@ def vtt_cue(interval: Interval, number: int) -> str:  # noqa: ARG001 - WebVTT cu
 
 
 def srt_cue(interval: Interval, number: int) -> str:
-    """An SRT cue, numbered from 1; empty where the interval is too short for the format's milliseconds."""
+    """An SRT cue, numbered from 1; empty if the interval is too short for the format's milliseconds."""
     start, end = _milliseconds(interval)
     if end <= start:
         return ""
@@ -105,7 +105,7 @@ def srt_cue(interval: Interval, number: int) -> str:
 
 
 def audacity_label(interval: Interval, number: int) -> str:  # noqa: ARG001 - labels have no number
-    """A line of an Audacity label track: start, end in seconds, text, with tabs between."""
+    """A line of an Audacity label track: start and end in seconds, and text, separated by tabs."""
     return f"{max(interval.start, 0.0):.6f}\t{interval.end:.6f}\t{cue_text(interval)}\n"
 
 
@@ -113,12 +113,12 @@ _CUES: Mapping[str, Callable[[Interval, int], str]] = {"audacity": audacity_labe
 
 
 def _milliseconds(interval: Interval) -> tuple[int, int]:
-    """Both ends rounded alike, so that neighbours keep meeting."""
+    """Start and end in milliseconds, rounded alike so that adjacent intervals stay adjacent."""
     return round(max(interval.start, 0.0) * 1000), round(interval.end * 1000)
 
 
 def _clock(milliseconds: int, point: str) -> str:
-    """`01:02:03.456`; hours grow beyond two digits."""
+    """`01:02:03.456`; hours may have more than two digits."""
     seconds, milliseconds = divmod(milliseconds, 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)

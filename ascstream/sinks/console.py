@@ -1,4 +1,4 @@
-"""A line a prediction for people, where there is no terminal to draw on: pipes, logs, `TERM=dumb`."""
+"""One readable line per prediction, for output without a terminal to draw on: pipes, logs, `TERM=dumb`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 _GROUP_WIDTH = 14
-"""Columns a label gets at least: "transportation", so that groups do not break the column."""
+"""Least width of a label in columns: that of "transportation", so that group names stay aligned."""
 _LACKS = {"audio": "no picture", "video": "no sound", "": "nothing heard or seen"}
-"""What a window lacked, by what was there."""
+"""What a window lacked, keyed by the modalities it had."""
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
 class LinesSink(Sink):
     """Writes `   12.0 s  street_traffic   87 %  degraded (0.25 s lost)`; events go to standard error.
 
-    Of a live stream the line begins with the time of day: `15:04:05.2  park   87 %  degraded (camera lost 12 s)`.
-    That there is no sound or no picture is said where it begins, and `whole again` where it ends.
+    For a live stream, a line begins with the time of day: `15:04:05.2  park   87 %  degraded (camera lost 12 s)`.
+    Missing sound or picture is reported only where it begins, and its end as `whole again`.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class LinesSink(Sink):
 
         Args:
             target: A path, or "-" for standard output.
-            headings: Whether the name of each input is written above its lines.
-            quiet: Whether events are left out.
+            headings: Whether to write each input's name above its lines.
+            quiet: Whether to leave out events.
             notes: Where events go; standard error by default.
-            growth: How the file of a live stream grows.
-            selection: Which scenes are told besides the answer; None: none.
-            explained: Whether lines below say what each modality said of the window.
+            growth: How a live stream's file grows.
+            selection: Which scenes to report besides the answer; None: none.
+            explained: Whether to add lines with each modality's scores for the window.
             clock: Tells the time of day.
         """
         self._destination = Destination(target, growth=growth)
@@ -70,7 +70,7 @@ class LinesSink(Sink):
         self._lacking = ""
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:  # noqa: ARG002 - a line needs no running totals
-        """A new input starts."""
+        """Begin a new input."""
         self._source, self._live, self._lacking = printable(info.name), info.live, ""
         self._destination.begin(info.name)
         if self._headings:
@@ -88,7 +88,7 @@ class LinesSink(Sink):
         self._destination.write(lines)
 
     def _remark(self, prediction: Prediction) -> str:
-        """What a line says of what was missing: what lasts and never changes, once."""
+        """The remark about missing data; a lasting lack is mentioned once."""
         missing, before = describe_degraded(prediction), self._lacking
         if missing in _LACKS.values():
             self._lacking = missing
@@ -99,7 +99,7 @@ class LinesSink(Sink):
         return "whole again" if before else ""
 
     def event(self, event: StreamEvent) -> None:
-        """Tell of an event."""
+        """Write an event to standard error."""
         if self._quiet:
             return
         notes = sys.stderr if self._notes is None else self._notes
@@ -108,28 +108,28 @@ class LinesSink(Sink):
         notes.flush()
 
     def reopen(self) -> None:
-        """Go on in a file of the same name."""
+        """Continue in a file of the same name."""
         self._destination.reopen()
 
     def end(self, summary: StreamSummary, error: str | None) -> None:  # noqa: ARG002 - summaries go to standard error
-        """The input is over."""
+        """End the input."""
         self._destination.end()
 
     def close(self) -> None:
-        """Place the file, if it is one."""
+        """Put the file in place, if it is one."""
         self._destination.close()
 
 
 def to_line(
     prediction: Prediction, decimals: int = 1, others: Mapping[str, float] = _NONE, remark: str | None = None
 ) -> str:
-    """A prediction as a line for people, newline included.
+    """Format a prediction as a readable line, newline included.
 
     Args:
         prediction: The answer.
-        decimals: Of the time, where it is none of day.
-        others: Scenes to tell besides the answer.
-        remark: What to say of what was missing; None: all of it.
+        decimals: Decimals of the time, unless it is a time of day.
+        others: Scenes to report besides the answer.
+        remark: What to say about missing data; None: all of it.
     """
     widest = max((len(label) for label in prediction.scores), default=0)
     width = max(widest, _GROUP_WIDTH, len(prediction.label))
@@ -153,7 +153,7 @@ def to_line(
 
 
 def _of_day(prediction: Prediction) -> str:
-    """Local time of a live prediction: `15:04:05.2`; of one form, so that lines stay in their columns."""
+    """Local time of a live prediction, `15:04:05.2`; of fixed width, so that columns stay aligned."""
     text = prediction.time or ""
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
@@ -172,7 +172,7 @@ def describe_unknown(prediction: Prediction) -> str:
 
 
 def describe_degraded(prediction: Prediction) -> str:
-    """What the window lacked: `0.40 s lost`, `no picture`, `camera lost 12 s`; empty where it lacked nothing."""
+    """What the window lacked: `0.40 s lost`, `no picture`, `camera lost 12 s`; empty if nothing."""
     if not prediction.degraded:
         return ""
     parts = [f"{device} lost {lost_for(seconds)}" for device, seconds in prediction.lost.items()]
@@ -187,7 +187,7 @@ def describe_degraded(prediction: Prediction) -> str:
 
 
 def lost_for(seconds: float) -> str:
-    """How long for people: `12 s`, `2:05`, `1:02:03`."""
+    """Format a duration: `12 s`, `2:05`, `1:02:03`."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

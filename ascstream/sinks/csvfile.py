@@ -1,4 +1,4 @@
-"""CSV: every window as a row, for spreadsheets and data frames. The columns are at `columns`."""
+"""CSV: one row per window, for spreadsheets and data frames. `columns` documents the columns."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ascstream.stats import StreamStats, StreamSummary
 
 
 class CsvSink(Sink):
-    """Writes a row a prediction, UTF-8, with one header; several inputs follow each other and differ in `source`."""
+    """Writes one row per prediction, in UTF-8, after one header; several inputs follow on and differ in `source`."""
 
     def __init__(self, target: str, *, growth: Growth | None = None, selection: Selection | None = None) -> None:
         """Prepare the sink.
 
         Args:
             target: A path, or "-" for standard output.
-            growth: How the file of a live stream grows; it is continued where its header is the same.
-            selection: Which scores are told; the cells of the others are empty.
+            growth: How a live stream's file grows; it is continued if its header is the same.
+            selection: Which scores to report; the cells of the others are empty.
         """
         self._destination = Destination(target, growth=growth)
         self._selection = Selection() if selection is None else selection
@@ -33,11 +33,11 @@ class CsvSink(Sink):
         self._header = ""
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:  # noqa: ARG002 - a row needs no running totals
-        """A new input starts."""
+        """Begin a new input."""
         self._destination.begin(info.name)
 
     def emit(self, prediction: Prediction) -> None:
-        """Write a row, and the header before the first."""
+        """Write a row, preceded by the header if it is the first."""
         if self._labels is None or self._destination.fresh:
             self._labels = tuple(sorted(prediction.scores))
             self._header = _line(columns(self._labels))
@@ -45,18 +45,18 @@ class CsvSink(Sink):
         self._destination.write(_line(row(prediction, self._labels, told)), header=self._header)
 
     def event(self, event: StreamEvent) -> None:
-        """Events have no row."""
+        """Ignored: events have no row."""
 
     def reopen(self) -> None:
-        """Go on in a file of the same name."""
+        """Continue in a file of the same name."""
         self._destination.reopen()
 
     def end(self, summary: StreamSummary, error: str | None) -> None:  # noqa: ARG002 - a summary has no row
-        """The input is over."""
+        """End the input."""
         self._destination.end()
 
     def close(self) -> None:
-        """Place the file."""
+        """Put the file in place."""
         self._destination.close()
 
 
@@ -72,12 +72,12 @@ def columns(labels: Sequence[str]) -> list[str]:
 
 
 def row(prediction: Prediction, labels: Sequence[str], scores: Mapping[str, float] | None = None) -> list[str]:
-    """A prediction as the cells of its row; what is absent or not finite is an empty cell.
+    """A prediction as the cells of its row; values that are absent or not finite become empty cells.
 
     Args:
         prediction: The answer.
-        labels: The columns of scores.
-        scores: Those that are told; None: all.
+        labels: The score columns.
+        scores: The scores to report; None: all.
     """
     scores = prediction.scores if scores is None else scores
     return [
@@ -99,7 +99,7 @@ def row(prediction: Prediction, labels: Sequence[str], scores: Mapping[str, floa
 
 
 def _number(value: float) -> str:
-    """Six decimals, a plain point, no exponent."""
+    """Six decimals, a decimal point, no exponent; empty if not finite."""
     return f"{value:.6f}" if math.isfinite(value) else ""
 
 

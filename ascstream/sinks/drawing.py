@@ -1,4 +1,4 @@
-"""What the view and the summary are drawn with: bars, the strip of time, colours and letters for labels, clocks."""
+"""Drawing elements of the view and the summary: bars, the time strip, colours and letters for labels, clocks."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _UNKNOWN_COLOUR = "#7a7f87"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How an answer looks in the strip of time."""
+    """How an answer looks in the time strip."""
 
     colour: str
-    """A colour rich understands."""
+    """A colour that rich understands."""
     letter: str
-    """One character: what tells answers apart where there is no colour."""
+    """One character, which tells answers apart where there is no colour."""
 
 
 _ASCII = str.maketrans("━╸─█▒■✓✗–−·×µ…°●○◌│╭╮╰╯", "=-.#:#+x---xu~ *o.|++++")
 
 
 def to_ascii(text: Text) -> Text:
-    """The same text for a terminal that knows ASCII only, as wide as before."""
+    """The same text for a terminal that knows only ASCII, equally wide; changes `text` in place."""
     text.plain = text.plain.translate(_ASCII).encode("ascii", "replace").decode()
     return text
 
 
 class Legend:
-    """Gives every answer its mark and keeps it; scenes take theirs in alphabetical order, groups as they appear."""
+    """Assigns each answer a lasting mark; views ask for scenes first, alphabetically, and for groups as they appear."""
 
     def __init__(self) -> None:
         self._marks = {"unknown": Mark(_UNKNOWN_COLOUR, "?")}
@@ -62,13 +62,13 @@ def bar(fraction: float, width: int, colour: str) -> Text:
 
 
 def cells(intervals: Iterable[Interval], start: float, end: float, n_cells: int) -> list[str | None]:
-    """What held longest in each of `n_cells` equal parts of [start, end]; None where nothing was decided.
+    """The label that held longest in each of `n_cells` equal parts of [start, end]; None where nothing was decided.
 
     Args:
         intervals: In order of time, not overlapping.
-        start: Seconds.
-        end: Seconds.
-        n_cells: How many parts.
+        start: Start in seconds.
+        end: End in seconds.
+        n_cells: Number of parts.
     """
     held: list[dict[str, float]] = [{} for _ in range(n_cells)]
     width = (end - start) / n_cells if n_cells else 0.0
@@ -86,7 +86,7 @@ def cells(intervals: Iterable[Interval], start: float, end: float, n_cells: int)
 
 
 def strip(labels: Sequence[str | None], legend: Legend, *, letters: bool) -> Text:
-    """The strip of time: a cell a part, coloured, or with letters where there is no colour."""
+    """The time strip: one cell per part, coloured, or as letters where there is no colour."""
     text = Text()
     for label in labels:
         if label is None:
@@ -99,7 +99,7 @@ def strip(labels: Sequence[str | None], legend: Legend, *, letters: bool) -> Tex
 
 
 def beside(parts: Sequence[Text], width: int, gap: int = 3) -> Text:
-    """The parts in a row, as many of them as have room; the first is cut where it has none."""
+    """The parts in a row, as many as fit; if the first does not fit, it is cut off."""
     row = Text()
     for part in parts:
         if not part.cell_len:
@@ -112,7 +112,7 @@ def beside(parts: Sequence[Text], width: int, gap: int = 3) -> Text:
 
 
 def key(labels: Iterable[str], legend: Legend, *, letters: bool) -> Text:
-    """What the marks of the strip mean."""
+    """The key to the strip's marks."""
     text = Text()
     for label in labels:
         mark = legend.mark(label)
@@ -121,7 +121,7 @@ def key(labels: Iterable[str], legend: Legend, *, letters: bool) -> Text:
 
 
 def axis(start: float, end: float, width: int) -> Text:
-    """Clock times under the strip: its ends, and the middle where there is room."""
+    """Clock times below the strip: at its ends, and in the middle if there is room."""
     left, middle, right = clock(start), clock((start + end) / 2), clock(end)
     row = [" "] * max(width, len(left))
     row[: len(left)] = left
@@ -134,14 +134,14 @@ def axis(start: float, end: float, width: int) -> Text:
 
 
 def clock(seconds: float) -> str:
-    """`0:07`, `12:34`, `1:02:03`."""
+    """Format a time: `0:07`, `12:34`, `1:02:03`."""
     whole = max(0, int(seconds + 1e-6))
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 def percentiles(latency: Percentiles, width: int, gap: str) -> str:
-    """`p50 3.1 ms`, then p95 and p99 as far as there is room."""
+    """`p50 3.1 ms`, followed by p95 and p99 as far as they fit."""
     values = {"p50": latency.p50, "p95": latency.p95, "p99": latency.p99}
     parts = [f"{name} {duration(value)}" for name, value in values.items()]
     text = parts[0]
@@ -153,20 +153,20 @@ def percentiles(latency: Percentiles, width: int, gap: str) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """The text, its end replaced by `…` where it is wider than `width` columns."""
+    """The text, cut off with `…` if it is wider than `width` columns."""
     shown = Text(text)
     shown.truncate(max(width, 1), overflow="ellipsis")
     return shown.plain
 
 
 def duration(seconds: float) -> str:
-    """A short duration for people: `420 µs`, `3.1 ms`, `2.4 s`."""
+    """Format a short duration: `420 µs`, `3.1 ms`, `2.4 s`."""
     if abs(seconds) < 0.0009995:
         return f"{seconds * 1e6:.0f} µs"
     return f"{seconds * 1e3:.3g} ms" if abs(seconds) < 0.9995 else f"{seconds:.1f} s"
 
 
 def speed(realtime_factor: float) -> str:
-    """`48×` real time, from wall time by stream time."""
+    """Format a speed as a multiple of real time, `48×`; `realtime_factor` is wall time divided by stream time."""
     times = 1 / realtime_factor if realtime_factor > 0 else 0.0
     return f"{times:.0f}×" if times >= 9.95 else f"{times:.1f}×"

@@ -1,4 +1,4 @@
-"""Pieces of text at places of a terminal, and a frame around them with words in its edges."""
+"""Pieces of text at positions on a terminal, and a frame around them with text in its edges."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ascstream.sinks.drawing import shorten, to_ascii
 BOX_WIDTH, BOX_HEIGHT = 50, 16
 """Smallest terminal that gets a frame."""
 MARGIN = 3
-"""Columns of the frame on either side."""
+"""Columns the frame takes on either side."""
 _STYLE = "bright_black"
 
 
 class Piece(NamedTuple):
-    """A stretch of a row. Pieces of one drawing do not overlap."""
+    """A segment of a row. Pieces of one drawing do not overlap."""
 
     row: int
-    """From 0, the top."""
+    """From 0, at the top."""
     column: int
-    """From 0, the left."""
+    """From 0, at the left."""
     width: int
     """Columns it covers, whatever the text."""
     text: Text
@@ -34,12 +34,12 @@ def frame(title: str, corner: str, foot: str, width: int, height: int, *, ascii_
     """A frame as large as the terminal.
 
     Args:
-        title: What stands in the upper edge, on the left; shortened where there is no room.
-        corner: What stands there on the right.
-        foot: What stands in the lower edge, on the right.
+        title: Text in the upper edge, at the left; shortened if there is no room.
+        corner: Text in the upper edge, at the right.
+        foot: Text in the lower edge, at the right.
         width: Columns, at least `BOX_WIDTH`.
         height: Rows, at least `BOX_HEIGHT`.
-        ascii_only: Whether nothing beyond ASCII may be used.
+        ascii_only: Whether to use ASCII only.
     """
     title = shorten(title, width - len(corner) - 10)
     corners, dash = ("++++", "-") if ascii_only else ("╭╮╰╯", "─")
@@ -50,7 +50,7 @@ def frame(title: str, corner: str, foot: str, width: int, height: int, *, ascii_
 
 
 def compose(pieces: Sequence[Piece], height: int) -> list[Text]:
-    """The pieces as whole rows, as many as are needed, at most `height`."""
+    """Combine the pieces into whole rows, as many as needed, at most `height`."""
     rows: list[Text] = []
     for piece in sorted(pieces, key=lambda piece: piece[:2]):
         if piece.row >= height:

@@ -1,4 +1,4 @@
-"""The rows of a live view about machinery: a device, its level, latency, drops, temperature."""
+"""The live view's technical rows: a device and its level, latency, dropped windows, temperature."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ascstream.stats import StreamSummary
 _QUIETEST = -60.0
 """dBFS at the left end of a meter."""
 _LOUD, _CLIPPING = -12.0, -3.0
-"""dBFS from which a meter turns yellow, and red."""
+"""dBFS above which a meter is yellow, and red."""
 _WARM, _HOT = 75.0, 85.0
-"""Degrees from which a temperature turns yellow, and red: a Jetson slows down near the latter."""
+"""Degrees Celsius from which a temperature is yellow, and red: a Jetson slows down near the latter."""
 _ROOMY = 60
-"""Columns from which a row has wide columns."""
+"""Terminal width from which a row has wide columns."""
 
 
 def level_meter(dbfs: float, width: int) -> Text:
-    """A bar from −60 dBFS to full scale, in parts: safe, loud, clipping."""
+    """A bar from −60 dBFS to full scale with three zones: safe, loud, clipping."""
     filled = round(width * min(max(1 - dbfs / _QUIETEST, 0.0), 1.0))
     edges = [round(width * (1 - level / _QUIETEST)) for level in (_LOUD, _CLIPPING)]
     text = Text("━" * filled + "─" * (width - filled))
@@ -34,11 +34,11 @@ def level_meter(dbfs: float, width: int) -> Text:
 
 
 def device_row(device: DeviceHealth, now: float, width: int) -> Text:
-    """One device: whether it delivers, what, and how well; as much of it as has room.
+    """One device: whether it delivers, what, and how well; as much of that as fits.
 
     Args:
-        device: How it is.
-        now: The moment, `Clock.monotonic`.
+        device: Its health.
+        now: The current moment, `Clock.monotonic`.
         width: Columns.
     """
     roomy = width >= _ROOMY
@@ -62,7 +62,7 @@ def device_row(device: DeviceHealth, now: float, width: int) -> Text:
 
 
 def measures_row(summary: StreamSummary, health: Health | None, width: int) -> Text:
-    """Latency, and what never came or was never judged; of the latency at least the median."""
+    """Latency, and how much was lost or dropped; at least the median latency is shown."""
     health = Health(()) if health is None else health
     dropped, waiting = health.n_dropped_windows, health.n_waiting_windows
     drops = Text(f"{dropped} dropped", "yellow" if dropped else "dim")
@@ -80,7 +80,7 @@ def measures_row(summary: StreamSummary, health: Health | None, width: int) -> T
 
 
 def machine_row(about: str, readings: Readings, width: int, *, ascii_only: bool) -> Text:
-    """What runs, and how warm and fast the machine is."""
+    """What is running, and the machine's temperature and clock rates."""
     parts = [Text(printable(about), "dim")] if about else []
     if readings.celsius is not None:
         style = "red" if readings.celsius >= _HOT else "yellow" if readings.celsius >= _WARM else "dim"
@@ -119,7 +119,7 @@ def _measured(device: DeviceHealth, roomy: bool) -> list[Text]:
 
 
 def _not_running(device: DeviceHealth, now: float) -> Text:
-    """Since when nothing has come, and what is being done about it."""
+    """How long the device has been lost, and what is being done about it."""
     doing = "trying to open it" if device.state == "opening" else "waiting for it"
     if device.lost_since is None:
         return Text(doing, "yellow")

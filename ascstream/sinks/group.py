@@ -1,4 +1,4 @@
-"""Several sinks as one: all get the same, and one that fails does not cost the others anything."""
+"""Several sinks as one: all receive the same, and the failure of one does not affect the others."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from ascstream.stats import StreamStats, StreamSummary
 
 
 class SinkGroup(Sink):
-    """Serves every sink before it raises what one of them raised; that one is closed and left out from then on.
+    """Serves every sink before raising an error of one of them; that one is closed and left out from then on.
 
-    A reader of standard output that went away (`BrokenPipeError`) is an error only where no other sink is left: files
-    that were asked for are finished.
+    If the reader of standard output is gone (`BrokenPipeError`), that is an error only if no other sink is left: files
+    that were asked for are completed.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = list(sinks)
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:
-        """A new input starts."""
+        """Begin a new input."""
         self._each(lambda sink: sink.begin(info, stats))
 
     def emit(self, prediction: Prediction) -> None:
-        """Take one prediction."""
+        """Process a prediction."""
         self._each(lambda sink: sink.emit(prediction))
 
     def event(self, event: StreamEvent) -> None:
-        """Take one event."""
+        """Process an event."""
         self._each(lambda sink: sink.event(event))
 
     def tick(self, health: Health, picture: Image | None = None) -> None:
-        """Time passes in a live stream."""
+        """Note that time has passed in a live stream."""
         self._each(lambda sink: sink.tick(health, picture))
 
     def reopen(self) -> None:
-        """Go on in files of the same names."""
+        """Continue in files of the same names."""
         self._each(lambda sink: sink.reopen())
 
     def pause(self) -> None:
-        """Give the terminal back for a while."""
+        """Release the terminal for a while."""
         self._each(lambda sink: sink.pause())
 
     def end(self, summary: StreamSummary, error: str | None) -> None:
-        """The input is over."""
+        """End the input."""
         self._each(lambda sink: sink.end(summary, error))
 
     def close(self) -> None:
-        """Close all; may be called twice."""
+        """Close all sinks; may be called twice."""
         sinks, self._sinks = self._sinks, []
         first: OSError | None = None
         for sink in sinks:
@@ -63,7 +63,7 @@ class SinkGroup(Sink):
             raise first
 
     def _each(self, call: Callable[[Sink], None]) -> None:
-        """Call it for all; drop the sinks that fail, then raise what the first of them raised."""
+        """Run `call` on every sink; drop the sinks that fail, then raise the first error."""
         first: OutputError | None = None
         for sink in list(self._sinks):
             try:

@@ -1,4 +1,4 @@
-"""A file that grows for as long as a stream runs: continued, flushed line by line, rotated; `output.py` opens it."""
+"""A file that grows for as long as a stream runs: continued, flushed line by line, rotated. `output.py` opens it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ascstream.errors import OutputError, UsageError
 from ascstream.live.clock import Clock
 
 _LEAST_PERIOD = 1.0
-"""Seconds: names tell files apart by the second."""
+"""In seconds: file names differ only by the second."""
 _PATIENCE_SECONDS = 5.0
 """A named pipe whose reader takes nothing for this long is an error: meanwhile nothing is heard or seen."""
 _TAIL = 1 << 16
-"""Bytes from a file's end in which its last line is looked at."""
+"""Number of bytes at a file's end in which its last line is examined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Growth:
     rotate_seconds: float | None = None
     """A new file is begun at each full multiple of this, in UTC; None: never."""
     continued: bool = True
-    """Whether a file of an earlier run is appended to; otherwise it is renamed by the time of its last change."""
+    """Whether a file from an earlier run is appended to; otherwise it is renamed by the time of its last change."""
 
     def __post_init__(self) -> None:
         if self.rotate_seconds is not None and not self.rotate_seconds >= _LEAST_PERIOD:
@@ -44,10 +44,10 @@ class Growth:
 class GrowingFile:
     """Appends whole records to a file, which exists from the start and is never renamed into place.
 
-    A torn last line of a run that was killed is completed by a newline. Where `Growth.rotate_seconds` is set, the file
-    is renamed by the time at which its period began, `results.2026-11-21T15-00-00Z.jsonl`, and a new one is begun;
-    nothing is ever overwritten. A device or a named pipe is written to directly and never rotated; the
-    reader of a pipe has to be there, and to read, since nothing is heard or seen while it is waited for.
+    An incomplete last line from a run that was killed is ended with a newline. If `Growth.rotate_seconds` is set, the
+    file is renamed by the time at which its period began, `results.2026-11-21T15-00-00Z.jsonl`, and a new one is begun;
+    nothing is ever overwritten. A device or a named pipe is written to directly and never rotated; a pipe's reader has
+    to be there, and to read, because nothing is heard or seen while it is waited for.
     """
 
     def __init__(self, path: Path, growth: Growth) -> None:
@@ -67,7 +67,7 @@ class GrowingFile:
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing is in it yet; a period that is over is closed first.
+        """Whether the file is still empty; if its period is over, it is rotated first.
 
         Raises:
             OutputError: The next file cannot be opened.
@@ -76,15 +76,15 @@ class GrowingFile:
         return self._regular and os.fstat(self._required()).st_size == 0
 
     def write(self, text: str, header: str = "") -> None:
-        """Append a record: all of it, or, on an error, nothing of it; a later one may have room again.
+        """Append a record: all of it or, on an error, none of it; a later one may find room again.
 
         Args:
             text: Whole lines.
-            header: What the file begins with.
+            header: The beginning of the file.
 
         Raises:
-            BrokenPipeError: The path is a named pipe that nobody reads any more.
-            OutputError: It cannot be written, or begins with another header.
+            BrokenPipeError: The path is a named pipe whose reader is gone.
+            OutputError: It cannot be written, or begins with a different header.
         """
         if self.fresh or (not self._regular and not self._checked):
             text = header + text
@@ -94,12 +94,12 @@ class GrowingFile:
         self._append(text.encode("utf-8", "replace"))
 
     def keep(self) -> None:
-        """Nothing to decide: what was written stays."""
+        """Does nothing: what was written stays anyway."""
 
     def reopen(self) -> None:
-        """Close it and go on in the file of that name, which is a new one where somebody moved the old one away.
+        """Close it and continue in the file of that name, which is a new one if the old one was moved away.
 
-        A device or a named pipe stays open: its reader would take that for the end.
+        A device or a named pipe stays open: its reader would take closing for the end.
 
         Raises:
             OutputError: It cannot be opened.
@@ -109,13 +109,13 @@ class GrowingFile:
             self._open()
 
     def close(self) -> None:
-        """Give it back; may be called twice."""
+        """Close the file; may be called twice."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
     def _required(self) -> int:
-        """The descriptor; opened again after an error had closed it."""
+        """The file descriptor; reopens the file if an error has closed it."""
         if self._descriptor is None:
             self._open()
         if self._descriptor is None:
@@ -123,7 +123,7 @@ class GrowingFile:
         return self._descriptor
 
     def _open(self) -> None:
-        """Open or create the file; set an older one aside where it is not continued."""
+        """Open or create the file; set an older one aside if it is not to be continued."""
         try:
             place = self._path.resolve()
             found = _status(place)
@@ -150,7 +150,7 @@ class GrowingFile:
         self._complete_last_line(status.st_size)
 
     def _complete_last_line(self, size: int) -> None:
-        """End what a killed run left with a newline, so that the next record stands on a line of its own."""
+        """End the incomplete line of a killed run with a newline, so that the next record gets its own line."""
         descriptor = self._required()
         if not size:
             return
@@ -159,7 +159,7 @@ class GrowingFile:
             self._append(b"\n")
 
     def _check(self, header: str) -> None:
-        """Compare what the file begins with."""
+        """Raise unless the file begins with `header`."""
         wanted = header.encode("utf-8", "replace")
         descriptor = self._required()
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -186,7 +186,7 @@ class GrowingFile:
                 os.ftruncate(descriptor, os.fstat(descriptor).st_size - n_written)
 
     def _rotate(self) -> None:
-        """Where the period is over, rename the file and begin the next one."""
+        """If the period is over, rename the file and begin the next one."""
         if self._growth.rotate_seconds is None or not self._regular or self._descriptor is None:
             return
         period = self._period_of(self._now())
@@ -208,7 +208,7 @@ class GrowingFile:
         return self._growth.clock.utc().timestamp()
 
     def _period_of(self, moment: float) -> int:
-        """Which period a moment is in; all in one where nothing is rotated."""
+        """Number of the period a moment is in; 0 if there is no rotation."""
         seconds = self._growth.rotate_seconds
         return 0 if seconds is None else int(moment // seconds)
 
@@ -220,7 +220,7 @@ class GrowingFile:
 
 
 def names_beside(path: Path, moment: float) -> Iterator[Path]:
-    """What a file may be renamed to: by a moment, and numbered from the second on.
+    """Names a file may be renamed to: with a time, and from the second on with a number.
 
     Args:
         path: The file.
@@ -233,7 +233,7 @@ def names_beside(path: Path, moment: float) -> Iterator[Path]:
 
 
 def _set_aside(path: Path, moment: float) -> None:
-    """Rename a file by a moment; never over another one."""
+    """Rename a file by a moment; never overwrites another one."""
     for name in names_beside(path, moment):
         if not os.path.lexists(name):
             path.rename(name)
@@ -241,10 +241,10 @@ def _set_aside(path: Path, moment: float) -> None:
 
 
 def _open_special(path: Path, status: os.stat_result) -> int:
-    """Open a device or a named pipe for writing; a pipe without waiting for whoever is to read it.
+    """Open a device or a named pipe for writing, without waiting for a pipe's reader.
 
     Raises:
-        OutputError: Nobody reads the pipe.
+        OutputError: The pipe has no reader.
         OSError: It cannot be opened.
     """
     flags = getattr(os, "O_NONBLOCK", 0) if stat.S_ISFIFO(status.st_mode) else 0
@@ -257,10 +257,10 @@ def _open_special(path: Path, status: os.stat_result) -> int:
 
 
 def _write_patiently(descriptor: int, data: bytes) -> int:
-    """Write a part; a named pipe that is full is waited for a while.
+    """Write a part of the data; waits a while if a named pipe is full.
 
     Raises:
-        TimeoutError: Its reader takes nothing.
+        TimeoutError: The reader takes nothing.
         OSError: It cannot be written.
     """
     while True:
@@ -274,7 +274,7 @@ def _write_patiently(descriptor: int, data: bytes) -> int:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """What is known of a file; None where there is none."""
+    """The file's status; None if it does not exist."""
     try:
         return path.stat()
     except FileNotFoundError:
@@ -282,6 +282,6 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _short(text: str) -> str:
-    """The beginning of a line, in quotation marks."""
+    """The beginning of a line, quoted."""
     line = text.rstrip("\n")
     return repr(line if len(line) <= 60 else line[:60] + "…")

@@ -1,4 +1,4 @@
-"""What was answered in the last minutes, holes included: the scrolling timeline of a live stream."""
+"""The answers of the last minutes, gaps included: the scrolling timeline of a live stream."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ascstream.records import Prediction
 from ascstream.sinks.drawing import cells
 
 _JOIN_SECONDS = 1e-6
-"""Two stretches whose ends differ by less are adjacent: rounding, not a hole."""
+"""Intervals whose ends differ by less are adjacent: the difference is rounding, not a gap."""
 _DEGRADED = "degraded"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """An equal part of the time that is shown."""
+    """One of the equal parts of the time shown."""
 
     label: str
-    """What held longest; empty before the stream began."""
+    """The label that held longest; empty before the stream began."""
     degraded: bool
     """Whether something was missing for most of it."""
 
@@ -29,20 +29,20 @@ _BEFORE = Cell("", degraded=False)
 
 
 class History:
-    """Keeps the newest `span_seconds`."""
+    """Keeps the answers of at least the newest `span_seconds`."""
 
     def __init__(self, span_seconds: float) -> None:
         self.span_seconds = span_seconds
         self.begun: float | None = None
-        """Where the first answer begins: seconds since the stream began."""
+        """Where the first answer begins, in seconds since the stream began."""
         self.since: float | None = None
-        """Since when the answer has been the same, whatever was missing between."""
+        """Since when the answer has been the same, even if some windows were missing."""
         self._label: str | None = None
         self._answers: deque[Interval] = deque()
         self._states: deque[Interval] = deque()
 
     def add(self, prediction: Prediction) -> None:
-        """Take an answer. It decides its window as far as no other has: what was dropped between stays a hole."""
+        """Add a prediction. It covers its step, as far as no other does; time of dropped windows stays a gap."""
         start = max(prediction.end - prediction.step_seconds, prediction.start)
         if self._answers:
             start = max(start, self._answers[-1].end)
@@ -60,11 +60,11 @@ class History:
     def cells(self, now: float, n_cells: int) -> list[Cell | None]:
         """The last minutes in equal parts, the newest last; None where nothing was answered.
 
-        The cells keep their places while time passes: their edges are whole multiples of their length.
+        The cells keep their positions while time passes: their edges are whole multiples of their length.
 
         Args:
             now: Seconds since the stream began.
-            n_cells: How many parts.
+            n_cells: Number of parts.
         """
         length = self.span_seconds / max(n_cells, 1)
         end = math.ceil(now / length - 1e-6) * length
@@ -79,7 +79,7 @@ class History:
 
 
 def _append(kept: deque[Interval], fresh: Interval) -> None:
-    """Add a stretch, as a part of the last one where that has the same answer."""
+    """Append an interval, or extend the last one if it is adjacent and has the same label."""
     if kept and kept[-1].label == fresh.label and fresh.start - kept[-1].end < _JOIN_SECONDS:
         kept[-1] = replace(kept[-1], end=fresh.end)
     else:
