@@ -1,6 +1,6 @@
-"""JSON Lines: every window, event and summary as one object a line, for live streams the devices' health too.
+"""JSON Lines: every window, event and summary as one object per line; for live streams also the devices' health.
 
-The schema: each object has `schema` (1), `type` and `source`; the other keys are at `prediction_record`,
+The schema: each object has `schema` (1), `type` and `source`; the other keys are documented at `prediction_record`,
 `event_record`, `health_record`, `device_record` and `summary_record`. Seconds are rounded to the microsecond,
 probabilities to a millionth; a number that is not finite or not known is null.
 """
@@ -24,17 +24,17 @@ from ascstream.sources.base import SourceInfo
 from ascstream.stats import Percentiles, StreamStats, StreamSummary
 
 SCHEMA_VERSION = 1
-"""Version of the records, first in each of them; raised when a key changes its meaning or goes."""
+"""Version of the records, the first key of each; raised when a key is removed or changes its meaning."""
 _HEALTH_SECONDS = 60.0
-"""Time between two lines of health."""
+"""Time between two health lines."""
 _DECIMALS = 6
 """Seconds to the microsecond, probabilities to a millionth."""
 
 
 class JsonlSink(Sink):
-    """Writes a line for each prediction, event and summary; several inputs follow each other and differ in `source`.
+    """Writes a line per prediction, event and summary; several inputs follow each other and differ in `source`.
 
-    Of a live stream also how its devices are, every minute and at the end.
+    For a live stream, the devices' health is also written every minute and at the end.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class JsonlSink(Sink):
 
         Args:
             target: A path, or "-" for standard output.
-            growth: How the file of a live stream grows.
-            selection: Which scores are told.
-            explained: Whether predictions have `by_output` and `gate`.
-            clock: Tells when an event came, and when a minute is over.
+            growth: How a live stream's file grows.
+            selection: Which scores to report.
+            explained: Whether predictions include `by_output` and `gate`.
+            clock: Tells when an event was reported, and when a minute is over.
         """
         self._destination = Destination(target, growth=growth)
         self._selection = Selection() if selection is None else selection
@@ -65,7 +65,7 @@ class JsonlSink(Sink):
         self._health_due = math.inf
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:
-        """A new input starts."""
+        """Begin a new input."""
         self._info, self._stats, self._health = info, stats, None
         self._health_due = self._clock.monotonic() + _HEALTH_SECONDS
         self._destination.begin(info.name)
@@ -82,18 +82,18 @@ class JsonlSink(Sink):
         self._destination.write(to_line(record), keep=False)
 
     def tick(self, health: Health, picture: Image | None = None) -> None:  # noqa: ARG002 - pictures are not stored
-        """Write how the devices are, once a minute."""
+        """Write the devices' health once a minute."""
         self._health = health
         if self._clock.monotonic() >= self._health_due:
             self._health_due = self._clock.monotonic() + _HEALTH_SECONDS
             self._write_health(health)
 
     def reopen(self) -> None:
-        """Go on in a file of the same name."""
+        """Continue in a file of the same name."""
         self._destination.reopen()
 
     def end(self, summary: StreamSummary, error: str | None) -> None:
-        """Write how the devices were, and the summary."""
+        """Write the devices' last health, and the summary."""
         if self._health is not None:
             self._write_health(self._health)
             self._health = None
@@ -102,7 +102,7 @@ class JsonlSink(Sink):
         self._destination.end()
 
     def close(self) -> None:
-        """Place the file."""
+        """Put the file in place."""
         self._destination.close()
 
     def _write_health(self, health: Health) -> None:
@@ -117,17 +117,17 @@ class JsonlSink(Sink):
 def prediction_record(
     prediction: Prediction, selection: Selection | None = None, *, explained: bool = False
 ) -> dict[str, Any]:
-    """A prediction as the object of its line.
+    """The JSON object of a prediction.
 
     `time` (live streams only) is the UTC time of `end`; `start` and `end` are seconds since the stream began; `label`
-    is a scene, a group of scenes or "unknown", as `level` says, `reason` why it is unknown, null otherwise; `score` the
-    probability of `label`. `scores` are smoothed, `raw_scores` the window's own: every scene, or those `selection`
-    leaves. `modalities` is what they rest on, `degraded` whether something was missing, `lost_seconds` and
-    `padded_seconds` how much sound never came. `lost` (only where a device of a live stream is lost) says for how many
-    seconds which has been. `fallback` (only where ONNX Runtime judged the window because TensorRT had failed) says why.
-    `latency_seconds` is how long after its end the window was answered. Where it is `explained`, `by_output` has the
-    scores of each head, "audio", "video" and "fused", of this window alone, and `gate` how much the first two weighed
-    in the third, null where that cannot be said.
+    is a scene, a group of scenes or "unknown", as `level` says; `reason` says why it is unknown and is null otherwise;
+    `score` is the probability of `label`. `scores` are smoothed, `raw_scores` those of this window alone: of every
+    scene, or those `selection` keeps. `modalities` lists what they are based on, `degraded` says whether something was
+    missing, `lost_seconds` and `padded_seconds` how much sound was lost or padded. `lost` (only while a live stream's
+    device is lost) maps each such device to how many seconds it has been lost. `fallback` (only if ONNX Runtime scored
+    the window because TensorRT had failed) says why. `latency_seconds` is how long after its end the window was
+    answered. If `explained`, `by_output` has the scores of each head, "audio", "video" and "fused", for this window
+    alone, and `gate` the weights of the first two in the third, or null if they cannot be determined.
     """
     time = {} if prediction.time is None else {"time": prediction.time}
     lost = {"lost": _numbers(prediction.lost)} if prediction.lost else {}
@@ -169,10 +169,10 @@ def _explained(prediction: Prediction) -> dict[str, Any]:
 
 
 def event_record(source: str, event: StreamEvent, time: str | None = None) -> dict[str, Any]:
-    """An event as the object of its line.
+    """The JSON object of an event.
 
-    `time` (live streams only) is when it was told, UTC; `start` when it happened, in seconds since the stream began;
-    `kind` a word, `message` a sentence, `seconds` how much time it concerns.
+    `time` (live streams only) is the UTC time at which it was reported; `start` when it happened, in seconds since the
+    stream began; `kind` is a word, `message` a sentence, `seconds` how much time it concerns.
     """
     return {
         "schema": SCHEMA_VERSION,
@@ -187,19 +187,19 @@ def event_record(source: str, event: StreamEvent, time: str | None = None) -> di
 
 
 def health_record(source: str, health: Health, latency: Percentiles, time: str, now: float) -> dict[str, Any]:
-    """How a live stream is, as the object of its line.
+    """The JSON object of a live stream's health.
 
-    `time` is UTC; `devices` is what was asked for, see `device_record`; `n_dropped_windows` counts the windows that
-    were never judged, `n_waiting_windows` those that wait; `engine_problem` is null while the engine answers;
-    `offset_seconds` is how much later pictures are than sound where one source has both, else null; `latency_seconds`
-    has percentiles over the newest windows, `n` of them.
+    `time` is UTC; `devices` lists the devices asked for, see `device_record`; `n_dropped_windows` counts the windows
+    dropped without being scored, `n_waiting_windows` those that wait; `engine_problem` is null while the engine
+    answers; `offset_seconds` is how much later pictures arrive than sound if one source provides both, else null;
+    `latency_seconds` has percentiles over the newest `n` windows.
 
     Args:
         source: The stream's name.
-        health: What is told.
-        latency: Of the answers so far.
-        time: Now, UTC.
-        now: The same moment, `Clock.monotonic`.
+        health: The health to report.
+        latency: Latency of the answers so far.
+        time: The current time, UTC.
+        now: The same moment by `Clock.monotonic`.
     """
     return {
         "schema": SCHEMA_VERSION,
@@ -216,17 +216,17 @@ def health_record(source: str, health: Health, latency: Percentiles, time: str, 
 
 
 def device_record(device: DeviceHealth, now: float) -> dict[str, Any]:
-    """A device as an object within `devices`.
+    """The JSON object of a device, within `devices`.
 
-    `device` is microphone, camera or source (both); `name` and `details` are for people; `state` is opening, running or
-    waiting, since `seconds`; `lost_seconds` is how long it has not delivered, null while it does; `problem` what was
-    last wrong; `n_losses` how often it was lost; `drift_ppm` how much faster its clock goes than the machine's, in
-    millionths; `level_dbfs` the level of the newest sound; `frame_rate` pictures a second; `delay_seconds` from the air
-    or the light to the process.
+    `device` is microphone, camera or source (both); `name` and `details` are for display; `state` is opening, running
+    or waiting, and has been for `seconds`; `lost_seconds` is how long it has not delivered, null while it does;
+    `problem` is the last problem; `n_losses` is how often it was lost; `drift_ppm` is how much faster its clock runs
+    than the machine's, in ppm; `level_dbfs` is the level of the newest sound; `frame_rate` is in frames per second;
+    `delay_seconds` is the delay from the sound in the air or the light at the camera to this process.
 
     Args:
-        device: What is told.
-        now: The moment, `Clock.monotonic`.
+        device: The health to report.
+        now: The current moment, `Clock.monotonic`.
     """
     return {
         "device": device.device,
@@ -245,19 +245,19 @@ def device_record(device: DeviceHealth, now: float) -> dict[str, Any]:
 
 
 def summary_record(summary: StreamSummary, error: str | None, now: float | None = None) -> dict[str, Any]:
-    """A summary as the object of its line.
+    """The JSON object of a summary.
 
-    `start` is the first window's, `seconds` how much was classified; `complete` says whether the input was read to its
-    end, `error` why not, else null; `shares` has each answer's part of the time, `unknown_reasons` each reason's;
-    `n_…` count windows, `lost_seconds` and `dropped_tail_seconds` are sound that never came and a tail too short;
-    `realtime_factor` is `wall_seconds` by stream time, `latency_seconds` as in `health_record`. Live streams only:
-    `n_dropped_windows` were never judged, `n_losses` counts losses of a device, `device_lost_seconds` has how long each
-    was lost in all, `devices` how they were last, see `device_record`.
+    `start` is that of the first window, `seconds` how much was classified; `complete` says whether the input was read
+    to its end, `error` why it failed, else null; `shares` has each answer's share of the time, `unknown_reasons` each
+    reason's; `n_…` count windows; `lost_seconds` is sound that never came, `dropped_tail_seconds` a tail too short for
+    a window; `realtime_factor` is `wall_seconds` divided by stream time; `latency_seconds` is as in `health_record`.
+    Live streams only: `n_dropped_windows` were never scored, `n_losses` counts losses of devices, `device_lost_seconds`
+    has how long each was lost in total, `devices` is their last health, see `device_record`.
 
     Args:
-        summary: What is told.
-        error: Why it broke off; None where it did not.
-        now: The moment, `Clock.monotonic`; live streams only.
+        summary: The summary to report.
+        error: Why the stream failed; None if it did not.
+        now: The current moment, `Clock.monotonic`; live streams only.
     """
     live: dict[str, Any] = {}
     if summary.devices and now is not None:
@@ -295,12 +295,12 @@ def _percentiles(latency: Percentiles) -> dict[str, Any]:
 
 
 def to_line(record: Mapping[str, Any]) -> str:
-    """A record as one line of JSON, newline included."""
+    """Encode a record as one line of JSON, newline included."""
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _number(value: float | None) -> float | None:
-    """Rounded, and null where there is no such number."""
+    """Round a number; None if it is None or not finite."""
     return round(float(value), _DECIMALS) if value is not None and math.isfinite(value) else None
 
 

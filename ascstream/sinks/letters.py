@@ -1,4 +1,4 @@
-"""Large letters of half blocks, three rows high: the name of the scene, readable across a room."""
+"""Large letters made of half blocks, three rows high: the scene's name, readable across a room."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ _PIXELS = {
     " ": "../../../../..",
 }
 _BLOCKS = {"..": " ", "#.": "▀", ".#": "▄", "##": "█"}
-"""Upper and lower pixel to character."""
+"""Upper and lower pixel → character."""
 
 
 def large_width(text: str) -> int | None:
-    """Columns of the text in large letters; None where a character has no large form."""
+    """Width of the text in large letters, in columns; None if a character has no large form."""
     glyphs = [_PIXELS.get(character) for character in text.lower().replace("_", " ")]
     if not glyphs or None in glyphs:
         return None
@@ -58,10 +58,10 @@ def large_width(text: str) -> int | None:
 
 
 def large(text: str) -> list[str] | None:
-    """The text in large letters, `_` as a space.
+    """The text in large letters, with `_` as a space.
 
     Returns:
-        N_ROWS lines of equal length, or None where a character has no large form.
+        N_ROWS lines of equal length, or None if a character has no large form.
     """
     glyphs = [_PIXELS.get(character) for character in text.lower().replace("_", " ")]
     if not glyphs or any(glyph is None for glyph in glyphs):

@@ -1,4 +1,4 @@
-"""The picture of a live stream: `picture.py` with the last minutes, the devices, a thumbnail; `view.py` shows it."""
+"""The picture of a live stream: `picture.py` with a recent timeline, devices, a thumbnail; `view.py` shows it."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 _SPAN_SECONDS = 300.0
-"""What the timeline shows."""
+"""Time span of the timeline."""
 _EVENT_SECONDS = 600.0
 """How long an event is shown."""
 _KEPT_EVENTS, _SHOWN_EVENTS = 8, 2
-"""How many are shown where there is room, and where there is little."""
+"""Number of events shown if there is room, and if there is little."""
 _MEASURE_SECONDS = 2.0
-"""Percentiles are sorted anew at most this often."""
+"""Least time between two computations of the percentiles."""
 _IMAGE_SECONDS = 0.5
-"""The thumbnail is drawn anew at most this often."""
+"""Least time between two redraws of an unchanged thumbnail."""
 _LATE_STEPS = 3
-"""Without an answer for so many steps, and two seconds, the view says so."""
+"""Steps without an answer, and at least two seconds, after which the view says so."""
 _BESIDE_WIDTH = 64
-"""Columns from which a thumbnail stands beside the bars."""
+"""Least width, in columns, at which a thumbnail is shown beside the bars."""
 _BESIDE_ROWS = 5
 """Fewest rows of a thumbnail."""
 _MOST_ROWS = 16
@@ -53,7 +53,7 @@ _ORDER = (
 
 
 class LivePicture:
-    """What the view knows of a live stream; `draw` turns it into rows of text."""
+    """The view's state of a live stream; `draw` turns it into rows of text."""
 
     def __init__(
         self,
@@ -66,15 +66,15 @@ class LivePicture:
         thermometer: Thermometer | None = None,
         wall_clock: Callable[[], datetime] = datetime.now,
     ) -> None:
-        """Begin with nothing.
+        """Begin without data.
 
         Args:
             info: The stream.
-            stats: Asked for percentiles.
+            stats: Provides percentiles.
             legend: The marks of answers.
             selection: Which scenes get a bar.
-            about: What runs: bundle, engine, precision.
-            thermometer: Asked how warm the machine is; None: this one.
+            about: What is running: bundle, engine, precision.
+            thermometer: Provides the machine's temperature; None: this machine's.
             wall_clock: Local time, for the corner and for events.
         """
         self.info = info
@@ -99,7 +99,7 @@ class LivePicture:
         self._shape: tuple[int, ...] = (1, 1)
 
     def add(self, prediction: Prediction, now: float) -> None:
-        """Take a prediction that came at a moment, `Clock.monotonic`."""
+        """Add a prediction that arrived at the moment `now` of `Clock.monotonic`."""
         if self._latest is None:
             for label in sorted(prediction.scores):
                 self.legend.mark(label)
@@ -107,11 +107,11 @@ class LivePicture:
         self._history.add(prediction)
 
     def event(self, event: StreamEvent, now: float) -> None:
-        """Take an event."""
+        """Add an event."""
         self._events.append((now, f"{self._wall_clock():%H:%M:%S}", event))
 
     def tick(self, health: Health, image: Image | None) -> None:
-        """Take how the devices are, and the newest frame."""
+        """Update the devices' health and the newest frame."""
         self._health, self._image = health, image
         if image is not None:
             self._shape = image.shape[:2]
@@ -152,7 +152,7 @@ class LivePicture:
         return pieces
 
     def _lines(self, width: int, room: int, height: int, canvas: Canvas, now: float) -> tuple[list[Text], int]:
-        """The parts from top to bottom, the dispensable ones as far as there are rows.
+        """The parts from top to bottom; optional ones are included as far as there are rows.
 
         Returns:
             The rows, and how many of them, from the top, are only `room` columns wide.
@@ -202,7 +202,7 @@ class LivePicture:
         return lines, min(n_beside, len(lines)) if room < width else 0
 
     def _heads(self, width: int, canvas: Canvas, now: float) -> tuple[list[Text], list[Text]]:
-        """The answer in large letters, and in two lines; or that there is none."""
+        """The answer in large letters, and in two plain lines; or a note that there is none yet."""
         latest = self._latest
         if latest is None:
             waited = now - (self._begun_at or now)
@@ -225,7 +225,7 @@ class LivePicture:
         return [device_row(device, now, width) for device in self._health.devices]
 
     def _alarm(self, width: int) -> list[Text]:
-        """What is wrong with the engine, or that it is not the one that was begun with."""
+        """The engine's problem, or the fact that it has been replaced by its fallback."""
         problem = None if self._health is None else self._health.engine_problem
         if problem is not None:
             return [Text(shorten(f"! engine: {printable(problem)}", width), "bold red")]
@@ -239,7 +239,7 @@ class LivePicture:
         return [machine_row(self._about, readings, width, ascii_only=canvas.ascii_only)]
 
     def _notes(self, now: float, width: int) -> tuple[list[Text], list[Text]]:
-        """What happened in the last minutes, the newest last: what is shown where there is room, and always."""
+        """The recent events, the newest last: those shown only if there is room, and those shown always."""
         rows = [
             Text(shorten(f"! {when}  {printable(event.message)}", width), "yellow")
             for at, when, event in self._events
@@ -248,23 +248,23 @@ class LivePicture:
         return rows[:-_SHOWN_EVENTS], rows[-_SHOWN_EVENTS:]
 
     def _n_bars(self) -> int:
-        """Rows kept for bars, whatever the scores are now."""
+        """Number of rows reserved for bars, whatever the current scores."""
         n_scores = 0 if self._latest is None else len(self._latest.scores)
         return n_scores if self._selection.top is None else min(n_scores, self._selection.top)
 
     def _seeing(self) -> DeviceHealth | None:
-        """The device that pictures come from."""
+        """The device that provides pictures."""
         devices = () if self._health is None or not self.info.has_video else self._health.devices
         return next((device for device in devices if device.device in ("camera", "source")), None)
 
     def _side_columns(self, width: int, height: int) -> int:
-        """Columns a thumbnail gets beside the answer; 0: there is none, or no room."""
+        """Width of the thumbnail beside the answer in columns; 0 if there is none or no room."""
         if width < _BESIDE_WIDTH or height < BOX_HEIGHT - 2 or self._seeing() is None:
             return 0
         return n_columns(self._shape, min(_MOST_ROWS, height // 2 - 2), width // 3)
 
     def _picture_rows(self, width: int, most_rows: int, canvas: Canvas, now: float) -> list[Text]:
-        """The newest frame, or why there is none; drawn anew twice a second at most."""
+        """The newest frame, or why there is none; redrawn at most twice a second unless the layout changes."""
         n_rows = max(min(round(width * self._shape[0] / (2 * self._shape[1])), _MOST_ROWS, most_rows), 2)
         camera, image = self._seeing(), self._image
         lost = camera is not None and camera.state != "running"
@@ -283,11 +283,11 @@ class LivePicture:
         return self._drawn_rows
 
     def _stream_time(self, now: float) -> float:
-        """Seconds since the stream began, answers or not."""
+        """The current time in seconds since the stream began, with or without answers."""
         return 0.0 if self._latest is None else self._latest.end + max(now - self._latest_at, 0.0)
 
     def _summary(self, now: float) -> StreamSummary:
-        """The statistics so far, not asked for more often than they are read."""
+        """The statistics so far, recomputed at most every `_MEASURE_SECONDS`."""
         if self._measured is None or now - self._measured_at >= _MEASURE_SECONDS:
             self._measured, self._measured_at = self._stats.summary(), now
         return self._measured

@@ -1,6 +1,6 @@
-"""Where the text of a sink goes: standard output, or a file that is written beside its place and renamed into it.
+"""Where a sink's text goes: standard output, or a file written under a temporary name and renamed into place.
 
-A file of a live stream is in `growing.py`.
+Files of live streams are in `growing.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ascstream.sinks.growing import GrowingFile, Growth
 STANDARD_OUTPUT = "-"
 """The target that means standard output."""
 STEM = "{stem}"
-"""What a target may hold to get one file an input."""
+"""Placeholder in a target that yields one file per input."""
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 """Unicode categories: control characters, surrogates, line and paragraph separators."""
 
@@ -29,24 +29,24 @@ if sys.platform == "win32":
     _OWN = os.O_BINARY | os.O_NOINHERIT
 else:
     _OWN = os.O_CLOEXEC
-"""Opened for this process alone, to be written byte by byte."""
+"""Flags for opening: not inherited by other processes, no newline translation."""
 
 
 def printable(text: str) -> str:
-    """The text on one line, without what a terminal would obey or UTF-8 cannot hold: control characters, surrogates."""
+    """The text on one line, without characters a terminal would obey or UTF-8 cannot encode: controls, surrogates."""
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if category(character) in _UNPRINTABLE else character for character in text
     )
 
 
 def stem_of(source: str) -> str:
-    """What replaces `{stem}` for an input: "clips/park.mp4" gives "park", "-" gives "stdin", a URL its last part."""
+    """What replaces `{stem}`: "clips/park.mp4" gives "park", "-" gives "stdin", a URL its last path part."""
     if source == STANDARD_OUTPUT:
         return "stdin"
     if "://" in source:
         try:
             url = urlsplit(source)
-        except ValueError:  # an address in brackets that do not close
+        except ValueError:  # an address with an unclosed bracket
             return "stream"
         return PurePosixPath(url.path).stem or url.hostname or "stream"
     return Path(source).stem or "stream"
@@ -75,22 +75,22 @@ def check_place(path: Path) -> None:
 class StandardOutput:
     """Standard output, flushed after every write.
 
-    A reader that went away (`| head`) shows as `BrokenPipeError`, which is passed on as it is: not an error of ours.
-    The command line ends quietly then; it has to point file descriptor 1 elsewhere first, since the interpreter flushes
+    A reader that went away (`| head`) raises `BrokenPipeError`, which is passed on unchanged: it is not an error of
+    ours. The command line then ends quietly; it has to redirect file descriptor 1 first, since the interpreter flushes
     `sys.stdout` once more at exit.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
         self.fresh = True
-        """Whether nothing was written yet."""
+        """Whether nothing has been written yet."""
 
     def write(self, text: str, header: str = "") -> None:
-        """Write whole lines, in UTF-8 whatever the locale says; the header before the first.
+        """Write whole lines, in UTF-8 whatever the locale; the header precedes the first.
 
         Raises:
-            BrokenPipeError: Nobody reads any more.
-            OutputError: It cannot be written: a redirection to a full disk.
+            BrokenPipeError: The reader is gone.
+            OutputError: Writing failed, for example to a full disk after a redirection.
         """
         if self.fresh:
             text, self.fresh = header + text, False
@@ -107,17 +107,17 @@ class StandardOutput:
             raise OutputError(f"standard output: {error.strerror}") from error
 
     def keep(self) -> None:
-        """Nothing to decide: what was written is gone."""
+        """Does nothing: what was written cannot be taken back."""
 
     def close(self) -> None:
-        """Nothing to give back: standard output is not ours."""
+        """Does nothing: standard output is not ours to close."""
 
 
 class FileOutput:
-    """A file that appears at once and whole: written beside, renamed into place by `close`.
+    """A file that appears all at once: written under a temporary name beside it, renamed into place by `close`.
 
-    A file that was there before stays until then, and stays altogether where nothing was worth keeping. After a failed
-    write the file ends with the last whole record. A device or a named pipe is written to directly.
+    An existing file stays until then, and for good if nothing was worth keeping. After a failed write the file ends
+    with the last whole record. A device or a named pipe is written to directly.
     """
 
     def __init__(self, path: Path) -> None:
@@ -131,14 +131,14 @@ class FileOutput:
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing was written yet."""
+        """Whether nothing has been written yet."""
         return not self._good
 
     def write(self, text: str, header: str = "") -> None:
-        """Write a record: all of it, or, on an error, nothing of it; the header before the first.
+        """Write a record: all of it or, on an error, none of it; the header precedes the first.
 
         Raises:
-            BrokenPipeError: The path is a named pipe that nobody reads any more.
+            BrokenPipeError: The path is a named pipe whose reader is gone.
             OutputError: It cannot be written.
         """
         if self._failure is not None:
@@ -159,11 +159,11 @@ class FileOutput:
         self._good += len(data)
 
     def keep(self) -> None:
-        """Say that there is something in it worth placing."""
+        """Note that the file contains something worth keeping."""
         self._kept = True
 
     def close(self) -> None:
-        """Rename it into place, or remove it where nothing was kept; may be called twice.
+        """Rename it into place, or remove it if nothing is to be kept; may be called twice.
 
         Raises:
             OutputError: It cannot be flushed or renamed.
@@ -186,7 +186,7 @@ class FileOutput:
             raise self._error(error) from error
 
     def _open(self) -> int:
-        """Create the temporary sibling, with the rights the file has or a new one would get."""
+        """Create the temporary file beside the target, with the target's permissions or a new file's."""
         if _is_special(self._path):
             self._descriptor = os.open(self._path, os.O_WRONLY | _OWN)
             return self._descriptor
@@ -204,15 +204,15 @@ class FileOutput:
 
 
 class Destination:
-    """The outputs of one sink: one for all inputs, or one an input where the target holds `{stem}`."""
+    """The outputs of one sink: one for all inputs, or one per input if the target contains `{stem}`."""
 
     def __init__(self, target: str, *, one_input_a_file: bool = False, growth: Growth | None = None) -> None:
-        """Prepare it.
+        """Prepare the outputs.
 
         Args:
             target: A path, with or without `{stem}`, or "-".
-            one_input_a_file: Whether an output can describe one input only.
-            growth: How files of a live stream grow; None: they appear when they are whole.
+            one_input_a_file: Whether an output can describe only one input.
+            growth: How files of a live stream grow; None: files appear once they are complete.
         """
         self._target = target
         self._one_input_a_file = one_input_a_file
@@ -222,11 +222,11 @@ class Destination:
         self._n_inputs = 0
 
     def begin(self, source: str) -> None:
-        """Turn to the output for the next input.
+        """Switch to the output for the next input.
 
         Raises:
-            UsageError: The input's results would go into the file of an earlier one, where that cannot be.
-            OutputError: A file of a live stream cannot be opened.
+            UsageError: The input's results would go into an earlier one's file, and that is not possible.
+            OutputError: A live stream's file cannot be opened.
         """
         self._n_inputs += 1
         each = STEM in self._target
@@ -245,20 +245,20 @@ class Destination:
 
     @property
     def fresh(self) -> bool:
-        """Whether nothing is in the output yet that the next record goes to."""
+        """Whether the output that receives the next record is still empty."""
         return self._output is not None and self._output.fresh
 
     def write(self, text: str, *, header: str = "", keep: bool = True) -> None:
         """Write whole records.
 
         Args:
-            text: What to write.
-            header: What stands before the first record of an output.
-            keep: Whether it is a result: a file with nothing but headers and remarks is not placed.
+            text: The records.
+            header: Text before the first record of an output.
+            keep: Whether the text is a result: a file with nothing but headers and remarks is not put in place.
 
         Raises:
-            BrokenPipeError: Nobody reads any more.
-            OutputError: It cannot be written, or a file to continue begins with another header.
+            BrokenPipeError: The reader is gone.
+            OutputError: It cannot be written, or a file to continue begins with a different header.
         """
         if self._output is None:
             raise RuntimeError("write before begin")
@@ -267,24 +267,24 @@ class Destination:
         self._output.write(text, header)
 
     def reopen(self) -> None:
-        """Go on in a new file where somebody moved that of a live stream away."""
+        """Continue a live stream's file, or a new one if it was moved away."""
         if isinstance(self._output, GrowingFile):
             self._output.reopen()
 
     def end(self) -> None:
-        """The input is over: a file of its own is placed."""
+        """End the input; a file of its own is put in place."""
         if STEM in self._target:
             self.close()
 
     def close(self) -> None:
-        """Place what is still open; may be called twice."""
+        """Put what is still open in place; may be called twice."""
         output, self._output = self._output, None
         if output is not None:
             output.close()
 
 
 def several_inputs(target: str) -> UsageError:
-    """The error of several inputs for a file that can describe only one."""
+    """The error for several inputs whose target can describe only one."""
     path = Path(target)
     hint = "" if target == STANDARD_OUTPUT else f'; try "{path.with_name(f"{STEM}{path.suffix}")}"'
     return UsageError(
@@ -293,7 +293,7 @@ def several_inputs(target: str) -> UsageError:
 
 
 def same_stem(path: Path, first: str, second: str) -> UsageError:
-    """The error of two inputs whose results would go into one file."""
+    """The error for two inputs whose results would go into one file."""
     return UsageError(
         f"{path}: the results of both {printable(first)} and {printable(second)} would go into it; "
         f"rename one of them, or classify them in two runs"
@@ -301,7 +301,7 @@ def same_stem(path: Path, first: str, second: str) -> UsageError:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether the path is there and is a device or a pipe: nothing to rename over."""
+    """Whether the path exists and is not a regular file, so that nothing can be renamed over it."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:

@@ -1,4 +1,4 @@
-"""Puts pieces of text on a terminal's second screen; only those that changed are written: a long view costs little."""
+"""Puts pieces of text on a terminal's alternate screen; writes only those that changed, so that a view costs little."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rich.text import Text
 from ascstream.sinks.frame import Piece
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
-"""Second screen, no cursor, no wrapping, empty."""
+"""Alternate screen, no cursor, no line wrapping, cleared."""
 _Place: TypeAlias = tuple[int, int, int]
 """Row, column and width of a piece."""
 _CLEAR = "\x1b[2J"
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-"""Everything as it was."""
+"""Restores everything."""
 _SYSTEMS = {
     "standard": ColorSystem.STANDARD,
     "256": ColorSystem.EIGHT_BIT,
@@ -25,11 +25,11 @@ _SYSTEMS = {
     "windows": ColorSystem.WINDOWS,
 }
 _REFRESH_SECONDS = 10.0
-"""Everything is written anew this often: something else may have written to the terminal, or stopped us for a while."""
+"""Everything is redrawn this often: something else may have written to the terminal, or stopped us for a while."""
 
 
 class Painter:
-    """Owns the terminal between `start` and `stop`, or anew from the next `paint` on."""
+    """Owns the terminal from `start`, or the next `paint` after a `stop`, until `stop`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -39,7 +39,7 @@ class Painter:
         self._started = False
 
     def start(self, now: float) -> None:
-        """Turn to the second screen."""
+        """Switch to the alternate screen."""
         self._shown, self._whole_at, self._size = {}, now, self._console.size
         self._started = True
         self._write(_ENTER)
@@ -49,7 +49,7 @@ class Painter:
 
         Args:
             pieces: All within the terminal.
-            now: Seconds that only go forward.
+            now: Monotonic seconds.
         """
         if not self._started:
             self.start(now)
@@ -71,13 +71,13 @@ class Painter:
         self._write("".join(parts))
 
     def stop(self) -> None:
-        """Give the terminal back; may be called twice."""
+        """Release the terminal; may be called twice."""
         if self._started:
             self._started = False
             self._write(_LEAVE)
 
     def text(self, row: Text) -> str:
-        """A text with the terminal's codes for its colours."""
+        """A text with the terminal's escape codes for its colours."""
         console = self._console
         system = _SYSTEMS.get(console.color_system or "")
         if system is None:

@@ -1,4 +1,4 @@
-"""What the pictures of files and of live streams share: the answer in large letters, the scores as bars."""
+"""What the pictures of files and live streams share: the answer in large letters, the scores as bars."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from ascstream.sinks.output import printable
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """What there is to draw on."""
+    """The area to draw on, and what it can display."""
 
     width: int
     """Columns."""
     height: int
     """Rows."""
     ascii_only: bool = False
-    """Whether nothing beyond ASCII may be used."""
+    """Whether to use ASCII only."""
     letters: bool = False
-    """Whether answers are told apart by letters, there being no colour."""
+    """Whether letters tell answers apart, because there is no colour."""
     many_colours: bool = False
     """Whether there are 256 colours or more: enough for a picture."""
 
 
 def heads(latest: Prediction, since: str, legend: Legend, width: int, canvas: Canvas) -> tuple[list[Text], list[Text]]:
-    """The answer in large letters, and the same in two ordinary lines.
+    """The answer in large letters, and the same in two plain lines.
 
     Args:
         latest: The answer.
-        since: How long it has been that, in words.
+        since: How long it has lasted, in words.
         legend: The marks of answers.
         width: Columns.
-        canvas: What it is drawn on.
+        canvas: The canvas to draw on.
     """
     style = f"bold {legend.mark(latest.label).colour}"
     if latest.level == "unknown":
@@ -63,9 +63,9 @@ def heads(latest: Prediction, since: str, legend: Legend, width: int, canvas: Ca
 
 
 def score_bars(scores: Mapping[str, float], chosen: str, legend: Legend, width: int, n_rows: int) -> list[Text]:
-    """A bar a scene, in alphabetical order so that they stay where they are.
+    """One bar per scene, in alphabetical order so that they stay where they are.
 
-    Where there are many, in columns; where there are too many, the best of them.
+    If there are many, in columns; if there are too many, only the best.
     """
     labels = sorted(scores)
     if n_rows <= 0 or not labels:

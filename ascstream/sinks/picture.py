@@ -1,4 +1,4 @@
-"""The picture of one input: the scene in large letters, scores as bars, the strip of time; `view.py` shows it."""
+"""The picture of one input: the scene in large letters, scores as bars, the time strip; `view.py` shows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 _MEASURE_SECONDS = 1.0
-"""Percentiles are sorted anew at most this often."""
+"""Least time between two computations of the percentiles."""
 _KEPT_INTERVALS = 2_048
 _ORDER = (
     "gap 0", "head", "gap 1", "bars", "gap 2", "strip", "axis", "key", "gap 3", "status", "measures", "notes"
@@ -28,7 +28,7 @@ _ORDER = (
 
 
 class Picture:
-    """What the view knows of one input; `draw` turns it into text."""
+    """The view's state of one input; `draw` turns it into text."""
 
     def __init__(self, info: SourceInfo, stats: StreamStats, legend: Legend) -> None:
         self.info = info
@@ -43,7 +43,7 @@ class Picture:
         self._perceived: set[str] = set()
 
     def add(self, prediction: Prediction) -> None:
-        """Take a prediction."""
+        """Add a prediction."""
         if self._latest is None:
             for label in sorted(prediction.scores):
                 self.legend.mark(label)
@@ -54,7 +54,7 @@ class Picture:
             self._intervals.append(closed)
 
     def event(self, event: StreamEvent) -> None:
-        """Take an event."""
+        """Add an event."""
         self._events.append(event)
 
     def draw(self, canvas: Canvas, now: float) -> RenderableType:
@@ -91,7 +91,7 @@ class Picture:
         )
 
     def _lines(self, latest: Prediction, width: int, height: int, canvas: Canvas, now: float) -> list[Text]:
-        """The parts from top to bottom, the dispensable ones as far as there are rows."""
+        """The parts from top to bottom; optional ones are included as far as there are rows."""
         current = self._merger.current
         since = "" if current is None else f"since {clock(current.start)}"
         large_head, head = heads(latest, since, self.legend, width, canvas)
@@ -120,7 +120,7 @@ class Picture:
         return [line for name in _ORDER for line in parts[name]][: max(height, 1)]
 
     def _timeline(self, width: int, canvas: Canvas) -> list[Text]:
-        """The strip of the time so far, its clock, and the meaning of its marks."""
+        """The strip of the time so far, its axis, and the key to its marks."""
         current = self._merger.current
         intervals = [*self._intervals, *(() if current is None else (current,))]
         start, end = self._span(intervals)
@@ -134,14 +134,14 @@ class Picture:
         ]
 
     def _span(self, intervals: list[Interval]) -> tuple[float, float]:
-        """Which time the strip shows: the whole input where its length is known, else what was decided so far."""
+        """The time range of the strip: the whole input if its length is known, otherwise what was decided so far."""
         start = intervals[0].start if intervals else 0.0
         end = intervals[-1].end if intervals else 0.0
         whole = self.info.duration_seconds
         return start, end if whole is None or self.info.live else max(end, self.info.offset_seconds + whole)
 
     def _status(self, latest: Prediction, width: int, now: float) -> Text:
-        """What is heard and seen, speed, time left, what was lost; as much of it as has room."""
+        """Modalities, speed, time left and lost sound; as much of that as fits."""
         parts = []
         for name, there in (("audio", self.info.has_audio), ("video", self.info.has_video)):
             if name in latest.modalities:
@@ -167,7 +167,7 @@ class Picture:
         return beside(parts, width)
 
     def _seconds_left(self, summary: StreamSummary) -> float | None:
-        """How long the rest will take at the speed so far; None where the length is not known."""
+        """How long the rest will take at the speed so far; None if the length is unknown."""
         if self.info.duration_seconds is None:
             return None
         rest = self.info.offset_seconds + self.info.duration_seconds - summary.end
@@ -181,13 +181,13 @@ class Picture:
         return [Text(f"! {clock(event.time)}  {printable(event.message)}", "yellow") for event in self._events]
 
     def _place(self) -> str:
-        """Where in the input we are."""
+        """The current position in the input."""
         end = 0.0 if self._latest is None else self._latest.end
         whole = self.info.duration_seconds
         return clock(end) if whole is None else f"{clock(end)} / {clock(self.info.offset_seconds + whole)}"
 
     def _summary(self, now: float) -> StreamSummary:
-        """The statistics so far, not asked for more often than they are read."""
+        """The statistics so far, recomputed at most every `_MEASURE_SECONDS`."""
         if self._measured is None or now - self._measured_at >= _MEASURE_SECONDS:
             self._measured, self._measured_at = self._stats.summary(), now
         return self._measured

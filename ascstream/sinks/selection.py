@@ -1,4 +1,4 @@
-"""Which scenes are told of: all, the best, or the probable ones."""
+"""Which scenes to report: all, the best, or the probable ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ascstream.records import Prediction
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What `--top` and `--min-score` leave; the answer itself is never left out."""
+    """The scenes that `--top` and `--min-score` keep; the answer itself is never left out."""
 
     top: int | None = None
-    """How many of the best scenes; None: all."""
+    """Number of best scenes; None: all."""
     min_score: float | None = None
     """Scenes less probable than this are left out; None: none are."""
 
@@ -30,7 +30,7 @@ class Selection:
         return self.top is None and self.min_score is None
 
     def scores(self, prediction: Prediction) -> Mapping[str, float]:
-        """The scores that are told, in their order; of equal ones the first."""
+        """The scores to report, in their original order; among equal ones the first take precedence."""
         scores = prediction.scores
         if self.everything:
             return scores

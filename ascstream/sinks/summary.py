@@ -1,4 +1,4 @@
-"""The summary of a stream as text for people: what was where and when, how fast, and what was missing."""
+"""The summary of a stream as readable text: what was where and when, how fast, and what was missing."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from ascstream.stats import StreamSummary
 _MOST_INTERVALS = 20
 _MOST_EVENTS = 5
 _NAME = 9
-"""Columns of the names of the rows."""
+"""Width of the row names, in columns."""
 _LEAST_NAME = 8
-"""Columns of the source's name that are kept rather than the numbers beside it."""
+"""Columns of the source's name to keep at the expense of the numbers beside it."""
 _WIDE, _NARROW = 60, 30
-"""Columns from which times are set in wide columns, and from which the shares have a name."""
+"""Terminal widths from which time columns are wide, and from which the shares have a heading."""
 _HARD = "\N{NO-BREAK SPACE}"
-"""Where a line is not broken."""
+"""Marks where a line must not be broken."""
 
 
 def render_summary(
@@ -49,14 +49,14 @@ def render_summary(
 
     Args:
         summary: The numbers.
-        error: Why the stream broke off, if it did.
-        width: Columns no line exceeds.
-        ascii_only: Whether nothing beyond ASCII may be used.
-        letters: Whether the strip of time is made of letters rather than of coloured blocks.
+        error: Why the stream failed, if it did.
+        width: Most columns per line.
+        ascii_only: Whether to use ASCII only.
+        letters: Whether the time strip consists of letters instead of coloured blocks.
         legend: The marks of a view that was shown before.
 
     Returns:
-        Styled text; its `.plain` is what a pipe gets.
+        Styled text; its `.plain` is the version for a pipe.
     """
     legend = Legend() if legend is None else legend
     for interval in sorted(summary.intervals, key=lambda interval: interval.label):
@@ -77,7 +77,7 @@ def render_summary(
 
 
 def _heading(summary: StreamSummary, error: str | None, width: int) -> Text:
-    """Source, length, and whether it was read to its end; the name gives way, then the numbers."""
+    """Source, length, and whether it was read to its end; the name is shortened first, then numbers are dropped."""
     seconds = max(summary.end - summary.start, 0.0)
     numbers = [f" · {seconds:.1f} s", f" · {_count(summary.n_windows, 'window')}"]
     ended, style = (" · broke off", "red") if error is not None else (" · stopped early", "yellow")
@@ -93,7 +93,7 @@ def _heading(summary: StreamSummary, error: str | None, width: int) -> Text:
 
 
 def _scenes(summary: StreamSummary, legend: Legend, letters: bool, width: int) -> list[Text]:
-    """The answers in order of time; of a long list the beginning."""
+    """The answers in order of time; only the first of a long list."""
     intervals = summary.intervals
     shown = intervals if len(intervals) <= _MOST_INTERVALS else intervals[: _MOST_INTERVALS - 1]
     decimals = 0 if all(_is_whole(interval.start) and _is_whole(interval.end) for interval in shown) else 1
@@ -104,7 +104,7 @@ def _scenes(summary: StreamSummary, legend: Legend, letters: bool, width: int) -
 
 
 def _scene(interval: Interval, decimals: int, legend: Legend, letters: bool, width: int) -> Text:
-    """When, what and how sure; the name gives way, then the score as a whole."""
+    """When, what and how sure; the name is shortened first, then the score is dropped."""
     mark = legend.mark(interval.label)
     column = 9 if width >= _WIDE else 6
     times = f"{_exact(interval.start, decimals):>{column}} – {_exact(interval.end, decimals):<{column}}"
@@ -118,7 +118,7 @@ def _scene(interval: Interval, decimals: int, legend: Legend, letters: bool, wid
 
 
 def _shares(summary: StreamSummary, legend: Legend, width: int) -> list[Text]:
-    """Part of the time each answer held; the bar gives way, then the labels."""
+    """Each answer's share of the time; the bar is shortened first, then the labels."""
     heading = _NAME if width >= _NARROW else 0
     room = width - 2 - heading - len(" 100 %")
     column = max(1, min(18, room))
@@ -133,7 +133,7 @@ def _shares(summary: StreamSummary, legend: Legend, width: int) -> list[Text]:
 
 
 def _measures(summary: StreamSummary, width: int) -> list[Text]:
-    """Why it was unknown, speed, latency, what was missing, what happened."""
+    """Reasons for unknown answers, speed, latency, what was missing, events."""
     factor, latency = summary.realtime_factor, summary.latency
     missing = []
     if summary.lost_seconds > 0:
@@ -147,7 +147,7 @@ def _measures(summary: StreamSummary, width: int) -> list[Text]:
     if summary.dropped_tail_seconds >= 0.005:
         missing.append(f"last {summary.dropped_tail_seconds:.2f} s left out")
     rows = [("latency", percentiles(latency, width - 2 - _NAME, " · "))]
-    if not summary.devices:  # a live stream takes as long as it takes
+    if not summary.devices:  # for a live stream, speed has no meaning
         took = f"{speed(factor)} real time (factor {factor:.4f}, {duration(summary.wall_seconds)})"
         rows.insert(0, ("speed", took))
     reasons = {reason.replace("_", " "): share for reason, share in summary.unknown_reasons.items()}
@@ -171,7 +171,7 @@ def _measures(summary: StreamSummary, width: int) -> list[Text]:
 
 
 def _row(name: str, text: str, width: int) -> list[Text]:
-    """A name and a text, wrapped beside it."""
+    """A name with a text wrapped beside it."""
     style = "yellow" if name == "note" else "default"
     lines = textwrap.wrap(text, max(width - 2 - _NAME, 8))
     return [
@@ -181,7 +181,7 @@ def _row(name: str, text: str, width: int) -> list[Text]:
 
 
 def _unbroken(text: str) -> str:
-    """The text so that `_row` keeps it on one line, if it can."""
+    """Replace spaces so that `_row` keeps the text on one line, if possible."""
     return text.replace(" ", _HARD)
 
 

@@ -1,4 +1,4 @@
-"""How hot a Linux machine is and how fast it runs, as far as it tells: a Jetson slows down when it gets warm."""
+"""Temperature and clock rates of a Linux machine, as far as it reports them: a Jetson slows down when it gets warm."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _READ_SECONDS = 5.0
-"""Time between two readings at least."""
+"""Least time between two readings."""
 _GPUS = ("*.gpu", "*.ga10b", "*.gb10b", "*.gv11b", "*.gp10b", "*.gm20b")
-"""Names of a Jetson's graphics processor among the devices whose frequency can be scaled."""
+"""Names of a Jetson's GPU among the devices with scalable frequency."""
 _FIXED = ("pmic",)
-"""Zones that report a constant: the power controller's limit on a Jetson."""
+"""Zones that report a constant: on a Jetson, the power controller's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class Readings:
     """What could be read."""
 
     celsius: float | None = None
-    """The hottest zone."""
+    """Temperature of the hottest zone."""
     cpu_hz: float | None = None
-    """Clock of the first processor."""
+    """Clock rate of the first CPU core."""
     gpu_hz: float | None = None
-    """Clock of a Jetson's graphics processor."""
+    """Clock rate of a Jetson's GPU."""
 
 
 class Thermometer:
@@ -36,10 +36,10 @@ class Thermometer:
         self._read_at = -math.inf
 
     def read(self, now: float) -> Readings:
-        """What it is now, or was a moment ago.
+        """The current readings, up to five seconds old.
 
         Args:
-            now: Seconds that only go forward.
+            now: Monotonic seconds.
         """
         if now - self._read_at >= _READ_SECONDS:
             self._read_at = now
@@ -65,7 +65,7 @@ class Thermometer:
 
 
 def _text(path: Path) -> str:
-    """What stands in a file of the kernel; empty where it cannot be read: some answer with an error at times."""
+    """Read a kernel file; empty if it cannot be read: some fail now and then."""
     try:
         return path.read_text("ascii", "replace").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""A tiny picture of characters: two pixels a cell where there are colours, shades of grey where there are none."""
+"""A tiny picture made of characters: two pixels per cell in colour, otherwise shades of grey."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ascstream.sinks.drawing import shorten
 _SHADES = " .:-=+*#%@"
 """From black to white."""
 _MOST_SAMPLES = 96
-"""Rows and columns of an image that are looked at."""
+"""Most rows and columns of an image that are sampled (up to just under twice as many)."""
 _DARK_LUMA = 10.0
 """Mean luma (0…255) of a covered lens: the default of a bundle's thresholds."""
 _COLOUR_STEP = 12
-"""Colours are rounded to multiples of this: fewer to make, and nobody sees it."""
+"""Colours are rounded to multiples of this: fewer styles to create, and no visible difference."""
 
 
 def too_dark(image: Image) -> bool:
-    """Whether it shows a covered lens, or night."""
+    """Whether the image shows a covered lens, or night."""
     return is_dark(_thin(image), _DARK_LUMA)
 
 
@@ -43,7 +43,7 @@ def thumbnail(image: Image, width: int, n_rows: int, *, colours: bool) -> list[T
         image: [height, width, 3] RGB.
         width: Columns.
         n_rows: Rows.
-        colours: Whether cells have an upper and a lower half in any colour; otherwise a shade each.
+        colours: Whether to draw two coloured halves per cell; otherwise one shade.
     """
     if not colours:
         luma = _shrink(image, n_rows, width) @ np.array([0.299, 0.587, 0.114])
@@ -72,7 +72,7 @@ def _halves(upper: list[list[int]], lower: list[list[int]], width: int) -> Text:
     """A row of upper half blocks: the foreground is the upper pixel, the background the lower one."""
     row = Text("▀" * width)
     begin = 0
-    for column in range(1, width + 1):  # neighbours that look alike are one stretch
+    for column in range(1, width + 1):  # adjacent cells that look alike share a style
         if column == width or upper[column] != upper[begin] or lower[column] != lower[begin]:
             row.stylize(_style(tuple(upper[begin]), tuple(lower[begin])), begin, column)
             begin = column
@@ -91,7 +91,7 @@ def _thin(image: Image) -> Image:
 
 
 def _shrink(image: Image, n_rows: int, n_columns: int) -> NDArray[np.float64]:
-    """[n_rows, n_columns, 3]: the mean of each part, 0…255; where there are fewer pixels they are repeated."""
+    """[n_rows, n_columns, 3]: the mean of each part, 0…255; if there are too few pixels, they are repeated."""
     thin = _thin(image)
     rows = _edges(thin.shape[0], n_rows)
     columns = _edges(thin.shape[1], n_columns)
@@ -110,7 +110,7 @@ def _edges(size: int, n_parts: int) -> NDArray[np.intp]:
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    """Words on as many lines as they need."""
+    """Distribute the words over as many lines as they need."""
     lines: list[str] = []
     for word in text.split():
         if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:

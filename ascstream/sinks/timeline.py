@@ -1,4 +1,4 @@
-"""The last minutes of a live stream as a strip of cells, its axis, and what its marks mean."""
+"""The last minutes of a live stream as a strip of cells, with its axis and key."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ascstream.sinks.output import printable
 
 
 def strip(cells: Sequence[Cell | None], legend: Legend, *, letters: bool) -> Text:
-    """A mark a cell: of the answer's colour, shaded where something was missing, a line where nothing was answered.
+    """One mark per cell: in the answer's colour, shaded if something was missing; a line where nothing was answered.
 
     Args:
         cells: The newest last.
         legend: The marks of answers.
-        letters: Whether answers are letters, small ones where something was missing, there being no colour.
+        letters: Whether to use letters because there is no colour, lower-case if something was missing.
     """
     text = Text()
     begin = 0
@@ -39,7 +39,7 @@ def strip(cells: Sequence[Cell | None], legend: Legend, *, letters: bool) -> Tex
 
 
 def axis(span_seconds: float, width: int) -> Text:
-    """How long ago: `−5:00`, the middle where there is room, `now`."""
+    """How long ago: `−5:00`, the middle if there is room, `now`."""
     left, middle, right = f"−{clock(span_seconds)}", f"−{clock(span_seconds / 2)}", "now"
     if width < len(left) + len(right) + 1:
         return Text(right.rjust(width), "dim")
@@ -51,7 +51,7 @@ def axis(span_seconds: float, width: int) -> Text:
 
 
 def key(cells: Sequence[Cell | None], legend: Legend, *, letters: bool) -> Text:
-    """What the marks mean, in the order in which they appear."""
+    """The key to the marks, in the order in which they appear."""
     text = Text()
     for label in dict.fromkeys(cell.label for cell in cells if cell is not None and cell.label):
         mark = legend.mark(label)

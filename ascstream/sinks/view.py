@@ -31,7 +31,7 @@ from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats, StreamSummary
 
 _REFRESH_SECONDS = 0.2
-"""The picture is drawn at most this often; that of a file only when a prediction came."""
+"""Least time between two drawings; for a file, it is also drawn only when a prediction comes."""
 _THEME = TerminalTheme(
     (22, 25, 31),
     (214, 218, 226),
@@ -56,13 +56,13 @@ _THEME = TerminalTheme(
         (240, 243, 248),
     ],
 )
-"""The sixteen colours of a picture for a page, on a dark ground."""
+"""The sixteen colours of a picture exported as SVG, on a dark background."""
 
 
 class ViewSink(Sink):
     """Draws on a terminal while predictions come, and leaves the summary there at the end of each input.
 
-    A live stream has the whole terminal to itself and is drawn when time passes, predictions or not.
+    A live stream has the whole terminal to itself and is redrawn as time passes, predictions or not.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class ViewSink(Sink):
         """Prepare the view.
 
         Args:
-            console: What to draw on; None: standard output.
-            clock: Seconds that only go forward, the clock of `Health`.
+            console: The console to draw on; None: standard output.
+            clock: Monotonic seconds, on the clock of `Health`.
             wall_clock: Local time, for live streams.
             selection: Which scenes of a live stream get a bar.
-            about: What runs, for live streams: bundle, engine, precision.
-            thermometer: Asked how warm the machine is, for live streams.
+            about: What is running, for live streams: bundle, engine, precision.
+            thermometer: Provides the machine's temperature, for live streams.
         """
         self._console = Console(file=sys.stdout, highlight=False) if console is None else console
         self._clock = clock
@@ -99,7 +99,7 @@ class ViewSink(Sink):
         self._size = self._console.size
 
     def begin(self, info: SourceInfo, stats: StreamStats) -> None:
-        """A new input starts."""
+        """Begin a new input."""
         if info.live:
             self._picture = LivePicture(
                 info,
@@ -117,10 +117,10 @@ class ViewSink(Sink):
             self._live = Live(console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop")
             self._guard(self._live.start)
         self._draw()
-        self._drawn_at = -math.inf  # the first answer is not kept waiting by the empty picture
+        self._drawn_at = -math.inf  # so that the empty picture does not delay the first answer
 
     def emit(self, prediction: Prediction) -> None:
-        """Take a prediction; draw, unless that was done a moment ago."""
+        """Add a prediction; redraw unless that was done a moment ago."""
         if isinstance(self._picture, LivePicture):
             self._picture.add(prediction, self._clock())
         elif self._picture is not None:
@@ -130,25 +130,25 @@ class ViewSink(Sink):
         self._draw_when_due()
 
     def event(self, event: StreamEvent) -> None:
-        """Show it under the picture."""
+        """Show an event below the picture."""
         if isinstance(self._picture, LivePicture):
             self._picture.event(event, self._clock())
         elif self._picture is not None:
             self._picture.event(event)
 
     def tick(self, health: Health, picture: Image | None = None) -> None:
-        """Take how the devices are, and the newest frame; draw, unless that was done a moment ago."""
+        """Update the devices' health and the newest frame; redraw unless that was done a moment ago."""
         if isinstance(self._picture, LivePicture):
             self._picture.tick(health, picture)
             self._draw_when_due()
 
     def pause(self) -> None:
-        """Give the terminal back until the next picture of a live stream."""
+        """Release the terminal until the next picture of a live stream."""
         if self._painter is not None:
             self._guard(self._painter.stop)
 
     def end(self, summary: StreamSummary, error: str | None) -> None:
-        """Take the picture away and print the summary, if there is anything to sum up."""
+        """Remove the picture and print the summary, unless there were no windows."""
         self.close()
         if not summary.n_windows:
             return
@@ -163,7 +163,7 @@ class ViewSink(Sink):
         self._guard(lambda: self._console.print(text, "", sep="\n", soft_wrap=True))
 
     def close(self) -> None:
-        """Give the terminal back; may be called twice."""
+        """Release the terminal; may be called twice."""
         live, self._live = self._live, None
         painter, self._painter = self._painter, None
         if live is not None:
@@ -199,7 +199,7 @@ class ViewSink(Sink):
             self._guard(lambda: painter.paint(pieces, now))
         elif isinstance(picture, Picture) and self._live is not None:
             if size != self._size:
-                # what was drawn is wrapped now, and no longer where rich would erase it
+                # the earlier drawing has been re-wrapped, and rich would erase it in the wrong place
                 self._size = size
                 self._guard(lambda: self._console.control(Control.clear(), Control.home()))
             live, drawn = self._live, picture.draw(replace(canvas, height=size.height - 1), now)
@@ -213,7 +213,7 @@ class ViewSink(Sink):
         return not self._console.no_color and self._console.color_system in ("256", "truecolor")
 
     def _guard(self, call: Callable[[], object]) -> None:
-        """Run it; a terminal that went away is an error of the output."""
+        """Run `call`; a terminal that went away counts as an output error."""
         try:
             call()
         except BrokenPipeError:
