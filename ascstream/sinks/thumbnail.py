@@ -18,7 +18,7 @@ from ascstream.sinks.drawing import shorten
 _SHADES = " .:-=+*#%@"
 """From black to white."""
 _MOST_SAMPLES = 96
-"""Most rows and columns of an image that are sampled (up to just under twice as many)."""
+"""Rows and columns that are sampled from a large image, at least; fewer than twice as many."""
 _DARK_LUMA = 10.0
 """Mean luma (0…255) of a covered lens: the default of a bundle's thresholds."""
 _COLOUR_STEP = 12
