@@ -1,4 +1,4 @@
-"""How to get what TensorRT needs, on this kind of machine: one message that names everything that is missing."""
+"""How to get what TensorRT needs on this kind of machine: one message that names everything that is missing."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from engines.trt.driver import DriverAnswer, Modules, Need, jetpack_of, missing, read_l4t, read_text
 
 _PYTHONS = {6: (3, 10), 7: (3, 12)}
-"""JetPack to the Python that its TensorRT is for."""
+"""JetPack version to the Python version that its TensorRT supports."""
 _FIRST_CUDA = 12
 
 
 def explain_missing(answer: DriverAnswer, modules: Modules, root: Path = Path("/")) -> str:
-    """What is missing in a line, then a line for each: how to get it.
+    """One line that names what is missing, then a line for each item: how to get it.
 
     Args:
-        answer: What the driver said.
-        modules: Which packages are there.
-        root: Where /etc, /proc and the rest are.
+        answer: The driver's answer.
+        modules: The Python packages that were found.
+        root: The folder that contains /etc, /proc and the rest.
     """
     l4t = read_l4t(root)
     if l4t is not None and jetpack_of(l4t) not in _PYTHONS:
@@ -43,17 +43,17 @@ _TITLES: dict[Need, str] = {"driver": "driver", "device": "GPU", "tensorrt": "te
 
 
 def _said(lacking: Sequence[Need], answer: DriverAnswer) -> list[str]:
-    """What is missing, and why it was not found."""
+    """What is missing, each with the reason if the driver gave one."""
     return [_WANTED[need] + (f" ({answer.problem})" if need in ("driver", "device") else "") for need in lacking]
 
 
 def _listed(words: Sequence[str]) -> str:
-    """Words as a sentence lists them."""
+    """Join words as in a sentence: with commas and "and"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def advise(need: Need, answer: DriverAnswer, root: Path = Path("/")) -> str:
-    """What to do about one thing that is missing."""
+    """What to do about one missing item."""
     l4t = read_l4t(root)
     if need in ("driver", "device"):
         return _advise_driver(need, l4t, root)
@@ -70,14 +70,14 @@ def advise(need: Need, answer: DriverAnswer, root: Path = Path("/")) -> str:
 
 
 def _bindings(cuda: tuple[int, int] | None) -> str:
-    """How to install cuda-bindings for a driver of that version."""
+    """The command that installs cuda-bindings for a driver of that CUDA version."""
     return (
         'pip install "cuda-bindings<13"' if cuda is not None and cuda[0] == _FIRST_CUDA else "pip install cuda-bindings"
     )
 
 
 def _advise_driver(need: Need, l4t: str | None, root: Path) -> str:
-    """Where a driver comes from, or a device to one that has none."""
+    """Where to get a driver, or how to make a device visible to it."""
     if l4t is not None:
         return (
             "may this user open it? type: sudo usermod -aG video,render $USER, then log in again; in a container: "
@@ -100,7 +100,7 @@ def _advise_driver(need: Need, l4t: str | None, root: Path) -> str:
 
 
 def _advise_jetson(need: Need, jetpack: int, root: Path) -> str:
-    """What JetPack carries, and how an environment sees it."""
+    """What JetPack provides, and how to make it visible in a virtual environment."""
     python = "{}.{}".format(*_PYTHONS[jetpack])
     if need == "cuda":
         bindings = 'pip install "cuda-bindings<13"' if jetpack == 6 else "pip install cuda-bindings"
