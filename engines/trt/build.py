@@ -1,8 +1,8 @@
-"""Plans built by a process of their own, proven against golden answers here, and only then stored.
+"""Build plans in a process of their own, prove them here against golden answers, and only then store them.
 
-Each graph of a bundle is stored as soon as it has passed, and found again where a later one was interrupted: a bundle
-is only ever run with plans of one precision for all of its graphs, so one alone does no harm. `proof.py` is the gate,
-`builder.py` looks after the process.
+Each graph's plan is stored as soon as it passes, and reused when an interrupted build is repeated. A single stored plan
+does no harm, since a bundle only ever runs with plans of one precision for all of its graphs. `proof.py` checks plans,
+`builder.py` manages the process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["BUILD_COMMAND", "BuildProgress", "build_plans", "check_memory", "explain", "run_plan"]
 
 _BASE_BYTES, _TIMES_GRAPH = 1 << 30, 4
-"""Memory that a build takes at least: TensorRT's libraries and CUDA's context, and copies of the weights."""
+"""Minimum memory of a build: TensorRT's libraries and CUDA's context, plus copies of the weights."""
 
 
 def build_plans(
@@ -51,29 +51,29 @@ def build_plans(
 ) -> tuple[PlanInfo, ...]:
     """Build, prove and store a plan of every graph of a bundle.
 
-    A plan that is there already and unaltered is taken as it is. Another process that builds the same one is waited
-    for, and its plan taken. What is stored was proven on this machine; an interrupted build leaves nothing half done.
+    An existing unaltered plan is kept. If another process is building the same plan, wait for it and take its plan.
+    Whatever is stored was proven on this machine; an interrupted build leaves nothing half finished.
 
     Args:
         bundle: An opened bundle with golden cases.
-        precision: What the graphs are typed in.
+        precision: Precision of the graphs.
         store: Where plans are kept, and timing caches between builds.
-        machine: This one.
-        typed: A graph typed in that precision for each of the bundle's; None: the bundle's own.
-        batches: Batch sizes to build for, in ascending order: a profile each.
+        machine: This machine.
+        typed: For each of the bundle's graphs, one in that precision; None: the bundle's own.
+        batches: Batch sizes to build for, each the upper end of a profile.
         effort: How long TensorRT searches, 0 to 5.
-        workspace_bytes: Most that a kernel may use while it runs; None: half of what is free.
+        workspace_bytes: Maximum memory that a kernel may use while it runs; None: half of what is free.
         timed: Calls to time each way; 0: none.
-        build_command: What builds; see `engines.trt.exchange`.
-        on_progress: Hears how far each build is.
-        force: Whether to build what is there already.
+        build_command: Command that builds; see `engines.trt.exchange`.
+        on_progress: Called with each build's progress.
+        force: Whether to rebuild plans that already exist.
 
     Returns:
         What is stored, in the order of the bundle's graphs.
 
     Raises:
-        BundleError: The bundle has no golden cases, no such graphs, or was altered.
-        BackendError: A build cannot be begun, failed, or its result cannot be stored.
+        BundleError: The bundle has no golden cases or no graphs in that precision, or was altered.
+        BackendError: A build cannot be started, failed, or its result cannot be stored.
         ParityError: A plan's answers differ too much from the golden ones; it is not stored.
     """
     if not batches or min(batches) < 1:
@@ -124,22 +124,22 @@ def run_plan(
     build_command: Sequence[str] = BUILD_COMMAND,
     on_progress: OnProgress | None = None,
 ) -> PlanInfo:
-    """Prove a plan again, in a process of its own: after a new driver, or where it is doubted.
+    """Prove a plan again, in a process of its own: after a driver update, or when in doubt.
 
     Args:
-        bundle: What it was built for.
+        bundle: The bundle it was built for.
         info: Its sidecar.
         plan: Its bytes, verified.
-        machine: This one.
-        timed: Calls to time each way; 0: none, what was measured before stays.
-        build_command: What runs it; see `engines.trt.exchange`.
-        on_progress: Hears how far it is.
+        machine: This machine.
+        timed: Calls to time each way; 0: none, and the earlier measurements stay.
+        build_command: Command that runs it; see `engines.trt.exchange`.
+        on_progress: Called with the progress.
 
     Returns:
-        The sidecar with this driver and this parity, for `PlanStore.update`.
+        The sidecar with the current driver and the new parity, for `PlanStore.update`.
 
     Raises:
-        BundleError: The bundle has no golden cases, no such graph, or was altered.
+        BundleError: The bundle has no golden cases or no such graph, or was altered.
         BackendError: The plan cannot be run here.
         ParityError: Its answers differ too much from the golden ones.
     """
@@ -173,24 +173,24 @@ def explain(
     build_command: Sequence[str] = BUILD_COMMAND,
     on_progress: OnProgress | None = None,
 ) -> dict[GraphName, Divergence]:
-    """Say which tensor of a plan differs first from the float32 graph, and which one most: after a ParityError.
+    """After a ParityError: find the first and the most different tensor of a plan, compared with the float32 graph.
 
-    Every tensor becomes an output of a plan made for this alone, so that TensorRT joins fewer layers than in the plan
-    that failed: where nothing differs here, a joined kernel is to blame. Needs the `build` extra and ONNX Runtime.
+    A plan is built for this alone in which every tensor is an output. TensorRT can therefore fuse fewer layers than in
+    the plan that failed: if nothing differs here, a fused kernel is to blame. Needs the `build` extra and ONNX Runtime.
 
     Args:
         bundle: An opened bundle with golden cases.
         precision: The precision that failed.
-        machine: This one.
+        machine: This machine.
         typed: As in `build_plans`.
         effort: As in `build_plans`.
         workspace_bytes: As in `build_plans`.
-        build_command: What builds; see `engines.trt.exchange`.
-        on_progress: Hears how far each build is.
+        build_command: Command that builds; see `engines.trt.exchange`.
+        on_progress: Called with each build's progress.
 
     Raises:
-        BundleError: The bundle has no golden cases, no such graphs, or was altered.
-        BackendError: What was opened up cannot be built or run, or the extra is not installed.
+        BundleError: The bundle has no golden cases or no graphs in that precision, or was altered.
+        BackendError: A graph with exposed tensors cannot be built or run, or the extra is not installed.
     """
     from engines.divergence import find_divergence, run_onnxruntime
 
@@ -224,15 +224,15 @@ def explain(
 
 
 def check_memory(graph: str, n_bytes: int, free: int | None) -> None:
-    """Refuse to begin a build for which memory is clearly too little: it would be killed half-way, or take the night.
+    """Refuse to start a build with clearly too little memory: it would be killed half-way, or swap for hours.
 
     Args:
-        graph: What messages call it.
+        graph: What error messages call the graph.
         n_bytes: The ONNX file's size.
-        free: Memory that programs can still have; None: nobody knows.
+        free: Memory available to programs; None: unknown.
 
     Raises:
-        BackendError: It is.
+        BackendError: There is too little memory.
     """
     needed = _BASE_BYTES + _TIMES_GRAPH * n_bytes
     if free is not None and free < needed:
@@ -245,7 +245,7 @@ def check_memory(graph: str, n_bytes: int, free: int | None) -> None:
 def _describe(
     bundle: Bundle, key: PlanKey, request: Request, built: Built, parity: tuple[Parity, ...], machine: Machine
 ) -> PlanInfo:
-    """The sidecar of a plan that passed."""
+    """Make the sidecar of a plan that passed."""
     digest, report = hashlib.sha256(built.plan).hexdigest(), built.report
     return PlanInfo(
         key=key,
@@ -264,7 +264,7 @@ def _describe(
 
 
 def _stored(store: PlanStore, key: PlanKey) -> PlanInfo | None:
-    """The plan of that key, if there is one and it is unaltered."""
+    """The stored plan for that key, if there is one and it is unaltered."""
     for entry in store.entries():
         if entry.info is not None and entry.info.key == key:
             try:
@@ -278,7 +278,7 @@ def _stored(store: PlanStore, key: PlanKey) -> PlanInfo | None:
 def _typed_graph(
     bundle: Bundle, graph: GraphSpec, precision: Precision, typed: Mapping[GraphName, bytes] | None
 ) -> bytes:
-    """The graph to compile."""
+    """Return the graph to compile, after checking it."""
     if typed is not None:
         if graph.name not in typed:
             raise BundleError(f"expected typed graphs of all of the bundle's, got none of {graph.name!r}")
@@ -295,7 +295,7 @@ def _typed_graph(
 
 
 def _key(bundle: Bundle, graph: GraphSpec, request: Request, data: bytes, machine: Machine) -> PlanKey:
-    """What the plan is made from, and for."""
+    """Make the key: what the plan is built from, and for."""
     device = machine.device
     return PlanKey(
         graph=request.graph,
