@@ -1,13 +1,13 @@
-"""What a builder is told and what it answers: files in one folder, so that anything could stand in for it.
+"""What a builder is given and what it returns: files in one folder, so that any program can take its place.
 
     python -m engines.trt.worker FOLDER
 
-Before: `request.json`, `graph.onnx` (or `plan`, where one is only to be run), `cases.npz`, maybe `timing.cache`.
+Before: `request.json`, `graph.onnx` (or `plan`, if one is only to be run), `cases.npz`, maybe `timing.cache`.
 After:  `plan`, `answers.npz`, `timing.cache`, and last `report.json`, without which nothing else counts.
 
-On stdout it says how far it is, a JSON object a line: {"phase": "tactics", "fraction": 0.31}; stderr is its log, whose
-last line is the reason where it ends with another code than 0. Arrays: `cases.npz` holds every input by its name,
-[n_cases, …]; `answers.npz` every output by its name, [n_cases, …].
+On stdout it reports progress as one JSON object per line: {"phase": "tactics", "fraction": 0.31}. stderr is its log;
+if it exits with a code other than 0, the last line is the reason. `cases.npz` holds every input and `answers.npz` every
+output, each by its name, as an array [n_cases, …].
 """
 
 from __future__ import annotations
@@ -40,59 +40,59 @@ REQUEST, GRAPH, PLAN, CASES, ANSWERS, TIMING, REPORT = (
     "report.json",
 )
 FILES = (REQUEST, GRAPH, PLAN, CASES, ANSWERS, TIMING, REPORT)
-"""Every name there may be."""
+"""All file names that may occur."""
 _MAX_REPORT_BYTES = 1 << 20
-"""Reports are a few kilobytes; of what is longer no more is read, and what is cut is no JSON."""
+"""Reports are a few kilobytes; longer ones are cut off here, and are then no longer valid JSON."""
 CudaLibrary = Literal["auto", "pycuda", "cuda-bindings"]
-"""What reaches the driver; auto: pycuda where it is installed, else cuda-bindings."""
+"""The library used to reach the driver; auto: pycuda if it is installed, else cuda-bindings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a builder has to do."""
+    """What a builder is asked to do."""
 
     graph: GraphName = rule("a graph")
-    """What messages call it."""
+    """What error messages call the graph."""
     precision: Precision = rule("a precision")
-    """What the graph is typed in."""
+    """Precision of the graph."""
     profiles: tuple[Profile, ...] = rule("a list of profiles")
     """Batch sizes to build for."""
     build: bool = rule("true or false", default=True)
-    """Whether to make the plan, rather than only run the one that lies there."""
+    """Whether to build the plan, rather than only run the one in the folder."""
     run: bool = rule("true or false", default=True)
     """Whether to run the cases; False: only build."""
     batches: tuple[int, ...] = rule("a list of whole numbers", default=())
-    """Sizes in which the cases are run, one after the other; together as many as there are cases."""
+    """Batch sizes in which the cases are run, in order; they add up to the number of cases."""
     effort: int = rule("0 to 5", minimum=0, maximum=5, default=3)
     """How long TensorRT searches: its builder optimisation level."""
     workspace_bytes: int | None = rule("an integer number of bytes, or null", minimum=1 << 20, default=None)
-    """Most that a kernel may use while it runs; None: half of what is free."""
+    """Maximum memory that a kernel may use while it runs; None: half of what is free."""
     timed: int = rule("a whole number", minimum=0, default=500)
     """Calls to time each way; 0: none."""
     cuda: CudaLibrary = rule("auto, pycuda or cuda-bindings", default="auto")
-    """What reaches the driver."""
+    """The library used to reach the driver."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildReport:
-    """What a builder did."""
+    """What a builder reports."""
 
     tensorrt: str = rule("a version")
     """TensorRT's version."""
     device: Device = rule("an object")
-    """Where it ran."""
+    """Device it ran on."""
     build_seconds: float = rule("a duration in seconds", minimum=0, default=0.0)
-    """How long the build took; 0 where nothing was built."""
+    """How long the build took; 0 if nothing was built."""
     workspace_bytes: int = rule("an integer number of bytes", minimum=0, default=0)
-    """What a kernel may use while it runs."""
+    """Memory limit for a kernel while it runs."""
     memory_bytes: int = rule("an integer number of bytes", minimum=0, default=0)
-    """Device memory the plan asks for."""
+    """Device memory that the plan needs."""
     n_layers: int = rule("a whole number", minimum=0, default=0)
-    """Layers of the plan, as far as TensorRT tells: about as many kernels are launched."""
+    """Layers of the plan, as reported by TensorRT: about as many kernels are launched."""
     latency: tuple[Latency, ...] = rule("a list", default=())
-    """What was timed."""
+    """Measured latencies."""
     backend: str = rule("a text", default="")
-    """What ran the cases, for people: "TensorRT 10.3.0, Orin, float16, CUDA graph"."""
+    """What ran the cases, for display: "TensorRT 10.3.0, Orin, float16, CUDA graph"."""
 
 
 def write_request(folder: Path, request: Request) -> None:
@@ -132,10 +132,10 @@ def read_report(folder: Path) -> BuildReport:
 
 
 def open_file(path: Path) -> IO[bytes]:
-    """Open what a builder has left: through no link, and never waiting.
+    """Open a file left by a builder, without following a link and without blocking.
 
     Raises:
-        OSError: There is no such file, or it is no plain one.
+        OSError: There is no such file, or it is not a regular one.
     """
     fd = open_inside(path.parent, path.name)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -145,12 +145,12 @@ def open_file(path: Path) -> IO[bytes]:
 
 
 def _got(error: Exception) -> str:
-    """What was found, without the path of a folder that is gone by the time it is read."""
+    """What was found instead, without the path: its folder will be gone by the time the message is read."""
     return one_line(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write `cases.npz` or `answers.npz`: what `np.load` reads, with any name for an array."""
+    """Write `cases.npz` or `answers.npz`, readable by `np.load`; unlike with `np.savez`, arrays may have any name."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -161,10 +161,10 @@ def read_arrays(path: Path) -> dict[str, Array]:
     """Read `cases.npz` or `answers.npz`.
 
     Raises:
-        BackendError: There is none, or it is no archive of plain arrays.
+        BackendError: There is none, or it is not an archive of plain arrays.
     """
     try:
         with open_file(path) as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except Exception as error:  # noqa: BLE001  (a cut archive makes zipfile and numpy raise almost anything)
+    except Exception as error:  # noqa: BLE001  (on a truncated archive, zipfile and numpy can raise almost anything)
         raise BackendError(f"builder: expected arrays in {path.name}, got: {_got(error)}") from None
