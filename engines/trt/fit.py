@@ -1,4 +1,4 @@
-"""Whether a plan fits a machine and a bundle, why not, and what to type for one that does."""
+"""Whether a plan fits a machine and a bundle, why it does not, and the command that builds one that does."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from engines.manifest import GraphSpec
 from engines.trt.records import Machine, PlanInfo, PlanKey
 
 _SHIPPED = ("ascstream", "bundles")
-"""Where the bundles that ship lie: they go by their names."""
+"""Last folders in the path of the bundles that ship, which commands refer to by name."""
 _DEFAULT = "slim-av"
-"""The one that needs no name."""
+"""The bundle used if none is named."""
 FLAGS = {"float32": "--fp32", "float16": "--fp16", "int8": "--int8"}
-"""What `trainer build-engine` calls a precision."""
+"""Options of `trainer build-engine` that select a precision."""
 
 
 def machine_misfits(key: PlanKey, machine: Machine) -> tuple[str, ...]:
-    """What keeps a plan from running on a machine, a verb each: "was built for Orin, this is NVIDIA H100"."""
+    """Why a plan cannot run on a machine, as phrases: "was built for Orin, this is NVIDIA H100"."""
     device = machine.device
     found = []
     if key.device != device.name:
@@ -36,9 +36,9 @@ def machine_misfits(key: PlanKey, machine: Machine) -> tuple[str, ...]:
 
 
 def bundle_misfits(key: PlanKey, bundle: Bundle, graph: GraphSpec) -> tuple[str, ...]:
-    """What keeps a plan from being a plan of that graph, in the precision it has.
+    """Why a plan is not a plan of that graph in its current version and precision.
 
-    An int8 plan may be of another int8 graph than the bundle's: its ranges may be those of the user's own recordings.
+    An int8 plan may come from another int8 graph than the bundle's: it may be calibrated on the user's own recordings.
     """
     files = bundle.manifest.files
     if key.reference != files[graph.files["float32"]].sha256:
@@ -50,17 +50,17 @@ def bundle_misfits(key: PlanKey, bundle: Bundle, graph: GraphSpec) -> tuple[str,
 
 
 def is_of(info: PlanInfo, bundle: Bundle) -> bool:
-    """Whether a plan was built for a bundle of that name, of whatever version."""
+    """Whether a plan was built for a bundle of that name, in any version."""
     return info.bundle.rpartition(" ")[0] == bundle.manifest.name
 
 
 def command_to_build(precision: str, bundle: Bundle | None, folder: Path | None) -> str:
-    """What to type for a plan.
+    """The command that builds a plan.
 
     Args:
-        precision: Of the plan.
-        bundle: For which; None: "BUNDLE" stands for it.
-        folder: Where to put it; None: the cache.
+        precision: Precision of the plan.
+        bundle: The bundle to build for; None: the placeholder "BUNDLE".
+        folder: Where to put the plan; None: the cache.
     """
     words = ["trainer build-engine"]
     if bundle is None:
