@@ -1,4 +1,4 @@
-"""The TensorRT that is installed here, as `load_engines` sees it; another one may stand in, in tests for instance."""
+"""The installed TensorRT, as `load_engines` uses it; another object can take its place, for instance in tests."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ if TYPE_CHECKING:
 
 
 class TensorRt(Protocol):
-    """Says what plans have to be for, and makes engines of them."""
+    """Says which machine plans must be built for, and turns them into engines."""
 
     def device(self) -> Device | None:
-        """The GPU that would be used; None where there is none. Nothing is imported to find out."""
+        """The GPU that would be used, or None; finding out imports neither TensorRT nor a CUDA library."""
         ...
 
     def machine(self) -> Machine:
-        """What plans must have been built for.
+        """The machine that plans must have been built for.
 
         Raises:
-            BackendError: Something is missing; the message names all of it, and how to get it.
+            BackendError: Something is missing; the message names everything that is, and how to get it.
         """
         ...
 
     def open(self, plan: bytes, *, name: str, precision: str) -> Engine:
-        """Make an engine of a plan whose bytes were verified.
+        """Load a plan, whose bytes were verified, as an engine.
 
         Raises:
-            BackendError: TensorRT or the device refuses it.
+            BackendError: TensorRT or the device rejects it.
         """
         ...
 
 
 class Installed:
-    """TensorRT and CUDA's driver as they are installed here."""
+    """The TensorRT and the CUDA driver that are installed here."""
 
     def device(self) -> Device | None:
         """The GPU that would be used."""
         return find_device()
 
     def machine(self) -> Machine:
-        """What plans must have been built for."""
+        """The machine that plans must have been built for."""
         return require_machine()
 
     def open(self, plan: bytes, *, name: str, precision: str) -> Engine:
-        """Make an engine of a plan, and run it before anybody waits for its answers."""
+        """Load a plan as an engine, and warm it up before it has to meet deadlines."""
         from engines.trt.runtime import open_plan
 
         engine = open_plan(plan, name=name, precision=precision)
