@@ -1,5 +1,5 @@
-"""Recording from devices: a child process each, so that one that hangs, crashes or leaks can be ended and begun anew.
+"""Recording from devices, each in its own child process, so that one that hangs, crashes or leaks can be restarted.
 
-`messages.py` is what a child says, `requests.py` what it is told; `microphone.py` and `media.py` run inside a child,
-`recorder.py` and everything above outside of it.
+`messages.py` defines what a child sends, `requests.py` what it is asked for; `microphone.py` and `media.py` run inside
+a child, `recorder.py` and everything built on it in the parent.
 """

@@ -1,6 +1,6 @@
-"""The start of a recording child: `python -m ascstream.capture`, its request the first line of stdin.
+"""Entry point of a recording child: `python -m ascstream.capture`, with its request as the first line of stdin.
 
-Not an argument: those are shown to every user of the machine, and an address may hold a password.
+The request is not an argument, since every user of the machine can see those, and a URL may contain a password.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ascstream.capture.requests import MicrophoneRequest, Request, from_json
 
 
 def main() -> NoReturn:
-    """Record until the device ends or the parent is gone; ends the process without waiting for any library."""
-    for name in ("SIGINT", "SIGHUP", "SIGTERM"):  # the parent's business: this process ends with it
+    """Record until the device ends or the parent is gone; exits without waiting for any library's cleanup."""
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):  # the parent handles these, and this process ends with it
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     try:
@@ -32,7 +32,7 @@ def main() -> NoReturn:
     outbox = Outbox(take_stdout())
     try:
         _record(request, outbox)
-    except BaseException as error:  # noqa: BLE001  the last that can be done is to say it; the text may hold secrets
+    except BaseException as error:  # noqa: BLE001  the last resort is to report it, by type only: the text may hold secrets
         outbox.put(Failed(f"recording broke off because of a mistake of ours ({type(error).__name__})"))
         tell_mistake(error)
     outbox.close()
@@ -40,7 +40,7 @@ def main() -> NoReturn:
 
 
 def _record(request: Request, outbox: Outbox) -> None:
-    """Only what this kind of device needs is loaded."""
+    """Record from the requested kind of device, importing only what it needs."""
     if isinstance(request, MicrophoneRequest):
         from ascstream.capture.microphone import record
 

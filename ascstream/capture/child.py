@@ -1,4 +1,4 @@
-"""What both kinds of recording child share: the way out, which never blocks, and the way in."""
+"""What both kinds of recording child share: output that never blocks, and input from the parent."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from threading import Condition, Thread
 from ascstream.capture.messages import Message, Note, Opened, Picture, Seen, Sound, pack
 
 _MOST_SOUND_SECONDS = 2.0
-"""Sound that may wait for the parent: later, nobody wants it any more."""
+"""Most sound that may be queued for the parent: older sound is of no use any more."""
 _MOST = {Seen: 1, Picture: 1, Note: 100, Opened: 100}
-"""Messages of a kind that may wait; the oldest goes."""
+"""Most messages of each kind that may be queued; beyond it, the oldest is dropped."""
 
 
 class Outbox:
-    """Messages to the parent, by a thread of its own: who puts one in never waits, whatever the parent does.
+    """Sends messages to the parent from a thread of its own, so that `put` never blocks, whatever the parent does.
 
-    Where the parent does not read, the oldest sound goes and the next one says so; of pictures, and of the word that
-    some came, only the newest waits.
+    If the parent does not read, the oldest sound is dropped and the next one is marked `lost`; only the newest
+    `Picture` and the newest `Seen` stay queued.
     """
 
     def __init__(self, descriptor: int) -> None:
-        """Start the thread that writes.
+        """Start the writing thread.
 
         Args:
-            descriptor: Where to; closed by the thread when it ends.
+            descriptor: File descriptor to write to; the thread closes it when it ends.
         """
         self._descriptor = descriptor
         self._waiting: deque[Message] = deque()
@@ -41,7 +41,7 @@ class Outbox:
         self._thread.start()
 
     def put(self, message: Message) -> None:
-        """Send this; never blocks, never raises, and is ignored where the parent is gone."""
+        """Queue a message; never blocks, never raises, and does nothing if the parent is gone."""
         with self._changed:
             if self._closed:
                 return
@@ -56,24 +56,24 @@ class Outbox:
             self._changed.notify()
 
     def close(self, timeout_seconds: float = 1.0) -> None:
-        """Take nothing more, and give the parent this long to read what waits; may be called twice."""
+        """Accept no more messages, and give the parent this long to read the queue; may be called twice."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(timeout_seconds)
 
     def _merge(self, message: Seen | Picture) -> Seen | Picture:
-        """One that says what the one that still waits would have said too."""
+        """`message`, including what the queued message that it will replace would have said."""
         for old in self._waiting:
             if isinstance(message, Seen) and isinstance(old, Seen):
                 return replace(message, n_frames=old.n_frames + message.n_frames)
             if isinstance(message, Picture) and isinstance(old, Picture) and message.image is None:
-                # "the one that was sent last" was not sent yet
+                # no image means "the same as sent last", but that one is still queued
                 return replace(message, image=old.image if old.stamp == message.stamp else None)
         return message
 
     def _drop_sound(self) -> None:
-        """Let the oldest sound go; the one after it says so."""
+        """Drop the oldest sound, and mark the one after it as `lost`."""
         sounds = [(index, message) for index, message in enumerate(self._waiting) if isinstance(message, Sound)]
         if len(sounds) > 1:
             after, sound = sounds[1]
@@ -88,7 +88,7 @@ class Outbox:
             del self._waiting[index]
 
     def _take(self) -> Message | None:
-        """The next message, waited for; None at the end."""
+        """Wait for the next message; None when closed and empty."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
@@ -105,7 +105,7 @@ class Outbox:
                 data = memoryview(pack(message))
                 while data:
                     data = data[os.write(self._descriptor, data) :]
-        except OSError:  # the parent is gone; the end of stdin says so too
+        except OSError:  # the parent is gone; the end of stdin shows that too
             pass
         finally:
             with self._changed:
@@ -115,19 +115,19 @@ class Outbox:
 
 
 def watch_stdin(ask: Callable[[float], None], gone: Callable[[], None] = lambda: os._exit(0)) -> None:
-    """Listen to the parent in a thread of its own, from now on.
+    """Start a thread that listens to the parent.
 
     Args:
-        ask: Told the newest moment that the parent asks for, from that thread; must not block. Of questions that came
-            together, all but the last are passed over.
-        gone: Called when the parent is gone, or a question cannot be answered because of a mistake of ours; by default
-            this process ends at once.
+        ask: Called from that thread with the time that the parent asks about; must not block. Of several questions
+            that arrived together, only the last is passed on.
+        gone: Called when the parent is gone, or when `ask` fails because of a bug; by default, this process exits at
+            once.
     """
     Thread(target=_watch, args=(ask, gone), name="stdin", daemon=True).start()
 
 
 def read_line(most: int = 1 << 16) -> bytes:
-    """The next line of stdin without its end, and not a byte more, since `watch_stdin` takes the rest."""
+    """Read one line of stdin, without its newline and not a byte further: `watch_stdin` reads the rest."""
     line = bytearray()
     while len(line) < most and (byte := _read(1)) not in (b"", b"\n"):
         line += byte
@@ -137,14 +137,14 @@ def read_line(most: int = 1 << 16) -> bytes:
 def _watch(ask: Callable[[float], None], gone: Callable[[], None]) -> None:
     try:
         _listen(ask)
-    except BaseException as error:  # noqa: BLE001  nobody would notice the parent's end any more
+    except BaseException as error:  # noqa: BLE001  without this thread, the parent's end would go unnoticed
         tell_mistake(error)
     finally:
         gone()
 
 
 def _listen(ask: Callable[[float], None]) -> None:
-    """Pass questions on until the parent is gone."""
+    """Pass on questions until the parent is gone."""
     rest = b""
     while data := _read(1 << 16):
         *lines, rest = (rest + data).split(b"\n")
@@ -159,7 +159,7 @@ def _listen(ask: Callable[[float], None]) -> None:
 
 
 def _read(most: int) -> bytes:
-    """Bytes of stdin; none at its end. Unbuffered: a thread that waits in `sys.stdin` would hold its lock for ever."""
+    """Up to `most` bytes of stdin; b"" at its end. Unbuffered: a thread waiting in `sys.stdin` would hold its lock."""
     try:
         return os.read(0, most)
     except OSError:
@@ -171,7 +171,7 @@ def _seconds(sound: Sound) -> float:
 
 
 def tell_mistake(error: BaseException) -> None:
-    """Log a mistake of ours: where it is, but not its text, which may hold secrets."""
+    """Log a bug of ours by type and location, without its text, which may contain secrets."""
     place = next(reversed(traceback.extract_tb(error.__traceback__)), None)
     with contextlib.suppress(OSError, ValueError):
         where = "" if place is None else f" at {place.filename}:{place.lineno}"
@@ -180,10 +180,10 @@ def tell_mistake(error: BaseException) -> None:
 
 
 def take_stdout() -> int:
-    """A descriptor of ours for what stdout was; stdout itself becomes stderr, for libraries that print.
+    """Return a private descriptor for stdout, and redirect stdout itself to stderr, for libraries that print.
 
-    Where stderr is a pipe, a write to it fails rather than waits from now on: a parent that stopped reading must not
-    stop a library that complains.
+    If stderr is a pipe, it becomes non-blocking: a parent that has stopped reading must not block a library that
+    prints warnings.
     """
     private = os.dup(1)
     os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""How pictures of a live medium are decoded: at once, on one thread, by hardware where that pays."""
+"""Decoding the pictures of a live medium: without delay, on one thread, in hardware where that pays off."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ascstream.sources.packets import Stamped
 
 _HARDWARE = {"darwin": ("videotoolbox",), "win32": ("d3d11va", "cuda")}
 _HARDWARE_ELSEWHERE = ("cuda", "vaapi")
-"""FFmpeg's names, best first. Those that are not there cost a few milliseconds to ask for."""
+"""FFmpeg's names of hardware devices, best first. Trying one that is absent costs a few milliseconds."""
 _HARDWARE_CODECS = frozenset({"h264", "hevc", "vp9", "av1"})
 _HARDWARE_PIXELS = 1280 * 720
-"""Smaller pictures are decoded sooner than they could be fetched back, and a device takes 100 MB and more."""
+"""Smaller pictures decode faster in software than they copy back from a device, which also takes 100 MB or more."""
 _PATIENCE_PACKETS = 50
-"""A device that has given no picture by then gives none."""
+"""A device that has produced no picture after this many packets is given up."""
 _BUSY_SECONDS = 2.0
 _BUSY = 0.9
-"""A decoder that works this part of that time does not keep up."""
+"""A decoder that is busy for more than this fraction of `_BUSY_SECONDS` does not keep up."""
 _EASIER: tuple[Literal["DEFAULT", "NONREF", "NONKEY"], ...] = ("DEFAULT", "NONREF", "NONKEY")
-"""What is decoded: all; what others refer to; what refers to no other."""
+"""FFmpeg's `skip_frame` levels: skip nothing; skip non-reference frames; skip all but key frames."""
 
 
 class Decoder:
@@ -35,19 +35,19 @@ class Decoder:
     def __init__(
         self, stream: av.VideoStream, report: Report, beside: Sequence[str] = (), *, hardware: bool = True
     ) -> None:
-        """Choose how.
+        """Choose between hardware and software.
 
         Args:
-            stream: Whose packets.
-            report: Told the decoder's name, and if it is too slow.
-            beside: What else is to be told with its name.
-            hardware: Whether a device may decode; it does not say how a picture is to be turned.
+            stream: The stream whose packets will be decoded.
+            report: Receives the decoder's name, and a note if it is too slow.
+            beside: Further details to report along with the name.
+            hardware: Whether a hardware device may decode; one does not report a picture's rotation.
         """
         self._stream = stream
         self._report = report
         self._beside = beside
         self.intra = stream.codec_context.codec.intra_only
-        """Whether each packet is a whole picture that can be decoded alone."""
+        """Whether each packet is a whole picture that can be decoded on its own."""
         self._device = ""
         self._codec = (self._hardware() if hardware else None) or self._software()
         self._n_waiting = 0
@@ -58,7 +58,10 @@ class Decoder:
         self._describe()
 
     def decode(self, packet: Stamped | None) -> list[av.VideoFrame]:
-        """The pictures that a packet completes, less those that were damaged; None: what is left at the end.
+        """Decode a packet; None flushes the decoder at the end.
+
+        Returns:
+            The pictures that it completes, without damaged ones.
 
         Raises:
             av.FFmpegError: It cannot be decoded.
@@ -81,14 +84,14 @@ class Decoder:
 
     def _software(self) -> av.VideoCodecContext:
         codec = self._stream.codec_context
-        # frame threads would keep back a picture each; a live picture is decoded in the time it takes to come
+        # frame threading would add a delay of one picture per thread; one thread is fast enough for a live stream
         codec.thread_type = "SLICE"
         codec.thread_count = 1
         codec.options = {"max_pixels": str(MAX_PIXELS)}
         return codec
 
     def _hardware(self) -> av.VideoCodecContext | None:
-        """A decoder on a device; None where there is none, or where it would not pay."""
+        """A hardware decoder; None if there is none, or if it would not pay off."""
         model = self._stream.codec_context
         if model.name not in _HARDWARE_CODECS or model.width * model.height < _HARDWARE_PIXELS:
             return None
@@ -98,7 +101,7 @@ class Decoder:
                 continue
             try:
                 hwaccel = HWAccel(device, allow_software_fallback=True)
-                hwaccel.create(av.Codec(model.name, "r"))  # `CodecContext.create` succeeds without any device too
+                hwaccel.create(av.Codec(model.name, "r"))  # `CodecContext.create` succeeds even without a device
                 codec = cast(av.VideoCodecContext, av.CodecContext.create(model.name, "r", hwaccel=hwaccel))
                 codec.extradata = model.extradata
                 codec.width, codec.height = model.width, model.height
@@ -112,7 +115,7 @@ class Decoder:
         return None
 
     def _wait_for_device(self) -> None:
-        """Count a packet without a picture, and give a device up that makes none of any."""
+        """Count a packet that gave no picture, and switch to software if the device has not produced any."""
         self._n_waiting += 1
         if self._device and not self._works and self._n_waiting > _PATIENCE_PACKETS:
             self._device = ""
@@ -125,7 +128,7 @@ class Decoder:
         self._report.update(details=", ".join(word for word in words if word))
 
     def _watch(self, begin: float, end: float) -> None:
-        """Decode less where everything is too much."""
+        """Track the decoder's load, and skip more frames if it does not keep up."""
         self._busy += end - begin
         if end - self._since < _BUSY_SECONDS:
             return

@@ -1,4 +1,4 @@
-"""Playing a recording in real time, over and over, as if a camera and a microphone were there."""
+"""Plays a recording in real time, in a loop, as if it came from a camera and a microphone."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ascstream.errors import DecodeError
 from ascstream.sources.packets import Absence, PacketReader
 
 _PATIENCE_SECONDS = 10.0
-"""How far apart sound and picture may lie in a file."""
+"""How far apart matching sound and picture may lie in a file."""
 _LATE_SECONDS = 1.0
-"""Where this process was stopped for longer, what should have been heard is left out."""
+"""If this process was suspended for longer, playback resumes where it stopped, with a gap, instead of catching up."""
 _SAME_END_SECONDS = 0.5
-"""A picture that outlasts the sound by less is cut off, so that the sound goes on without a hole."""
+"""A picture that outlasts the sound by less than this is cut off, so that the sound loops without a gap."""
 _USUAL_FRAME_SECONDS = 0.04
 
 _Item: TypeAlias = "tuple[float, Callable[[float], None]]"
-"""When something is due, in seconds of the film, and what hands it on, told the moment at which the film began."""
+"""When something is due, in seconds since the film's start, and what passes it on, given the time of that start."""
 
 
 def play(request: MediaRequest, medium: Medium, tracks: Tracks) -> NoReturn:
-    """Hand on what a file holds when its time comes, and begin again at its end.
+    """Pass on a file's sound and pictures as they fall due, and start over at its end.
 
     Raises:
-        SourceError: It cannot be read, or holds nothing.
+        SourceError: The file cannot be read, or is empty.
     """
     begin = time.monotonic()
     while True:
@@ -49,7 +49,7 @@ def play(request: MediaRequest, medium: Medium, tracks: Tracks) -> NoReturn:
 
 
 class _Player:
-    """Plays it once."""
+    """Plays the file once."""
 
     def __init__(self, medium: Medium, tracks: Tracks) -> None:
         opened = medium.opened
@@ -62,12 +62,12 @@ class _Player:
 
     @property
     def seconds(self) -> float:
-        """How long it was."""
+        """Length of the file, known once it was played."""
         longer = self._picture_end - self._sound_end
         return self._sound_end if self._sound_end > 0 and longer < _SAME_END_SECONDS else self._picture_end
 
     def play(self, begin: float) -> float:
-        """Play it from a moment on; returns that moment, later by what this process missed."""
+        """Play the file as if started at time `begin`; returns `begin`, postponed by any time this process missed."""
         tracks = [self._sounds(), self._pictures()]
         heads: list[_Item | None] = [None] * len(tracks)
         ended = [False] * len(tracks)
@@ -102,7 +102,7 @@ class _Player:
         return begin
 
     def _sounds(self) -> Iterator[_Item | None]:
-        """The sound, each piece due when it was heard to its end; None where the picture must go on first."""
+        """The sound, each piece due at its end; None where the picture must advance first."""
         stream, track = self._tracks.audio, self._tracks.sound
         if stream is None or track is None:
             return
@@ -120,7 +120,7 @@ class _Player:
                 yield self._sound_end, self._hearing(sound, start)
 
     def _pictures(self) -> Iterator[_Item | None]:
-        """The pictures, each due when it is shown; None where the sound must go on first."""
+        """The pictures, each due at its timestamp; None where the sound must advance first."""
         stream = self._tracks.video
         if stream is None:
             return

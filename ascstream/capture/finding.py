@@ -1,4 +1,4 @@
-"""Which of PortAudio's devices is meant: numbers change at every start, names and ids stay."""
+"""Finds the PortAudio device that a request means: numbers may change at every start, names and stable ids do not."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ascstream.errors import SourceNotFoundError
 
 
 class NoMicrophoneError(SourceNotFoundError):
-    """There is no such microphone, or it has not what is asked of it."""
+    """There is no such microphone, or it lacks what is asked of it."""
 
     def __init__(self, message: str, *, missing: bool = True) -> None:
         super().__init__(message)
         self.missing = missing
-        """Whether there is no such device."""
+        """Whether the device does not exist, rather than lacking something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +24,17 @@ class Found:
     """A device that can be opened."""
 
     index: int
-    """PortAudio's number."""
+    """PortAudio's device number."""
     name: str
     """PortAudio's name."""
     host_api: str
     """Name of its host API."""
     n_channels: int
-    """Channels that can be recorded."""
+    """Number of channels that can be recorded."""
     sample_rate: float
-    """Its own rate, in Hz."""
+    """Its default sample rate, in Hz."""
     latency_seconds: float
-    """What PortAudio thinks is robust."""
+    """The latency that PortAudio considers robust."""
 
 
 def find(
@@ -44,20 +44,20 @@ def find(
     request: MicrophoneRequest,
     stable_id: Callable[[str], str | None],
 ) -> Found:
-    """The device that a request means.
+    """Find the device that a request means.
 
     Args:
-        devices: As PortAudio lists them.
-        apis: Its host APIs.
-        default: Number of the default input; below 0 where there is none.
-        request: By number, by stable id, by name, or none of these. The name is a whole one where a host API stands
-            beside it, as when it was chosen from a list: "Microphone" is not "Microphone Array" when it is unplugged.
-            Else a user typed it, and an unambiguous part of one will do. A number that now belongs to a device of
-            another name than the request's counts no more.
-        stable_id: That of a name of ALSA's; asked only where one is wanted.
+        devices: PortAudio's devices, as it lists them.
+        apis: PortAudio's host APIs.
+        default: Number of the default input; below 0 if there is none.
+        request: Names a device by number, stable id or name, or none of these. A name that comes with a host API was
+            picked from a list and must match in full: an unplugged "Microphone" is not "Microphone Array". Otherwise a
+            user typed it, and an unambiguous part is enough. A number counts only if that device still has the
+            requested name.
+        stable_id: Returns the stable id for an ALSA device name; called only if the request has one.
 
     Raises:
-        NoMicrophoneError: There is none; the message lists those that are there.
+        NoMicrophoneError: There is none; the message lists the existing ones.
     """
     inputs = [number for number, device in enumerate(devices) if device["max_input_channels"] > 0]
     chosen: Sequence[int]
@@ -88,7 +88,7 @@ def find(
 
 
 def _by_name(names: Mapping[int, str], wanted: str, *, whole: bool) -> list[int]:
-    """Those of that very name; else, unless it is a whole one, the one that has it as a part; none of several."""
+    """Devices with exactly this name; else, unless `whole`, those containing it, provided they all share one name."""
     exact = [number for number, name in names.items() if name == wanted]
     if exact or whole:
         return exact
@@ -97,9 +97,9 @@ def _by_name(names: Mapping[int, str], wanted: str, *, whole: bool) -> list[int]
 
 
 def _explain(devices: Sequence[Mapping[str, Any]], inputs: Sequence[int], wanted: str, name: str | None) -> str:
-    """What was asked for, what is there, what to do."""
+    """Say what was asked for, what exists, and what to do."""
     if name is not None and any(device["name"] == name and device["max_input_channels"] == 0 for device in devices):
-        # PortAudio tries each device when it starts, and says of one that it could not open that it has no channels
+        # PortAudio tries each device when it starts, and lists one that it could not open with no channels
         return f"microphone {wanted} cannot be recorded from: another program uses it (fuser -v /dev/snd/* names it)"
     if not inputs:
         return f"there is no microphone {wanted}, nor any other"

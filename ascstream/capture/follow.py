@@ -1,4 +1,4 @@
-"""Following a medium that comes in real time: each packet is stamped when it comes, and handed on at once."""
+"""Follows a medium that arrives in real time: each packet is stamped on arrival and passed on at once."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ascstream.errors import SourceError
 from ascstream.sources.packets import Stamped
 
 _MOST_WAITING = 2000
-"""Packets that are held back while the clock settles; far more than come in that time."""
+"""Most packets held back while the clock settles; far more than arrive in that time."""
 
 
 def follow(request: MediaRequest, medium: Medium, tracks: Tracks) -> NoReturn:
-    """Hand on what comes, until nothing does.
+    """Pass on what arrives, until the medium ends or fails.
 
     Raises:
-        SourceError: Nothing comes any more.
+        SourceError: Nothing more arrives.
     """
     follower = _Follower(medium, tracks)
     name = medium.opened.name
@@ -36,14 +36,14 @@ def follow(request: MediaRequest, medium: Medium, tracks: Tracks) -> NoReturn:
         raise SourceError(f"{name} gave nothing for {request.read_seconds:g} s; check the network") from error
     except av.FFmpegError as error:
         if medium.local and error.errno is not None:
-            number = errno.ENODEV if error.errno == errno.EIO else error.errno  # a driver's word for unplugged
+            number = errno.ENODEV if error.errno == errno.EIO else error.errno  # EIO: it was unplugged
             raise explain_device(number, name) from error
         raise SourceError(f"{name} broke off; check that what sends it still runs") from error
     raise SourceError(f"{name} ended; check that what sends it still runs")
 
 
 class _Follower:
-    """Stamps packets and hands them on. While its clock settles, they wait."""
+    """Stamps packets and passes them on, after holding them back until its clock has settled."""
 
     def __init__(self, medium: Medium, tracks: Tracks) -> None:
         self._tracks = tracks
@@ -55,7 +55,7 @@ class _Follower:
         self._waiting: list[tuple[Stamped, float, bool]] = []
 
     def take(self, packet: Stamped, arrival: float) -> None:
-        """Take a packet that came at this moment."""
+        """Take a packet that arrived at this time."""
         anew = False
         if packet.pts is not None and (self._stamped or not self._is_picture(packet)):
             known = packet.pts if self._is_picture(packet) else packet.pts + (packet.duration or 0)
@@ -78,7 +78,7 @@ class _Follower:
             if anew:
                 self._tracks.sound.begin_anew()
             for sound in self._tracks.sound.decode(packet):
-                if packet.pts is None:  # counted, since the stream does not say
+                if packet.pts is None:  # an unstamped stream: the stamp is a count of samples
                     end = sound.stamp + sound.samples.shape[1] / sound.sample_rate
                     self._clock.arrive(packet.stream_index, end, arrival)
                 self._tracks.report.put(replace(sound, stamp=self._clock.moment(packet.stream_index, sound.stamp)))
@@ -92,11 +92,11 @@ class _Follower:
             stamp = arrival
             if self._stamped and self._clock.knows(packet.stream_index):
                 if picture.pts is None:
-                    continue  # the first one of a stream, or a second field: its neighbours are stamped
+                    continue  # a stream's first picture, or a second field: its neighbours are stamped
                 stamp = self._clock.moment(packet.stream_index, picture.pts * self._video_tick)
             frames.add(picture, stamp, time.monotonic())
 
 
 def _tick(stream: av.VideoStream | None) -> float:
-    """Seconds a unit of its stamps."""
+    """Seconds per unit of the stream's timestamps."""
     return float(stream.time_base or 0) if stream is not None else 0.0

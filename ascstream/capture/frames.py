@@ -1,4 +1,4 @@
-"""The newest pictures of a medium, and the answers to questions: scaled, and if possible decoded, only then."""
+"""Keeps a medium's newest pictures and answers requests for one; only then is it scaled and, if possible, decoded."""
 
 from __future__ import annotations
 
@@ -20,42 +20,42 @@ from ascstream.sources.picture import PictureMaker
 
 _MOST_KEPT, _MOST_BYTES = 64, 64 << 20
 _MOST_SECONDS = 1.0
-"""Questions are about younger moments."""
+"""Requests are never about a time further back than this."""
 _SEEN_SECONDS = 0.1
-"""How often it is said that pictures come; a little less, so that ten a second are all told."""
+"""Interval of `Seen` messages; 10 % less in practice, so that at ten pictures a second each one is reported."""
 _TRIAL_SECONDS = 0.2
-"""How often packets are tried while they cannot be decoded."""
+"""Interval at which decoding is retried while packets cannot be decoded."""
 _NO_SCHEDULE = FrameSchedule(Fraction(1), (), 1.0)
 
 Raw: TypeAlias = "av.Packet[av.VideoStream] | av.VideoFrame"
-"""A picture as it is kept: undecoded where it stands alone."""
+"""A picture as it is kept: as a packet if it can be decoded on its own, else decoded."""
 
 
 @dataclass(order=True, frozen=True, slots=True)
 class _Kept:
-    """A picture that may be asked for."""
+    """A picture that may be requested."""
 
     stamp: float
-    """Its moment."""
+    """When it was seen, by `time.monotonic`."""
     number: int
-    """Counts them."""
+    """Running number of the picture."""
     raw: Raw = field(compare=False)
-    """It."""
+    """The picture itself."""
     size: int = field(compare=False)
-    """Bytes it takes."""
+    """Its size in bytes."""
 
 
 class Frames:
-    """Keeps pictures, says that they come, and answers. One thread adds, another one asks."""
+    """Keeps pictures, reports that they come, and answers requests. One thread calls `add`, another one `answer`."""
 
     def __init__(self, wanted: PictureRequest, decoder: Decoder, pixel_aspect: Fraction, report: Report) -> None:
-        """Start with none.
+        """Start without pictures.
 
         Args:
             wanted: The form of the answers.
-            decoder: Decodes what is kept undecoded; used by nobody else then.
-            pixel_aspect: Width by height of one pixel.
-            report: Told what comes, and what cannot be decoded.
+            decoder: Decodes packets that are kept undecoded; nobody else may use it in that case.
+            pixel_aspect: Width of a pixel divided by its height.
+            report: Told of pictures that come and of those that cannot be decoded.
         """
         self._maker = PictureMaker(VideoWants(**asdict(wanted), schedule=_NO_SCHEDULE))
         self._decoder = decoder
@@ -77,9 +77,9 @@ class Frames:
         """Keep a picture.
 
         Args:
-            raw: As a packet or decoded.
-            stamp: Its moment.
-            now: The present moment.
+            raw: The picture, as a packet or decoded.
+            stamp: When it was seen, by `time.monotonic`.
+            now: The current time.
         """
         if isinstance(raw, av.VideoFrame):
             self._tell_size(raw)
@@ -99,7 +99,7 @@ class Frames:
             self._seen, self._n_unseen = now, 0
 
     def answer(self, moment: float) -> Picture:
-        """The newest picture stamped at or before a moment; those that cannot be decoded are passed over."""
+        """The newest picture stamped at or before `moment`, skipping any that cannot be decoded."""
         self._asked = max(self._asked, moment)
         while True:
             with self._keeping:
@@ -119,14 +119,14 @@ class Frames:
                     self._size -= kept.size
 
     def _forget(self, before: float) -> None:
-        """Let go of what no question can be about any more: all but the newest up to a moment, and what is too much."""
+        """Drop pictures that no request can need: older than the newest one at `before`, or beyond the size limits."""
         while len(self._kept) > 1 and (
             self._kept[1].stamp <= before or len(self._kept) > _MOST_KEPT or self._size > _MOST_BYTES
         ):
             self._size -= self._kept.pop(0).size
 
     def _make(self, raw: Raw) -> Image | None:
-        """The wanted picture; None where it cannot be made."""
+        """The picture in the wanted form; None if it cannot be decoded or scaled."""
         frame = raw if isinstance(raw, av.VideoFrame) else self._decode(raw)
         if frame is None:
             return None
@@ -137,7 +137,7 @@ class Frames:
             return None
 
     def _decode(self, packet: av.Packet[av.VideoStream]) -> av.VideoFrame | None:
-        """A picture that stands alone; None, counted, where it is damaged: pictures then count only if one is whole."""
+        """Decode a packet on its own; None (reported) if damaged, after which `add` waits for one that decodes."""
         with self._decoding:
             try:
                 frames = self._decoder.decode(packet)
@@ -151,7 +151,7 @@ class Frames:
         return frames[-1]
 
     def _try(self, packet: av.Packet[av.VideoStream], now: float) -> bool:
-        """Whether pictures can be decoded again: a camera that sends rubbish is one that sends nothing."""
+        """Whether pictures can be decoded again; a camera that sends garbage counts as one that sends nothing."""
         if now - self._tried < _TRIAL_SECONDS:
             return False
         self._tried = now

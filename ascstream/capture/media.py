@@ -1,4 +1,4 @@
-"""The work of a child that records a camera, a network stream, or a file in real time. Its neighbour: microphone.py."""
+"""Runs inside a child: records a camera, a network stream, or a file in real time. For microphones: microphone.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ascstream.errors import SourceError, SourceNotFoundError
 
 
 def record(request: MediaRequest, outbox: Outbox) -> None:
-    """Record until the medium ends, which `Failed` says, or this process does."""
+    """Record until the medium ends, which is reported as `Failed`, or until this process is ended."""
     desk = _Desk(outbox)
     watch_stdin(desk.ask)
     try:
@@ -30,7 +30,7 @@ def record(request: MediaRequest, outbox: Outbox) -> None:
 
 
 class _Desk:
-    """Where the parent's questions come in, also before there is anything to answer with."""
+    """Receives the parent's requests for pictures, even before there are any."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox

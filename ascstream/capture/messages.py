@@ -1,7 +1,7 @@
-"""What a recording child says, and how it travels: a header in JSON, then raw samples or pixels.
+"""The messages a recording child sends, and their wire format: a JSON header, then raw samples or pixels.
 
-A message is four bytes of magic, the lengths of header and payload (little-endian uint32), the header in UTF-8, the
-payload. Times are `time.monotonic()`, which is one clock for all processes of a machine. Nothing is pickled.
+A message is four magic bytes, the lengths of header and payload (little-endian uint32), the header in UTF-8, the
+payload. Times are `time.monotonic()`, which all processes of a machine share. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -19,83 +19,83 @@ from ascstream.records import Image, Samples
 _MAGIC = b"ascs"
 _LENGTHS = struct.Struct("<II")
 _MOST_HEADER, _MOST_PAYLOAD = 1 << 16, 1 << 28
-"""No message of ours is larger; whatever is, comes from somebody else."""
+"""Limits in bytes that no message of ours exceeds; anything larger is not one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The device is open; the first message. Said again where its form changes."""
+    """The device is open: the first message, sent again whenever its format changes."""
 
     name: str
-    """For people, credentials removed."""
+    """Human-readable name, credentials removed."""
     sample_rate: int | None = None
-    """Its own rate in Hz; None without sound."""
+    """The device's sample rate in Hz; None without sound."""
     n_channels: int | None = None
-    """Channels that are delivered."""
+    """Number of channels delivered."""
     n_device_channels: int | None = None
-    """Channels it has."""
+    """Number of channels the device has."""
     width: int | None = None
-    """Of its pictures, in pixels, before scaling; None without picture."""
+    """Width of its pictures in pixels, before scaling; None without picture."""
     height: int | None = None
-    """Of its pictures, in pixels."""
+    """Height of its pictures in pixels, before scaling; None without picture."""
     frame_rate: float | None = None
-    """Pictures a second as it announces them; None where it does not."""
+    """Announced pictures per second; None if it announces none."""
     details: str = ""
-    """Codec, pixel format, decoder, host API: for people."""
+    """Codec, pixel format, decoder, host API, as text for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Samples as they came, at the device's rate."""
+    """Samples as they arrived, at the device's sample rate."""
 
     stamp: float
-    """Moment at which the first sample was in the air."""
+    """Time at which the first sample was in the air."""
     samples: Samples
     """[n_channels, n_samples] float32, finite."""
     sample_rate: int
     """Hz."""
     lost: bool = False
-    """Whether samples between the message before and this one are missing: an overflow, or a full queue."""
+    """Whether samples are missing between the previous message and this one, after an overflow or in a full queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Pictures came: said at most ten times a second, so that a camera that freezes is noticed."""
+    """Pictures have come; sent about ten times a second at most, so that a frozen camera is noticed."""
 
     stamp: float
-    """Moment of the newest picture."""
+    """Time of the newest picture."""
     n_frames: int
-    """Pictures since the last time."""
+    """Number of pictures since the last such message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """The answer to a question: the newest picture at that moment."""
+    """The answer to a request: the newest picture at the requested time."""
 
     moment: float
-    """The moment that was asked for."""
+    """The requested time."""
     stamp: float | None
-    """Moment of the picture; None where there is none yet."""
+    """Time of the picture; None if there is none yet."""
     image: Image | None
-    """[height, width, 3] RGB; None where it is the one that was sent last, or there is none."""
+    """[height, width, 3] RGB; None if it is the one sent last, or if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something a user should know."""
+    """Something that the user should know."""
 
     kind: str
-    """A word, as in `StreamEvent`."""
+    """One word, as in `StreamEvent`."""
     message: str
     """A sentence, credentials removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The device cannot be opened, or gives no more; the last message."""
+    """The device cannot be opened or has stopped delivering; the last message."""
 
     message: str
-    """Expected, got, what to do; credentials removed."""
+    """What was expected, what happened, what to do; credentials removed."""
     missing: bool = False
     """Whether there is no such device, rather than one that does not work."""
 
@@ -105,7 +105,7 @@ _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (Opened, Sou
 
 
 def pack(message: Message) -> bytes:
-    """A message as bytes."""
+    """Serialise a message."""
     header: dict[str, Any] = {name: getattr(message, name) for name in message.__slots__}
     payload = b""
     for name, dtype in (("samples", np.float32), ("image", np.uint8)):
@@ -118,13 +118,13 @@ def pack(message: Message) -> bytes:
 
 
 def read(file: IO[bytes]) -> Message | None:
-    """The next message; None where the child is gone, also in the middle of one.
+    """Read the next message; None if the child is gone, even partway through one.
 
     Args:
         file: A buffered pipe.
 
     Raises:
-        SourceError: What came is no message.
+        SourceError: The data is not a message.
     """
     start = file.read(len(_MAGIC) + _LENGTHS.size)
     if len(start) < len(_MAGIC) + _LENGTHS.size:

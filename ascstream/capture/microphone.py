@@ -1,4 +1,4 @@
-"""Inside a child: one of PortAudio's devices, at its own rate, its samples stamped by its own clock."""
+"""Runs inside a child: records a PortAudio device at its own sample rate, and timestamps its samples."""
 
 from __future__ import annotations
 
@@ -22,60 +22,60 @@ from ascstream.capture.requests import MicrophoneRequest
 
 _BLOCK_SECONDS = 0.01
 _JOIN_SECONDS = 0.0005
-"""Host APIs call back several times in a row: what comes within this time travels as one message."""
+"""Host APIs call back in bursts: blocks that come within this time are sent as one message."""
 _BUFFER_SECONDS = 0.06
-"""What the driver keeps for us while this process does not run; costs no latency, which a block decides."""
+"""What the driver buffers while this process is not running; adds no latency, which depends on the block size."""
 _MOST_BLOCKS = 200
 _OTHER_RATES = (48_000, 44_100, 16_000)
 _MOST_DELAY_SECONDS = 10.0
 _BACKLOG_SECONDS = 0.2
 _MOST_BACKLOG_SECONDS = 60.0
 _SAID = 100
-"""Blocks whose delays are compared."""
+"""Number of blocks over which the median of reported delays is taken."""
 _CHANGED_SECONDS = 0.025
-"""A delay has changed, rather than been estimated otherwise, from here on."""
+"""A larger change of the median is a real change of the delay; a smaller one is estimation noise."""
 _MOST_ARRAY_CHANNELS = 31
-"""More are no microphones: sound servers offer 32, or 128, whatever is plugged in."""
+"""Devices with more channels are no microphone arrays: sound servers offer 32 or 128, whatever is plugged in."""
 _BAD_RATE, _BAD_CHANNELS, _BAD_DEVICE, _UNAVAILABLE = -9997, -9998, -9996, -9985
 
 
 class _Block(NamedTuple):
-    """What a callback delivers."""
+    """What one callback delivers."""
 
     called: float
-    """Moment of the callback."""
+    """Time of the callback."""
     delay_seconds: float
-    """From the air to the callback, for the first sample, as PortAudio says; may be nonsense."""
+    """The first sample's delay from the air to the callback, as reported by PortAudio; may be nonsense."""
     overflow: bool
-    """Whether samples before it were lost."""
+    """Whether samples before this block were lost."""
     data: bytes
-    """[n_samples, n_channels] float32, all channels that are open."""
+    """[n_samples, n_channels] float32, all open channels."""
 
 
 _NOTHING = _Block(0.0, 0.0, False, b"")
 
 
 def record(request: MicrophoneRequest, outbox: Outbox) -> None:
-    """Send what the microphone hears until it ends; the last message says why."""
-    watch_stdin(lambda _moment: None)  # first of all: whatever follows may hang
+    """Send the microphone's sound until it ends; the last message says why."""
+    watch_stdin(lambda _moment: None)  # must come first: anything that follows may hang
     try:
         import sounddevice
     except ImportError as error:
         outbox.put(Failed(f"recording sound needs the package sounddevice ({error}); type: pip install sounddevice"))
         return
-    except Exception as error:  # noqa: BLE001  OSError without the library, PortAudioError where it does not start
+    except Exception as error:  # noqa: BLE001  OSError if the library is missing, PortAudioError if it does not start
         outbox.put(Failed(_explain_start(error)))
         return
     record_from(sounddevice, request, outbox)
 
 
 def record_from(portaudio: Any, request: MicrophoneRequest, outbox: Outbox) -> None:
-    """Send what a microphone hears until it ends; the last message says why.
+    """Send a microphone's sound until it ends; the last message says why.
 
     Args:
-        portaudio: The package sounddevice, or what behaves like it.
-        request: Which one, and which of its channels.
-        outbox: Where to.
+        portaudio: The package sounddevice, or a stand-in for it.
+        request: Which microphone, and which of its channels.
+        outbox: Where to send the messages.
     """
     default = int(portaudio.default.device["input"])
     try:
@@ -94,22 +94,22 @@ def record_from(portaudio: Any, request: MicrophoneRequest, outbox: Outbox) -> N
 
 
 class _Recording:
-    """An open stream: the callback's side and the sender's."""
+    """One PortAudio stream: the callback that fills a queue, and the loop that sends what is in it."""
 
     def __init__(self, portaudio: Any, found: Found, columns: Sequence[int]) -> None:
         self._portaudio = portaudio
         self._found = found
         self._needed, self._n_channels = max(columns) + 1, len(columns)
         first_ones = list(columns) == list(range(len(columns)))
-        self._columns = slice(len(columns)) if first_ones else list(columns)  # a slice is chosen without a copy
+        self._columns = slice(len(columns)) if first_ones else list(columns)  # a slice needs no copy
         self._queue: SimpleQueue[_Block | None] = SimpleQueue()
         self._next: _Block | None = _NOTHING
-        """What comes before the queue; None is the end."""
+        """A block to process before those in the queue; `_NOTHING`: there is none, None: the stream has ended."""
         self._dropped = False
         self._stream: Any = None
 
     def open(self) -> None:
-        """Open the device at the first rate and number of channels that it takes, its own first.
+        """Open the device with the first channel count and sample rate it accepts; its default rate is tried first.
 
         Raises:
             PortAudioError: It cannot be opened.
@@ -140,7 +140,7 @@ class _Recording:
             raise refused
 
     def _heard(self, data: Any, _n_samples: int, times: Any, status: Any) -> None:
-        """PortAudio's thread: a copy and four numbers, nothing else; a `SimpleQueue` takes them without waiting."""
+        """Run in PortAudio's thread: only copies and queues the data; `SimpleQueue.put` does not block."""
         if self._queue.qsize() < _MOST_BLOCKS:
             delay = times.currentTime - times.inputBufferAdcTime if times.inputBufferAdcTime > 0 else math.nan
             self._queue.put(_Block(time.monotonic(), delay, bool(status.input_overflow), bytes(data)))
@@ -151,7 +151,7 @@ class _Recording:
         self._queue.put(None)
 
     def _take(self) -> list[_Block]:
-        """Blocks that came together and without a hole, waited for; none at the end."""
+        """Wait for blocks; returns all that arrived together without a gap, or none at the end."""
         blocks: list[_Block] = []
         while not blocks or not (self._next is _NOTHING and self._queue.empty()):
             block = self._queue.get() if self._next is _NOTHING else self._next
@@ -196,25 +196,25 @@ class _Recording:
 
 
 class Delay:
-    """How long after its end a block is heard of: from the air to the callback, but for the block itself.
+    """Estimates the delay from a block's end in the air to its callback.
 
-    What host APIs say of it is estimated anew for each block: PulseAudio's is off by 10 ms either way. It does not
-    change, while the moments of the callbacks are exact but for being late; so the median of what was said first is
-    taken for good, until what is said has clearly changed. Host APIs are known that say 0, or nonsense: the stream's
-    latency is assumed then.
+    Host APIs estimate this delay anew for each block, and PulseAudio is off by up to 10 ms either way. The true delay
+    is constant, and callback times are exact except that some are late. So the median of the first reported delays is
+    kept until the reports have clearly changed. Some host APIs report 0 or nonsense: the stream's latency is then
+    assumed instead.
     """
 
     def __init__(self, latency_seconds: float) -> None:
-        """Begin with the latency that PortAudio says a stream has."""
+        """Start with the stream's latency as PortAudio reports it."""
         self._latency = latency_seconds
         self._said: deque[float] = deque(maxlen=_SAID)
         self._n = 0
         self._taken = latency_seconds
 
     def follow(self, seconds: float) -> float:
-        """Hear what is said of a block; what to take."""
+        """Take the reported delay of a block; returns the delay to use."""
         if self._taken + _BACKLOG_SECONDS < seconds <= _MOST_BACKLOG_SECONDS:
-            return seconds  # this process was stopped: what waited meanwhile comes at once, and says how old it is
+            return seconds  # this process was suspended: the backlog comes at once, and its reported age is real
         self._said.append(seconds if -_BLOCK_SECONDS < seconds <= _MOST_DELAY_SECONDS else self._latency)
         self._n += 1
         if self._n <= _SAID or self._n % _SAID == 0:
@@ -225,7 +225,7 @@ class Delay:
 
 
 def _choose_columns(found: Found, channels: Sequence[int]) -> Sequence[int]:
-    """Channels to take, counted from 0."""
+    """Indices of the channels to record, from 0."""
     if not channels:
         return range(min(2, found.n_channels))
     if min(channels) < 1 or max(channels) > found.n_channels:
@@ -238,14 +238,14 @@ def _choose_columns(found: Found, channels: Sequence[int]) -> Sequence[int]:
 
 
 def _stable_id(name: str) -> str | None:
-    """The id of a device of ALSA's."""
+    """The stable id of an ALSA device."""
     from ascstream.devices.alsa import card_ids, stable_id
 
     return stable_id(name, card_ids())
 
 
 def _permission(folder: Path = Path("/dev/snd")) -> str:
-    """What to type where the system has sound devices that this user may not read; "" where that is not so."""
+    """What to type if the system has sound devices but this user may not read them; "" otherwise."""
     devices = sorted(folder.glob("pcm*c"))
     if sys.platform.startswith("linux") and devices and not any(os.access(device, os.R_OK) for device in devices):
         return f"; no permission to read {devices[0]}: type: sudo usermod -aG audio $USER, then log in again"
@@ -253,7 +253,7 @@ def _permission(folder: Path = Path("/dev/snd")) -> str:
 
 
 def _code(error: Exception) -> int:
-    """PortAudio's number of an error; 0 without one."""
+    """PortAudio's error code; 0 if there is none."""
     return error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else 0
 
 

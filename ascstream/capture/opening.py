@@ -1,4 +1,4 @@
-"""Opening what a child records: a camera of this machine, a stream of a network, a file that plays in real time."""
+"""Opens what a child records: a local camera, a network stream, or a file that is played in real time."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from ascstream.sources.container import MAX_PIXELS, OpenedContainer, open_contai
 from ascstream.sources.inputs import redact, url_scheme
 
 _NO_STAMPS = 0x0080
-"""AVFMT_NOTIMESTAMPS: what FFmpeg gives out as stamps is made up."""
+"""AVFMT_NOTIMESTAMPS: the timestamps that FFmpeg reports for such a format are made up."""
 _STANDARD_SIZES = ((320, 240), (640, 480), (1280, 720), (1920, 1080), (3840, 2160))
-"""What cameras have; below, many cut instead of scaling."""
+"""Sizes that cameras support; at smaller ones, many crop instead of scaling."""
 _DEFAULT_SIZE = (640, 480)
 _FRAME_RATE = "30"
-"""What cameras have at every size; a slower one in the dark stays slow."""
+"""A rate that cameras support at every size; one that slows down in the dark still does."""
 _V4L2 = frozenset({"v4l2", "video4linux2", "video4linux2,v4l2"})
 _CAMERA_PATHS = ("/dev/video", "/dev/v4l/")
 
 _LIVE_OPTIONS = {"fpsprobesize": "0", "analyzeduration": "2000000"}
-"""Look at the stream until its form is known, not for its frame rate, and for two seconds at most. What was read for
-that is kept (no `nobuffer`): with the key frame in it, the picture begins up to a group of pictures earlier."""
+"""Probe the stream only until its format is known, without measuring its frame rate, for two seconds at most. The
+packets read are kept (no `nobuffer`): they may hold a key frame, so the picture starts up to one GOP earlier."""
 _OPTIONS = {
     "rtsp": {"rtsp_transport": "tcp"},
     "rtsps": {"rtsp_transport": "tcp"},
     "udp": {"overrun_nonfatal": "1", "buffer_size": "1048576"},
     "srt": {"latency": "120000"},
 }
-"""By scheme. udp: what does not fit into its 5 MB is lost, rather than the end of the stream."""
+"""FFmpeg options by URL scheme. udp: an overrun of FFmpeg's 5 MB buffer loses data instead of ending the stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Medium:
-    """Something open."""
+    """An open medium and what kind it is."""
 
     opened: OpenedContainer
-    """Its tracks."""
+    """The open container."""
     plays: bool
-    """Whether it is a recording, which is read as fast as it can be, rather than something that comes in real time."""
+    """Whether it is a recording, which can be read faster than real time, rather than a live stream."""
     stamped: bool
-    """Whether it has stamps of its own."""
+    """Whether it has timestamps of its own."""
     local: bool
-    """Whether a driver of this machine stamps it."""
+    """Whether a driver on this machine stamps it."""
 
 
 def open_medium(request: MediaRequest) -> Medium:
-    """Open what a request names.
+    """Open the medium that a request names.
 
     Raises:
-        SourceNotFoundError: There is no such thing, or nobody there.
-        DecodeError: It has not what is wanted.
+        SourceNotFoundError: It does not exist or cannot be reached.
+        DecodeError: It has none of the wanted tracks.
         SourceError: It cannot be opened.
     """
     form = request.format or ("v4l2" if request.where.startswith(_CAMERA_PATHS) else None)
@@ -96,7 +96,7 @@ def _open_stream(request: MediaRequest) -> Medium:
 
 
 def _explain_network(error: SourceError, name: str, scheme: str) -> SourceError:
-    """Say better what is known of the cause, and tell what is not there from what does not work."""
+    """Improve the message if the cause is known, and tell a missing source from one that does not work."""
     cause = error.__cause__
     if isinstance(cause, av.error.ConnectionRefusedError):
         return SourceNotFoundError(str(error))
@@ -110,11 +110,11 @@ def _explain_network(error: SourceError, name: str, scheme: str) -> SourceError:
 
 
 _UNREACHABLE = frozenset({errno.EIO, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL})
-"""EIO is what FFmpeg says of a host without an address, among others."""
+"""FFmpeg reports EIO for an unresolvable host name, among other things."""
 
 
 def _has_address(url: str) -> bool:
-    """Whether the host of an address is known."""
+    """Whether the host name of a URL resolves."""
     import socket
 
     try:
@@ -125,7 +125,7 @@ def _has_address(url: str) -> bool:
 
 
 def _open_device(request: MediaRequest, form: str) -> OpenedContainer:
-    """A camera of this machine, in the form that is the least work."""
+    """Open a local camera in the mode that costs the least work."""
     name = redact(request.where)
     if form not in av.formats_available and not (form in _V4L2 and "video4linux2,v4l2" in av.formats_available):
         raise SourceError(f"cannot open {name}: the FFmpeg of PyAV {av.__version__} has no {form} here")
@@ -151,18 +151,18 @@ def _checked(container: InputContainer, name: str) -> OpenedContainer:
 
 
 _FINAL = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EBUSY, errno.EACCES, errno.EPERM, errno.ENOTTY})
-"""Errors that no other form of the picture would help against."""
+"""Errors for which trying another mode is pointless."""
 
 
 def device_options(form: str, picture: PictureRequest | None) -> Iterator[dict[str, str]]:
-    """FFmpeg's options for a camera, to be tried in this order: from what is wanted to what its driver chooses.
+    """FFmpeg options for a camera, in the order to try: from the preferred mode to whatever the driver chooses.
 
-    Motion JPEG first: it is what USB cameras send at full rate, and what need not be decoded until it is asked for.
+    Motion JPEG comes first: USB cameras send it at full rate, and it need not be decoded until a picture is requested.
     """
     width, height = camera_size(picture)
     size, rate = {"video_size": f"{width}x{height}"}, {"framerate": _FRAME_RATE}
     if form in _V4L2:
-        # the kernel's own stamps, by the monotonic clock in every driver of today
+        # the kernel's timestamps: all current drivers take them from the monotonic clock
         stamps = {"timestamps": "default"}
         yield {"input_format": "mjpeg", **size, **rate, **stamps}
         yield {**size, **rate, **stamps}
@@ -177,7 +177,7 @@ def device_options(form: str, picture: PictureRequest | None) -> Iterator[dict[s
 
 
 def camera_size(picture: PictureRequest | None) -> tuple[int, int]:
-    """The smallest standard size, width and height, from which a picture can be made without enlarging it."""
+    """The smallest standard size (width, height) from which the picture can be made without upscaling."""
     if picture is None:
         return _DEFAULT_SIZE
     need_width, need_height = picture.width, picture.height
@@ -189,7 +189,7 @@ def camera_size(picture: PictureRequest | None) -> tuple[int, int]:
 
 
 def explain_device(number: int | None, name: str) -> SourceError:
-    """Say why a camera does not open, or gives no more, going by the system's error number."""
+    """Explain by the system's error number why a camera does not open, or has stopped."""
     if number in (errno.ENOENT, errno.ENXIO):
         return SourceNotFoundError(f"no such camera: {name}; type: ascstream devices")
     if number == errno.ENODEV:

@@ -1,4 +1,4 @@
-"""Outside of a child: starts one, hands on what it says, and can always be rid of it; `supervisor.py` says when."""
+"""The parent's side: starts a child, passes on its messages, and can always kill it; `supervisor.py` decides when."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _MOST_LINES, _MOST_CHARACTERS = 50, 500
 
 
 class Recorder:
-    """One child, from its start to its end; another one is made for the next attempt."""
+    """One child, from start to end; the next attempt takes a new `Recorder`."""
 
     def __init__(
         self, request: Request, deliver: Callable[[Message], None], *, command: Sequence[str] | None = None
     ) -> None:
-        """Start the child; its first message says whether the device opened.
+        """Start the child; its first message says whether the device could be opened.
 
         Args:
-            request: What it records.
-            deliver: Called with each message, in order, from a thread of ours; must not block. `Failed` is the last,
-                also where the child crashed or could not be started. `kill` or `close` may be called in it.
-            command: What to start in place of our own child: for tests.
+            request: What to record.
+            deliver: Called with each message, in order, from the recorder's thread; must not block. The last one is
+                `Failed`, even if the child crashed or could not be started. May call `kill` or `close`.
+            command: Command to start instead of the regular child, for tests.
         """
         self._name = _name(request)
         self._deliver = deliver
         self._log: deque[str] = deque(maxlen=_MOST_LINES)
         self._unwanted = False
-        self._stdin = Lock()  # nobody writes to a number that is being closed
+        self._stdin = Lock()  # so that nobody writes to a descriptor that is being closed
         self._log_reader: Thread | None = None
         self._process: subprocess.Popen[bytes] | None = None
         problem = ""
@@ -54,18 +54,18 @@ class Recorder:
         self._reader.start()
 
     def ask(self, moment: float) -> None:
-        """Ask for the newest picture at a moment of `time.monotonic`; never blocks, never raises."""
+        """Ask for the newest picture as of `moment`, by `time.monotonic`; never blocks, never raises."""
         process = self._process
         if process is None or process.stdin is None:
             return
         with self._stdin, contextlib.suppress(OSError):
             if not process.stdin.closed:
-                os.write(process.stdin.fileno(), b"%.6f\n" % moment)  # less than PIPE_BUF: all of it, or nothing
+                os.write(process.stdin.fileno(), b"%.6f\n" % moment)  # less than PIPE_BUF, so written atomically
 
     def kill(self) -> None:
-        """End the child at once; never waits, may be called twice.
+        """Kill the child at once; never blocks, may be called twice.
 
-        Nothing more is delivered, but for a message that is being delivered at this moment.
+        No more messages are delivered, except one whose delivery is already under way.
         """
         self._unwanted = True
         process = self._process
@@ -78,11 +78,11 @@ class Recorder:
                 process.stdin.close()
 
     def close(self, timeout_seconds: float = 0.5) -> None:
-        """Leave no process, thread or pipe behind; may be called twice.
+        """Kill the child and clean up its process, threads and pipes; may be called twice.
 
         Args:
-            timeout_seconds: How long to wait for a child that the system cannot end, since a driver holds it: its
-                threads and pipes then end with it.
+            timeout_seconds: How long to wait for a child that the system cannot end because it is stuck in a driver;
+                its threads and pipes then end only when it does.
         """
         deadline = time.monotonic() + timeout_seconds
         self.kill()
@@ -95,21 +95,21 @@ class Recorder:
 
     @property
     def running(self) -> bool:
-        """Whether there is a process."""
+        """Whether the child is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """The process's number; None where none could be started."""
+        """The child's process id; None if it could not be started."""
         return None if self._process is None else self._process.pid
 
     @property
     def log(self) -> tuple[str, ...]:
-        """The newest lines of its stderr, credentials removed."""
+        """The newest lines of the child's stderr, credentials removed."""
         return tuple(self._log.copy())
 
     def _run(self, problem: str) -> None:
-        """The reader's thread: what the child says, and at the end why there is no more."""
+        """Run in the reader's thread: deliver the child's messages, and at the end a `Failed` that says why."""
         process = self._process
         if process is None or process.stdout is None:
             self._tell(Failed(problem))
@@ -143,7 +143,7 @@ class Recorder:
             self._deliver(message)
 
     def _drain(self, stderr: IO[bytes]) -> None:
-        """The other thread: the child's log is read all the time, and only its end kept."""
+        """Run in the log thread: read the child's stderr continuously, keeping only the newest lines."""
         with stderr:
             while line := stderr.readline(4 * _MOST_CHARACTERS):
                 text = redact(line.decode("utf-8", "replace").strip())[:_MOST_CHARACTERS]
@@ -152,24 +152,24 @@ class Recorder:
 
 
 def _start(request: Request, command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """A child that has its request.
+    """Start a child and send it its request.
 
     Raises:
-        OSError: The system starts no more processes.
+        OSError: The system cannot start the process.
     """
     pipe = subprocess.PIPE
-    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # numpy need not start a thread a core to copy samples
+    environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ}  # copying samples needs no thread per core
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
-    assert process.stdin is not None  # noqa: S101  it was asked for
-    with contextlib.suppress(BrokenPipeError):  # it says itself how it ended
+    assert process.stdin is not None  # noqa: S101  a pipe was requested
+    with contextlib.suppress(BrokenPipeError):  # the reader reports how the child ended
         os.write(process.stdin.fileno(), to_json(request).encode() + b"\n")
-    if sys.platform != "win32":  # there `ask` could block on a child that hangs for minutes
+    if sys.platform != "win32":  # on Windows, `ask` could block if the child hangs for minutes
         os.set_blocking(process.stdin.fileno(), False)
     return process
 
 
 def _name(request: Request) -> str:
-    """For people."""
+    """The device's name for messages."""
     if not isinstance(request, MicrophoneRequest):
         return redact(request.where)
     if request.portaudio_index is not None:

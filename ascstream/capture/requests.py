@@ -1,4 +1,4 @@
-"""What a recording child is asked for: plain records that travel as JSON on its stdin."""
+"""What a recording child is asked for: plain records, sent as JSON on its stdin."""
 
 from __future__ import annotations
 
@@ -11,66 +11,66 @@ from ascstream.sources.base import Fit, Interpolation
 
 @dataclass(frozen=True, slots=True)
 class MicrophoneRequest:
-    """One of PortAudio's devices."""
+    """A request to record a PortAudio device."""
 
     name: str | None
-    """PortAudio's name of it; None: the system's default. Found anew at each opening, since numbers change."""
+    """PortAudio's name for it; None: the system's default. Looked up at each opening, since device numbers change."""
     host_api: str | None = None
-    """PortAudio's name of its host API: the same card has a name in several. None: `name` was typed by somebody, who
-    may have given a part of it, and the first host API that has it will do."""
+    """PortAudio's name of its host API, since a card may be listed under several. None: a user typed `name`, which may
+    be only a part of it, and the first host API that has such a device will do."""
     portaudio_index: int | None = None
-    """PortAudio's own number, where nothing else tells twins apart; counts for as long as that device bears `name`."""
+    """PortAudio's device number, to tell identical devices apart; used only while that device is called `name`."""
     stable_id: str | None = None
-    """`ascstream.devices.Microphone.stable_id`: finds the card again under another number; wins over the name."""
+    """`ascstream.devices.Microphone.stable_id`: finds the card even if renumbered; takes precedence over `name`."""
     channels: tuple[int, ...] = ()
-    """Channels to take, counted from 1; (): one of one, and the first two of more."""
+    """Channels to record, counted from 1; (): the first two, or the only one."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureRequest:
-    """The form a picture is wanted in; see `VideoWants`."""
+    """The form in which pictures are wanted; see `VideoWants`."""
 
     width: int
-    """Pixels."""
+    """Width in pixels."""
     height: int
-    """Pixels."""
+    """Height in pixels."""
     fit: Fit
     """crop or squash."""
     short_side: int | None
-    """With crop: what the short side is scaled to; None: max(width, height)."""
+    """With crop: length to which the short side is scaled; None: max(width, height)."""
     interpolation: Interpolation
-    """How FFmpeg scales."""
+    """FFmpeg's scaling method."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaRequest:
-    """A camera, a network stream, or a file that is played in real time, over and over."""
+    """A request to record a camera, a network stream, or a file that is played in real time in a loop."""
 
     where: str
-    """What FFmpeg opens: "/dev/video0", "rtsp://…", "clip.mp4"; credentials included."""
+    """What FFmpeg opens: "/dev/video0", "rtsp://…", "clip.mp4"; includes credentials."""
     format: str | None = None
-    """FFmpeg's input format where it cannot be told by the name: "v4l2", "avfoundation", "dshow"."""
+    """FFmpeg's input format, if `where` does not imply it: "v4l2", "avfoundation", "dshow"."""
     sound: bool = False
     """Whether the sound is wanted."""
     picture: PictureRequest | None = None
-    """None: no picture is wanted."""
+    """The wanted form of the picture; None: no picture is wanted."""
     open_seconds: float = 5.0
-    """Deadline of opening it."""
+    """Time limit for opening it over a network."""
     read_seconds: float = 2.0
-    """Deadline of each read from a network."""
+    """Time limit for each read from a network."""
 
 
 Request: TypeAlias = MicrophoneRequest | MediaRequest
 
 
 def to_json(request: Request) -> str:
-    """A request as text."""
+    """Serialise a request."""
     kind: Literal["microphone", "media"] = "microphone" if isinstance(request, MicrophoneRequest) else "media"
     return json.dumps({"kind": kind, **asdict(request)})
 
 
 def from_json(text: str) -> Request:
-    """The request of a text that `to_json` made."""
+    """Parse what `to_json` returned."""
     data: dict[str, Any] = json.loads(text)
     if data.pop("kind") == "microphone":
         return MicrophoneRequest(**data | {"channels": tuple(data["channels"])})

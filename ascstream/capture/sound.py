@@ -1,4 +1,4 @@
-"""The sound of a live medium: decoded at its own rate on one channel or two, stamped, its gaps marked."""
+"""The sound of a live medium: decoded at its own sample rate to one or two channels, stamped, with gaps marked."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from ascstream.records import Samples
 from ascstream.sources.mixing import Mixer, read_samples
 
 _TOLERANCE_SECONDS = 0.01
-"""Stamps that are rounded wobble by less; the shortest packet that can be lost is longer."""
+"""Rounded timestamps jitter by less than this; the shortest packet that can be lost is longer."""
 _HIGHEST_RATE = 1 << 24
-"""Hz: what only a damaged stream announces."""
+"""Hz: only a damaged stream announces a higher sample rate."""
 _LOUDEST = 1e6
-"""120 dB above full scale: what is louder, infinite or not a number is no sample."""
+"""120 dB above full scale: a louder, infinite or NaN value is not a valid sample."""
 
 
 class SoundTrack:
-    """Decodes one stream; its times are the stream's own, in seconds."""
+    """Decodes one stream; times are in seconds by the stream's own timestamps."""
 
     def __init__(self, stream: av.AudioStream, report: Report) -> None:
-        """Start before the first packet.
+        """Prepare for the first packet.
 
         Args:
-            stream: Whose packets.
-            report: Told the form of the sound, and what cannot be decoded.
+            stream: The stream whose packets will be decoded.
+            report: Receives the format of the sound, and what cannot be decoded.
         """
         self._codec = stream.codec_context
         self._tick = float(stream.time_base or Fraction(1, 1000))
@@ -38,7 +38,7 @@ class SoundTrack:
         self._broken = False
 
     def decode(self, packet: av.Packet[av.AudioStream] | None) -> list[Sound]:
-        """What a packet holds; None: what is left at the end. `stamp` is the stream's time."""
+        """Decode a packet; None flushes the decoder at the end. Each `stamp` is by the stream's own timestamps."""
         try:
             frames = self._codec.decode(packet)
         except av.EOFError:
@@ -49,7 +49,7 @@ class SoundTrack:
         return [sound for frame in frames if (sound := self._convert(frame)) is not None]
 
     def begin_anew(self) -> None:
-        """The stamps to come cannot be compared with those before, so something may be missing."""
+        """Declare that timestamps restart: later ones cannot be compared with earlier ones, so sound may be missing."""
         self._broken = self._end is not None
         self._end = None
 
@@ -60,7 +60,7 @@ class SoundTrack:
         start = self._end or 0.0 if frame.pts is None else frame.pts * self._tick
         lost = self._broken or (self._end is not None and start - self._end > _TOLERANCE_SECONDS)
         samples = read_samples(frame)
-        if not (samples.max() <= _LOUDEST and samples.min() >= -_LOUDEST):  # nor where one is not a number
+        if not (samples.max() <= _LOUDEST and samples.min() >= -_LOUDEST):  # also true if one is NaN
             self._report.corrupt("a part of the sound")
             return None
         self._end, self._broken = start + n_samples / rate, False

@@ -1,4 +1,4 @@
-"""When something was really heard or seen: a stream's own stamps, set on the machine's clock. Pure arithmetic."""
+"""When something was really heard or seen: maps a stream's timestamps to the machine's clock. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ import math
 from collections import deque
 
 _MEMORY_SECONDS = 10.0
-"""How long a packet that came fast is remembered: clocks drift apart by less than a millisecond in that time."""
+"""How long a promptly delivered packet is remembered: clocks drift apart by less than a millisecond in that time."""
 _ONE_CLOCK_SECONDS = 1.0
-"""Tracks whose offsets differ by less were stamped by one clock."""
+"""Tracks whose offsets differ by less than this were stamped by the same clock."""
 _JUMP_SECONDS = 0.5
-"""Stamps that go back by more, or are later than they should be by more, may have begun anew."""
+"""Timestamps restart if one goes back by more than this; if packets arrive late by more than this, they may have."""
 _LATE_SECONDS = 2.0
-"""How long packets may all be late by that much before this is taken for a new beginning: after a stall of the network
-what was held up comes at once."""
+"""If every packet is that late for longer than this, the timestamps have restarted. A network stall is shorter: what
+it held up then arrives all at once."""
 _SETTLING_SECONDS = 0.25
-"""What a server had kept ready for a newcomer is through by then."""
+"""By then, the backlog that a server sends to a new client has arrived."""
 _DRIVER_SECONDS = 1.0
-"""The longest that a driver takes to hand on what it has stamped."""
+"""The longest that a driver takes to deliver what it has stamped."""
 
 
 class StreamClock:
-    """Turns the stamps of a stream's tracks (seconds from anywhere) into moments of `time.monotonic`.
+    """Converts the timestamps of a stream's tracks (seconds from an arbitrary origin) to times of `time.monotonic`.
 
-    A packet cannot come before what is in it was over, and now and then one comes through without delay. The offset of
-    a track is therefore the smallest difference between arrival and stamp of the last ten seconds: jitter and bursts,
-    which only make packets later, do not move it, and slow drift of the sender's clock is followed.
+    A packet cannot arrive before its content has ended, and now and then one arrives without delay. A track's offset is
+    therefore the smallest difference between arrival and stamp in the last ten seconds: jitter and bursts, which only
+    delay packets, do not affect it, while it follows slow drift of the sender's clock.
 
-    Sound and picture of one source are stamped by one clock and stay together only if one offset moves both. It is that
-    of the sound, so that no sample is stamped after it came, nor long before: it is usually the later one, since its
-    packets are sent when their last sample was heard. Pictures that a sender hands over ahead of their time are then
-    stamped in the future, and are kept until then; those that it encodes slowly are stamped when they were seen.
+    Sound and picture of one source are stamped by one clock, and stay in sync only if the same offset applies to both.
+    It is the sound's, so that no sample is stamped after its arrival or long before it. That is usually the larger
+    offset, since a packet of sound is sent only once its last sample was heard. Pictures that a sender delivers early
+    are then stamped in the future, and kept until then; those that it encodes slowly still get the time of capture.
 
-    Stamps that jump forward make a smaller difference, and so a new offset, at once. Stamps that go back begin anew, as
-    do those that come late for longer than a network stalls: the sender's clock was set, or it stopped for a while.
+    Stamps that jump forward give a smaller difference, and so a new offset, at once. Stamps that go back restart the
+    track, as do stamps that stay late for longer than a network stall: the sender's clock was set, or it paused.
     """
 
     def __init__(self, leader: int | None = None, *, monotonic: bool = False) -> None:
-        """Start without any knowledge.
+        """Start without any packets.
 
         Args:
-            leader: The track whose offset moves all of them, while it comes: the sound. None: each has its own.
-            monotonic: Whether a driver on this machine stamps, perhaps by `time.monotonic` itself; that is seen when
-                stamps lie less than a second before their arrival, and they are then taken as they are.
+            leader: The track (the sound) whose offset applies to all tracks while it delivers; None: each has its own.
+            monotonic: Whether a local driver stamps, perhaps by `time.monotonic` itself. This is assumed if stamps
+                are less than a second before arrival, and they are then used as they are.
         """
         self._leader = leader
         self._monotonic = monotonic
@@ -51,15 +51,15 @@ class StreamClock:
         self._now = -math.inf
 
     def arrive(self, track: int, stamp: float, arrival: float) -> bool:
-        """Learn that something came.
+        """Register an arrival.
 
         Args:
-            track: Any number that stands for the track.
-            stamp: The stream's own, in seconds: of a picture, or of the end of a piece of sound.
-            arrival: Moment at which it came; never before an earlier one.
+            track: Any number that identifies the track.
+            stamp: Timestamp by the stream, in seconds: of a picture, or of the end of a piece of sound.
+            arrival: Time of arrival; never decreases from call to call.
 
         Returns:
-            Whether the track's stamps begin anew: what it says of time cannot be compared with what it said before.
+            Whether the track's timestamps restarted, so that they cannot be compared with earlier ones.
         """
         self._first = min(self._first, arrival)
         self._now = arrival
@@ -71,10 +71,10 @@ class StreamClock:
         return False
 
     def moment(self, track: int, stamp: float) -> float:
-        """The moment of a stamp.
+        """The time of `time.monotonic` that corresponds to a stamp.
 
         Raises:
-            KeyError: Nothing came on this track yet.
+            KeyError: Nothing has arrived on this track yet.
         """
         own = self._tracks[track].offset(self._now)
         if self._monotonic and -0.001 <= own <= _DRIVER_SECONDS:
@@ -86,17 +86,17 @@ class StreamClock:
         return stamp + (offset if abs(offset - own) < _ONE_CLOCK_SECONDS else own)
 
     def knows(self, track: int) -> bool:
-        """Whether something came on this track."""
+        """Whether anything has arrived on this track."""
         return track in self._tracks
 
     @property
     def settled(self) -> bool:
-        """Whether enough was seen to know the offset, even where a server begins with what it had kept ready."""
+        """Whether the offset can be relied on, even if the server began with a backlog."""
         return self._now - self._first >= _SETTLING_SECONDS
 
 
 class _Track:
-    """The differences of one track that may still be the smallest: ascending, with the moments they were seen at."""
+    """Sliding minimum of one track: differences that may still become the smallest, ascending, with arrival times."""
 
     def __init__(self, stamp: float, arrival: float) -> None:
         self._smallest: deque[tuple[float, float]] = deque()
@@ -105,7 +105,7 @@ class _Track:
         self._add(arrival - stamp, arrival)
 
     def begins_anew(self, stamp: float, arrival: float) -> bool:
-        """Whether a stamp does not go on where the others were."""
+        """Whether a stamp does not continue the earlier ones."""
         if stamp < self._newest - _JUMP_SECONDS:
             return True
         if arrival - stamp <= self.offset(arrival) + _JUMP_SECONDS:
@@ -124,11 +124,11 @@ class _Track:
         self._smallest.append((difference, arrival))
 
     def offset(self, now: float) -> float:
-        """The smallest difference of late; the newest of all where nothing came of late."""
+        """The smallest recent difference; if nothing arrived recently, the newest one."""
         while len(self._smallest) > 1 and self._smallest[0][1] < now - _MEMORY_SECONDS:
             self._smallest.popleft()
         return self._smallest[0][0]
 
     def is_current(self, now: float) -> bool:
-        """Whether something came of late."""
+        """Whether anything arrived recently."""
         return self._smallest[-1][1] >= now - _MEMORY_SECONDS

@@ -1,4 +1,4 @@
-"""What is wanted of an open medium: its sound, its picture, or both, each with what decodes it."""
+"""The wanted tracks of an open medium (sound, picture, or both), each with its decoder."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from ascstream.sources.packets import Stamped
 
 
 class Tracks:
-    """Decodes packets, and hands on what they hold once somebody says at which moment it was."""
+    """Chooses the wanted tracks and holds what decodes them; the caller stamps and passes on what comes out."""
 
     def __init__(self, request: MediaRequest, medium: Medium, outbox: Outbox) -> None:
-        """Choose the tracks, and say that the medium is open.
+        """Choose the tracks, and report that the medium is open.
 
         Args:
             request: What is wanted.
-            medium: Where from.
-            outbox: Where to.
+            medium: The open medium.
+            outbox: Where to send messages.
         """
         self._wanted = request
         self._live = not medium.plays
         self._choose(medium)
         self.report = Report(outbox, _opened(medium, self.audio, self.video))
-        """What is said."""
+        """Sends the medium's reports and other messages."""
         self._load()
         self.frames: Frames | None = None
-        """Answers questions; None where no picture is wanted or there."""
+        """Keeps pictures and answers requests for them; None if no picture is wanted or there is none."""
         if request.picture is not None and self.decoder is not None and self.video is not None:
             aspect = self.video.sample_aspect_ratio or Fraction(1)
             self.frames = Frames(request.picture, self.decoder, aspect, self.report)
         self.report.begin()
 
     def use(self, medium: Medium) -> None:
-        """Go on with the same medium, opened anew."""
+        """Continue with the same medium after it was reopened."""
         self._choose(medium)
         self._load()
 
     def _choose(self, medium: Medium) -> None:
         self.audio: av.AudioStream | None = medium.opened.audio if self._wanted.sound else None
-        """The sound, where it is wanted and there."""
+        """The sound track, if wanted and present."""
         self.video: av.VideoStream | None = medium.opened.video if self._wanted.picture is not None else None
-        """The picture, where it is wanted and there."""
+        """The picture track, if wanted and present."""
         for stream in medium.opened.container.streams:
             if stream.index not in (track.index for track in self.streams):
                 stream.discard = Discard.all
@@ -66,11 +66,11 @@ class Tracks:
 
     @property
     def streams(self) -> list[av.AudioStream | av.VideoStream]:
-        """Both tracks, or the one there is."""
+        """The chosen tracks: both, or the only one."""
         return [stream for stream in (self.audio, self.video) if stream is not None]
 
     def decode_picture(self, packet: Stamped | None) -> list[av.VideoFrame]:
-        """The pictures that a packet completes; None: what is left at the end."""
+        """The pictures that a packet completes; None flushes the decoder at the end."""
         if self.decoder is None:
             return []
         try:
@@ -78,7 +78,7 @@ class Tracks:
         except av.EOFError:
             return []
         except av.FFmpegError:
-            if self._begun:  # a stream that is joined between key frames cannot be decoded up to the next one
+            if self._begun:  # a stream joined between key frames cannot be decoded before the next one
                 self.report.corrupt("a picture")
             return []
         self._begun |= bool(frames)
@@ -86,7 +86,7 @@ class Tracks:
 
 
 def _opened(medium: Medium, audio: av.AudioStream | None, video: av.VideoStream | None) -> Opened:
-    """What is known before anything was decoded."""
+    """What is known of the format before anything is decoded."""
     rate = video.average_rate if video is not None and medium.stamped else None
     n_channels = 0 if audio is None else audio.codec_context.layout.nb_channels
     return Opened(
