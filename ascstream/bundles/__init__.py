@@ -1,4 +1,4 @@
-"""The bundles that ship with the package, and how a name or a path becomes a folder."""
+"""The bundles that ship with the package, and how a name or path is resolved to a bundle's folder."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from engines.errors import BundleError
 
 DEFAULT = "slim-av"
-"""Used where no bundle is named."""
+"""The bundle used if none is named."""
 
 
 def shipped() -> dict[str, Path]:
-    """Name and folder of each bundle in the package."""
+    """Name and folder of each bundle shipped in the package."""
     root = Path(__file__).parent
     return {path.parent.name: path.parent for path in sorted(root.glob("*/manifest.json"))}
 
@@ -22,17 +22,17 @@ def find_bundle(name_or_path: str | Path | None = None) -> Path:
     """The folder of a bundle.
 
     Args:
-        name_or_path: The name of a shipped bundle, which wins over a folder of that name (write ./NAME for the folder),
-            or a path; None: the default one.
+        name_or_path: The name of a shipped bundle, which takes precedence over a folder of that name (write ./NAME for
+            the folder), or a path; None: the default bundle.
 
     Raises:
-        BundleError: There is none of that name, nor a folder there.
+        BundleError: There is neither a bundle of that name nor a folder at that path.
     """
     names = shipped()
     wanted = DEFAULT if name_or_path is None else str(name_or_path)
     if wanted in names:
         return names[wanted]
-    with suppress(OSError, RuntimeError):  # a name too long, a user that is not there
+    with suppress(OSError, RuntimeError):  # the name is too long, or ~user does not exist
         path = Path(wanted).expanduser()
         if wanted and path.is_dir():
             return path

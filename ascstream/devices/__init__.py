@@ -1,8 +1,8 @@
-"""Which microphones and cameras there are, what they can do, and what to do where there are none.
+"""Which microphones and cameras there are, what they can do, and what to do if there are none.
 
-`microphones.py` asks PortAudio in a process of its own, `alsa.py` gives its cards names that stay; `cameras.py` asks
-the system for its video nodes through `v4l2.py`, `elsewhere.py` FFmpeg on macOS and Windows. Nothing is opened to
-record here: that is `probe.py`.
+`microphones.py` asks PortAudio in a separate process, and `alsa.py` gives ALSA cards stable names; `cameras.py` queries
+Linux video nodes through `v4l2.py`, and `elsewhere.py` asks FFmpeg on macOS and Windows. None of these records from a
+device; `probe.py` does.
 """
 
 from __future__ import annotations
@@ -23,6 +23,6 @@ __all__ = [
 
 
 def list_devices() -> DeviceList:
-    """Everything that can be recorded from; never raises for what a machine lacks."""
+    """List everything that can be recorded from; never raises because a machine lacks something."""
     heard, seen = list_microphones(), list_cameras()
     return DeviceList(heard.microphones, seen.cameras, heard.advice + seen.advice, heard.portaudio)

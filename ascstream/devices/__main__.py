@@ -1,4 +1,4 @@
-"""`python -m ascstream.devices`: what PortAudio says, as JSON on stdout; what its libraries print goes to stderr."""
+"""`python -m ascstream.devices`: prints PortAudio's devices as JSON to stdout; its libraries' output goes to stderr."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ascstream.devices.microphones import ask_here
 
 
 def main() -> None:
-    """Ask, and answer; whatever a library prints into stdout, JSON stands there alone."""
+    """Ask PortAudio and write the answer; stdout holds nothing but JSON, whatever a library prints."""
     answers = take_stdout()
     with os.fdopen(answers, "wb") as file:
         file.write(json.dumps(ask_here()).encode())

@@ -1,4 +1,4 @@
-"""Names of ALSA's cards that stay when the kernel numbers them anew: by what is plugged in, or where."""
+"""Names of ALSA cards that survive renumbering by the kernel: by what is plugged in, or where."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _HARDWARE = re.compile(r"\(hw:([0-9]+),([0-9]+)\)$", re.ASCII)
-"""How PortAudio ends the name of a card's own device: card and device number."""
+"""The suffix of PortAudio's name for a card's hardware device: card and device number."""
 _CARD = re.compile(r"card([0-9]+)", re.ASCII)
 _STATUS = re.compile(r"card([0-9]+)/pcm([0-9]+)c", re.ASCII)
 
 
 def card_ids(root: Path = Path("/")) -> dict[int, str]:
-    """Each card's number to a name that does not depend on it.
+    """Map each card's number to a name that does not depend on it.
 
-    A USB card is told by maker, product and serial number, so that it may be plugged in elsewhere; one without a serial
-    number, or with that of another card, by its port as well; a built-in one by its place on its bus.
+    A USB card is identified by vendor, product and serial number, so it may move to another port; if it has no serial
+    number, or shares one with another card, by its port as well; a built-in card by its place on its bus.
 
     Args:
-        root: Where /sys and /proc are.
+        root: Folder that contains sys and proc.
     """
     found: dict[int, tuple[str, str]] = {}
     for folder in _matches(root / "sys/class/sound", "card*") or _matches(root / "proc/asound", "card*"):
@@ -33,17 +33,17 @@ def card_ids(root: Path = Path("/")) -> dict[int, str]:
 
 
 def stable_id(name: str, ids: Mapping[int, str]) -> str | None:
-    """The stable id of the device that PortAudio's ALSA calls `name`; None where it is not a card's own device."""
+    """The stable id of the device that PortAudio's ALSA host API calls `name`; None if it is not a hardware device."""
     match = _HARDWARE.search(name)
     card = ids.get(int(match[1])) if match else None
     return None if match is None or card is None else f"alsa:{card},{int(match[2])}"
 
 
 def busy(root: Path = Path("/")) -> dict[tuple[int, int], str]:
-    """Devices that somebody records from, by card and device number, and who: PortAudio does not list them.
+    """Devices being recorded from, which PortAudio does not list: (card, device) to the name of the process.
 
     Args:
-        root: Where /proc is.
+        root: Folder that contains proc.
     """
     found: dict[tuple[int, int], str] = {}
     for file in _matches(root / "proc/asound", "card[0-9]*/pcm[0-9]*c/sub*/status"):
@@ -59,13 +59,13 @@ def busy(root: Path = Path("/")) -> dict[tuple[int, int], str]:
 
 
 def is_device(name: str, card: int, device: int) -> bool:
-    """Whether PortAudio's `name` is that device of that card."""
+    """Whether PortAudio's `name` refers to this device of this card."""
     match = _HARDWARE.search(name)
     return match is not None and (int(match[1]), int(match[2])) == (card, device)
 
 
 def _usb(device: Path) -> tuple[str, str] | None:
-    """Name and port of a USB card; None for another."""
+    """Name and port of a USB card (the port is "" if the name includes it); None for any other card."""
     try:
         place = device.resolve(strict=True)
     except (OSError, RuntimeError):
@@ -83,7 +83,7 @@ def _usb(device: Path) -> tuple[str, str] | None:
 
 
 def _built_in(device: Path, proc: Path) -> tuple[str, str]:
-    """Name of a card that is not on USB, or of which only /proc tells."""
+    """Name and port of a card that is not on USB, or for which only /proc is available."""
     usb = _text(proc / "usbid")
     if usb:
         return f"usb-{usb}", _text(proc / "usbbus").replace("/", ".")
@@ -95,7 +95,7 @@ def _built_in(device: Path, proc: Path) -> tuple[str, str]:
 
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
-    """Files of the kernel's, sorted; none where they vanish while they are listed: a card was unplugged."""
+    """Matching files, sorted; none if they vanish while being listed because a card was unplugged."""
     try:
         return sorted(folder.glob(pattern))
     except OSError:
@@ -103,7 +103,7 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
 
 
 def _text(file: Path) -> str:
-    """A line of the kernel's, fit for a name."""
+    """The contents of a kernel file, sanitised for use in a name; "" if unreadable."""
     try:
         line = file.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

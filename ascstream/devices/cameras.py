@@ -1,4 +1,4 @@
-"""Which cameras the system has, under names that stay."""
+"""Lists the system's cameras, with stable names."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RAW = (
     "it gives its sensor's raw pixels, which FFmpeg cannot read; on a Jetson let nvarguscamerasrc process them and "
     "send them as a stream, then type: --camera udp://127.0.0.1:5000 (see docs/devices.md, CSI cameras of a Jetson)"
 )
-"""What to do with a camera that is only a sensor."""
+"""What to do with a camera that delivers raw sensor data only."""
 
 
 def list_cameras(folder: Path = Path("/dev"), platform: str = sys.platform) -> DeviceList:
-    """The system's cameras; never raises for what a machine lacks.
+    """List the system's cameras; never raises because a machine lacks something.
 
     Args:
-        folder: Where the nodes are.
+        folder: Folder of the device nodes.
         platform: As `sys.platform`.
     """
     if not platform.startswith("linux"):
@@ -58,13 +58,13 @@ def list_cameras(folder: Path = Path("/dev"), platform: str = sys.platform) -> D
 
 
 def describe(index: int, path: str, capability: bytes, modes: tuple[CameraMode, ...]) -> Camera | None:
-    """A node as a camera; None where it gives no pictures.
+    """Describe a node as a camera; None if it delivers no pictures.
 
     Args:
         index: Number among the cameras, from 0.
         path: The node.
-        capability: What it answered: a `struct v4l2_capability`.
-        modes: What it offers.
+        capability: Its `struct v4l2_capability`.
+        modes: The modes it offers.
     """
     driver, name, bus, captures = parse_capability(capability)
     if not captures:
@@ -74,14 +74,14 @@ def describe(index: int, path: str, capability: bytes, modes: tuple[CameraMode, 
 
 
 def name_stably(cameras: list[Camera], by_id: dict[str, str], by_path: dict[str, str]) -> tuple[Camera, ...]:
-    """Give each camera the link that stays: by maker and serial number, or by its port where that is not its alone.
+    """Give each camera its stable link: by vendor and serial number, or by port if the former is ambiguous.
 
-    Two of a kind without serial numbers share one link by-id, which leads to whichever came last.
+    Two identical cameras without serial numbers share one by-id link, which points to whichever was added last.
 
     Args:
-        cameras: As the nodes tell.
-        by_id: Real node to link.
-        by_path: Real node to link.
+        cameras: The cameras as described by their nodes.
+        by_id: Links in /dev/v4l/by-id, by the real path of their node.
+        by_path: Links in /dev/v4l/by-path, by the real path of their node.
     """
     alike = Counter((camera.driver, camera.name) for camera in cameras)
     linked = Counter((camera.driver, camera.name) for camera in cameras if os.path.realpath(camera.path) in by_id)
@@ -94,7 +94,7 @@ def name_stably(cameras: list[Camera], by_id: dict[str, str], by_path: dict[str,
 
 
 def _links(folder: Path) -> dict[str, str]:
-    """Real node to the first link in this folder that leads to it."""
+    """Map the real path of each node to the first link to it in this folder."""
     try:
         return {os.path.realpath(link): str(link) for link in sorted(folder.iterdir(), reverse=True)}
     except OSError:

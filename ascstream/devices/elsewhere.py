@@ -1,4 +1,4 @@
-"""Cameras on macOS and Windows, as FFmpeg's avfoundation and dshow list them. Type-checked; never run on either."""
+"""Cameras on macOS and Windows, as FFmpeg's avfoundation and dshow list them. Type-checked, but never run on either."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PERMISSION = {
 
 
 def list_cameras_elsewhere(platform: str) -> DeviceList:
-    """Cameras of a system that is not Linux; never raises for what a machine lacks.
+    """List the cameras of a system other than Linux; never raises because a machine lacks something.
 
     Args:
         platform: As `sys.platform`.
@@ -34,7 +34,7 @@ def list_cameras_elsewhere(platform: str) -> DeviceList:
 
 
 def parse_avfoundation(lines: Sequence[str]) -> tuple[Camera, ...]:
-    """Cameras in what `ffmpeg -f avfoundation -list_devices true -i ""` logs; screens are left out."""
+    """Parse cameras from the log of `ffmpeg -f avfoundation -list_devices true -i ""`; screens are left out."""
     found: list[Camera] = []
     video = False
     for line in lines:
@@ -49,7 +49,7 @@ def parse_avfoundation(lines: Sequence[str]) -> tuple[Camera, ...]:
 
 
 def parse_dshow(lines: Sequence[str]) -> tuple[Camera, ...]:
-    """Cameras in what `ffmpeg -f dshow -list_devices true -i dummy` logs, under the alternative names that stay."""
+    """Parse cameras from the log of `ffmpeg -f dshow -list_devices true -i dummy`; alternative names are stable."""
     found: list[Camera] = []
     named: str | None = None
     for line in lines:
@@ -67,7 +67,7 @@ def parse_dshow(lines: Sequence[str]) -> tuple[Camera, ...]:
 
 
 def _ask_ffmpeg(name: str) -> list[str]:
-    """What FFmpeg logs when it is asked for a list of its devices: they come no other way."""
+    """The lines FFmpeg logs when asked to list its devices: it offers no other way to get them."""
     import av
     import av.logging
 
@@ -79,7 +79,7 @@ def _ask_ffmpeg(name: str) -> list[str]:
                 where = "" if name == "avfoundation" else "dummy"
                 av.open(where, format=name, options={"list_devices": "true"}).close()
             except (av.FFmpegError, OSError, ValueError):
-                pass  # it always ends with an error: nothing was to be opened
+                pass  # always raised: listing devices opens nothing
         return "".join(text for _, _, text in logs).splitlines()
     finally:
         av.logging.set_level(level)

@@ -1,4 +1,4 @@
-"""Which microphones PortAudio can record from."""
+"""Lists the microphones that PortAudio can record from."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _END_SECONDS = 0.5
 
 
 def list_microphones(timeout_seconds: float = 10.0) -> DeviceList:
-    """What PortAudio can record from.
+    """List the microphones that PortAudio can record from.
 
-    PortAudio is asked in a process of its own: what ALSA and JACK print stays off the screen, the list is never an old
-    one, and a sound system that hangs or makes PortAudio abort costs a sentence, not the program.
+    PortAudio is queried in a separate process: output of ALSA and JACK stays off the screen, the list is never stale,
+    and a sound system that hangs or makes PortAudio abort results in advice, not in a crash.
 
     Args:
-        timeout_seconds: How long it may take.
+        timeout_seconds: Time limit for the query.
     """
     answer = _ask(timeout_seconds)
     if answer.get("error"):
@@ -37,11 +37,11 @@ def list_microphones(timeout_seconds: float = 10.0) -> DeviceList:
 
 
 def tell_busy(found: Sequence[Microphone], root: Path = Path("/")) -> tuple[str, ...]:
-    """A sentence for each card that another program records from, and that PortAudio therefore leaves out.
+    """One sentence for each device that PortAudio omits because another program is recording from it.
 
     Args:
-        found: What PortAudio lists.
-        root: Where /proc is.
+        found: The microphones that PortAudio lists.
+        root: Folder that contains proc.
     """
     return tuple(
         f"microphone hw:{card},{device} is in use by {owner}, and so not listed: end that, or record through its server"
@@ -51,7 +51,7 @@ def tell_busy(found: Sequence[Microphone], root: Path = Path("/")) -> tuple[str,
 
 
 def ask_here() -> dict[str, Any]:
-    """What PortAudio says, asked in this process; "error" says in words why it does not."""
+    """Query PortAudio in this process; if that fails, "error" in the answer says why."""
     try:
         import sounddevice
 
@@ -59,7 +59,7 @@ def ask_here() -> dict[str, Any]:
         default = int(sounddevice.default.device["input"])
     except ImportError as error:
         return {"error": f"{error}; type: pip install sounddevice"}
-    except Exception as error:  # noqa: BLE001  OSError without the library, PortAudioError where it does not start
+    except Exception as error:  # noqa: BLE001  OSError if the library is missing, PortAudioError if it does not start
         if "PortAudio library not found" in str(error):
             return {"error": f"PortAudio is missing; type: {install_portaudio(sys.platform)}"}
         return {"error": f"PortAudio did not start ({error}); is the sound system running?"}
@@ -83,22 +83,22 @@ def ask_here() -> dict[str, Any]:
 
 
 def install_portaudio(platform: str) -> str:
-    """What to type where PortAudio is missing.
+    """What to type if PortAudio is missing.
 
     Args:
         platform: As `sys.platform`.
     """
     if platform.startswith("linux"):
         return "sudo apt-get install libportaudio2"
-    return "pip install --force-reinstall sounddevice"  # its wheels bring it for macOS and Windows
+    return "pip install --force-reinstall sounddevice"  # its wheels include PortAudio for macOS and Windows
 
 
 def no_microphone(platform: str = sys.platform, root: Path = Path("/")) -> str:
-    """What to check where PortAudio works and lists nothing.
+    """What to check if PortAudio works but lists no microphone.
 
     Args:
         platform: As `sys.platform`.
-        root: Where /dev is.
+        root: Folder that contains dev.
     """
     if platform == "darwin":
         return (
@@ -122,7 +122,7 @@ def no_microphone(platform: str = sys.platform, root: Path = Path("/")) -> str:
 
 
 def _ask(timeout_seconds: float) -> dict[str, Any]:
-    """The answer of `ask_here`, from another process; "error" says in words why there is none."""
+    """Call `ask_here` in another process; if that fails, "error" in the answer says why."""
     pipe = subprocess.PIPE
     try:
         process = subprocess.Popen(
@@ -147,7 +147,7 @@ def _ask(timeout_seconds: float) -> dict[str, Any]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Leave nothing behind, and wait no longer for a process that a driver keeps from ending."""
+    """Kill the process and release its pipes, without waiting long if it is stuck in a driver."""
     process.kill()
     for file in (process.stdout, process.stderr):
         if file is not None:

@@ -1,4 +1,4 @@
-"""Whether a device opens and delivers: recorded from for a moment, in a process of its own."""
+"""Checks that a device opens and delivers, by recording from it briefly in a separate process."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ from ascstream.devices.records import Camera, DeviceList, Microphone
 from ascstream.features.usable import is_dark
 
 SILENCE_DBFS = -90.0
-"""Below it is digital silence: muted, or nothing plugged in; the quietest room is louder."""
+"""Anything quieter is digital silence (muted, or nothing plugged in): even the quietest room is louder."""
 _FLOOR_DBFS = -120.0
 _DARK_LUMA = 16.0
-"""Video's black."""
+"""Black level of limited-range video."""
 _LOOK = PictureRequest(64, 48, "squash", None, "area")
-"""Enough to tell a covered lens."""
+"""Large enough to recognise a covered lens."""
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What came of recording from a device for a moment."""
+    """The result of recording briefly from a device."""
 
     delivers: bool
     """Whether sound or pictures came."""
     problem: str | None = None
-    """Why it did not open, or gave nothing more; None where it delivers."""
+    """Why it did not open, or stopped delivering; None if nothing went wrong."""
     first_seconds: float | None = None
-    """From the start of its process to the first data."""
+    """Time from the start of the recording process to the first data."""
     sample_rate: int | None = None
-    """Hz, as it came."""
+    """Sample rate delivered, in Hz."""
     n_channels: int | None = None
-    """Channels that came: the first two at most."""
+    """Number of channels delivered: at most two."""
     level_dbfs: float | None = None
-    """Level of the sound, RMS of all channels, at least −120; None without sound."""
+    """RMS level of the sound over all channels, at least −120; None without sound."""
     width: int | None = None
-    """Of the pictures, in pixels."""
+    """Width of the pictures, in pixels."""
     height: int | None = None
-    """Of the pictures, in pixels."""
+    """Height of the pictures, in pixels."""
     frame_rate: float | None = None
-    """Pictures a second, measured; None without pictures, or with too few to tell."""
+    """Measured pictures per second; None without pictures, or with too few to tell."""
     dark: bool = False
-    """Whether the last picture was as of a covered lens."""
+    """Whether the last picture looked like a covered lens."""
 
     @property
     def silent(self) -> bool:
@@ -62,20 +62,20 @@ class Probe:
 
 
 def request_of(device: Microphone | Camera) -> Request:
-    """What to ask a recording process for."""
+    """The request with which to record from a device."""
     if isinstance(device, Microphone):
         return MicrophoneRequest(device.name, device.host_api, device.portaudio_index)
     return MediaRequest(device.path, device.format)
 
 
 def probe(request: Request, *, seconds: float = 2.0, deadline_seconds: float = 7.0, stop: Event | None = None) -> Probe:
-    """Record from a device for a moment.
+    """Record briefly from a device.
 
     Args:
-        request: What to record; a picture is looked at where it does not want sound.
-        seconds: How long, from the first data on.
-        deadline_seconds: How long all of it may take.
-        stop: Set by somebody who does not want to wait for it any more.
+        request: What to record; a media request without sound is probed for pictures.
+        seconds: How long to record, from the first data on.
+        deadline_seconds: Time limit for the whole probe.
+        stop: Set by the caller to end the probe early.
     """
     if isinstance(request, MediaRequest) and not request.sound:
         request = MediaRequest(request.where, request.format, picture=_LOOK)
@@ -105,10 +105,11 @@ def probe(request: Request, *, seconds: float = 2.0, deadline_seconds: float = 7
 
 @contextmanager
 def probe_all(devices: DeviceList) -> Iterator[tuple[list[Future[Probe]], list[Future[Probe]]]]:
-    """Record from all devices: microphones one after the other, since names may share a card, cameras beside them.
+    """Record briefly from all devices: one microphone at a time, since several may share a card, alongside the cameras.
 
     Yields:
-        What comes of the microphones, and of the cameras, in their order. What has not begun at the end never does.
+        Futures of the results for the microphones and for the cameras, in their order. At the end of the block, probes
+        that have not started are cancelled, and a running one is stopped.
     """
     stop = Event()
     with ThreadPoolExecutor(1, "probe-mic") as hearing, ThreadPoolExecutor(1, "probe-camera") as seeing:
@@ -123,7 +124,7 @@ def probe_all(devices: DeviceList) -> Iterator[tuple[list[Future[Probe]], list[F
 
 
 def describe(probe: Probe) -> str:
-    """A probe in a line for people."""
+    """Describe a probe's result to the user in one line."""
     if not probe.delivers:
         return f"does not work: {probe.problem}"
     words: list[str] = []
@@ -143,7 +144,7 @@ def describe(probe: Probe) -> str:
 
 
 class _Tally:
-    """What came so far."""
+    """Collects what has come so far."""
 
     def __init__(self) -> None:
         self.first: float | None = None
@@ -155,7 +156,7 @@ class _Tally:
         self._dark = False
 
     def take(self, message: Message) -> bool:
-        """Count a message; whether it is data of the device."""
+        """Count a message; returns whether it is data from the device."""
         if isinstance(message, Opened):
             self._opened = message
         elif isinstance(message, Sound):
@@ -173,7 +174,7 @@ class _Tally:
         return False
 
     def sum_up(self, start: float, deadline_seconds: float) -> Probe:
-        """What it comes to."""
+        """The result of the probe."""
         if self.first is None:
             what = "opened, but gave nothing" if self._opened is not None else "did not open"
             return Probe(False, self.problem or f"it {what} within {deadline_seconds:g} s; is it used elsewhere?")
@@ -195,7 +196,7 @@ class _Tally:
         )
 
     def _frame_rate(self) -> float | None:
-        """Pictures after the first word of them, by the time that they took."""
+        """Pictures per second, from the first `Seen` message to the last."""
         if len(self._seen) < 2 or self._seen[-1].stamp <= self._seen[0].stamp:
             return None
         n_frames = sum(seen.n_frames for seen in self._seen[1:])
@@ -203,7 +204,7 @@ class _Tally:
 
 
 def _probe_camera(camera: Camera, stop: Event) -> Probe:
-    """One that is known to be unreadable is not opened."""
+    """Probe a camera, but do not open one that is known to be unreadable."""
     if camera.unreadable is not None:
         return Probe(False, camera.unreadable)
     return probe(request_of(camera), stop=stop)

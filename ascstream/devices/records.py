@@ -1,4 +1,4 @@
-"""What is known of a device without recording from it."""
+"""What is known about a device without recording from it."""
 
 from __future__ import annotations
 
@@ -12,68 +12,68 @@ class Microphone:
     index: int
     """Number among the microphones, from 0."""
     portaudio_index: int
-    """Number among all of PortAudio's devices: the N of "pa:N"."""
+    """PortAudio's device number: the N of "pa:N"."""
     name: str
     """PortAudio's name."""
     host_api: str
     """ALSA, PulseAudio, JACK, Core Audio …"""
     n_channels: int
-    """Most channels it records."""
+    """Maximum number of channels it records."""
     sample_rate: int
-    """Its own rate in Hz."""
+    """Its default sample rate in Hz."""
     default: bool
-    """Whether the system records from it where nobody chooses."""
+    """Whether it is the system's default input."""
     stable_id: str | None = None
-    """A name that stays when cards are numbered anew: "alsa:usb-046d:0825-SERIAL,0"; None where `name` is the best."""
+    """A name that survives renumbering of cards: "alsa:usb-046d:0825-SERIAL,0"; None if there is only `name`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraMode:
-    """A form in which a camera gives pictures by itself."""
+    """A mode that a camera supports natively."""
 
     pixel_format: str
-    """Four letters: "MJPG", "YUYV", "RG10"."""
+    """Four-character code: "MJPG", "YUYV", "RG10"."""
     width: int
-    """Pixels."""
+    """Width in pixels."""
     height: int
-    """Pixels."""
+    """Height in pixels."""
     frame_rates: tuple[float, ...] = ()
-    """Pictures a second, fastest first; empty where the driver does not tell."""
+    """Pictures per second, fastest first; empty if the driver does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A device that gives pictures."""
+    """A device that delivers pictures."""
 
     index: int
     """Number among the cameras, from 0."""
     path: str
     """What FFmpeg opens: the node "/dev/video0", or a name on macOS and Windows."""
     name: str
-    """What the driver calls it."""
+    """The driver's name for it."""
     driver: str
-    """The kernel's driver."""
+    """Name of the kernel driver; "avfoundation" or "dshow" on macOS and Windows."""
     bus: str
-    """Where it is plugged in."""
+    """Where it is plugged in; on macOS, its number in avfoundation's list."""
     stable_path: str | None
-    """A name that stays when others are plugged in: "/dev/v4l/by-id/…", else "/dev/v4l/by-path/…"."""
+    """A path that survives changes to other devices: "/dev/v4l/by-id/…", else "/dev/v4l/by-path/…"."""
     format: str = "v4l2"
     """FFmpeg's input format for `path`: "v4l2", "avfoundation" or "dshow"."""
     unreadable: str | None = None
-    """Why FFmpeg cannot read it, and what to do; None where it can."""
+    """Why FFmpeg cannot read it, and what to do; None if it can."""
     modes: tuple[CameraMode, ...] = ()
-    """What it offers; empty where that cannot be told."""
+    """Modes it offers; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceList:
-    """The devices there are, and what keeps others from being listed."""
+    """The devices found, and advice on any that are missing."""
 
     microphones: tuple[Microphone, ...] = ()
     """In PortAudio's order."""
     cameras: tuple[Camera, ...] = ()
     """In the order of their nodes."""
     advice: tuple[str, ...] = ()
-    """What is missing and what to do about it, a sentence each."""
+    """What is missing and what to do about it, one sentence each."""
     portaudio: str | None = None
-    """PortAudio's name for itself; None where it does not work."""
+    """PortAudio's name and version; None if it does not work."""

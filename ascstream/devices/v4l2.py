@@ -1,4 +1,4 @@
-"""What a Linux video node says of itself: Video4Linux's structures, read from bytes (linux/videodev2.h)."""
+"""Queries a Linux video node: Video4Linux ioctls and their structures, parsed from bytes (linux/videodev2.h)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TypeAlias
 from ascstream.devices.records import CameraMode
 
 Ask: TypeAlias = Callable[[int, bytearray], None]
-"""An ioctl on one node: its number, and the structure, which the answer replaces; OSError where it refuses."""
+"""Performs an ioctl on one node: takes its number and a structure that the answer overwrites; OSError if refused."""
 _QUERYCAP = 0x80685600
 """VIDIOC_QUERYCAP = _IOR('V', 0, struct v4l2_capability)."""
 _ENUM_FMT = 0xC0405602
@@ -28,35 +28,36 @@ _CAPABILITY = struct.Struct("=16s32s32sIII12x")
 _FORMAT = struct.Struct("=III32s4sI12x")
 """struct v4l2_fmtdesc: index, type, flags, description, pixelformat, mbus_code, reserved[3]."""
 _SIZE = struct.Struct("=I4sI6I8x")
-"""struct v4l2_frmsizeenum: index, pixel_format, type, then width and height, or least, most and step of both."""
+"""struct v4l2_frmsizeenum: index, pixel_format, type, then width and height, or minimum, maximum and step of both."""
 _INTERVAL = struct.Struct("=I4sIII6I8x")
-"""struct v4l2_frmivalenum: index, pixel_format, width, height, type, then one fraction of a second, or three."""
+"""struct v4l2_frmivalenum: index, pixel_format, width, height, type, then one interval in seconds (a fraction), or
+minimum, maximum and step."""
 _CAPTURE = 0x00000001 | 0x00001000
 """V4L2_CAP_VIDEO_CAPTURE, V4L2_CAP_VIDEO_CAPTURE_MPLANE."""
 _DEVICE_CAPS = 0x80000000
-"""V4L2_CAP_DEVICE_CAPS: device_caps describes this very node, capabilities the whole device."""
+"""V4L2_CAP_DEVICE_CAPS: device_caps describes this node only, capabilities the whole device."""
 _BUFFERS = (1, 9)
 """V4L2_BUF_TYPE_VIDEO_CAPTURE, V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE."""
 _DISCRETE = 1
 """V4L2_FRMSIZE_TYPE_DISCRETE, V4L2_FRMIVAL_TYPE_DISCRETE."""
 _MOSAIC = re.compile(r"(BG|GB|BA|GR|RG)1[0246]|p[BGgR](AA|CC|EE)|BYR2")
-"""V4L2_PIX_FMT_SBGGR10 and the like, by the letters of their codes."""
+"""Four-character codes of raw Bayer formats: V4L2_PIX_FMT_SBGGR10 and the like."""
 _MOST = 64
-"""Formats, sizes, rates that are asked for: a driver whose list has no end costs no more than this."""
+"""Most formats, sizes or rates queried, in case a driver's list never ends."""
 
 
 def query(node: Path) -> tuple[bytes, tuple[CameraMode, ...]]:
-    """Ask a node what it is and what it offers; opening it this way disturbs nobody who records from it.
+    """Ask a node what it is and what it offers, without disturbing anyone who is recording from it.
 
     Returns:
         Its `struct v4l2_capability`, and its modes.
 
     Raises:
-        OSError: It is no video node, or may not be opened.
+        OSError: It is not a video node, or cannot be opened.
     """
     if sys.platform == "win32":
         raise OSError(errno.ENOTTY, "no video nodes on Windows")
-    else:  # noqa: RET506  for the type checker, which knows no fcntl there
+    else:  # noqa: RET506  for the type checker, which has no fcntl on Windows
         import fcntl
 
         descriptor = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -73,9 +74,9 @@ def query(node: Path) -> tuple[bytes, tuple[CameraMode, ...]]:
 
 
 def parse_capability(data: bytes) -> tuple[str, str, str, bool]:
-    """Read a `struct v4l2_capability`: driver, name, bus, and whether this node gives pictures.
+    """Parse a `struct v4l2_capability`: driver, name, bus, and whether this node delivers pictures.
 
-    A camera has further nodes for metadata; they are told by their own capabilities, not by the device's.
+    A camera has further nodes for metadata, recognised by the capabilities of the node rather than of the device.
     """
     driver, card, bus, _version, capabilities, device_caps = _CAPABILITY.unpack(data)
     own = device_caps if capabilities & _DEVICE_CAPS else capabilities
@@ -84,10 +85,10 @@ def parse_capability(data: bytes) -> tuple[str, str, str, bool]:
 
 
 def list_modes(ask: Ask) -> tuple[CameraMode, ...]:
-    """All forms in which a node gives pictures, in its driver's order.
+    """All modes in which a node delivers pictures, in its driver's order.
 
     Args:
-        ask: An ioctl on it.
+        ask: Performs an ioctl on the node.
     """
     modes: list[CameraMode] = []
     for buffers in _BUFFERS:
@@ -100,12 +101,12 @@ def list_modes(ask: Ask) -> tuple[CameraMode, ...]:
 
 
 def is_raw(mode: CameraMode) -> bool:
-    """Whether a mode is a sensor's mosaic of 10 bits or more, which FFmpeg does not read; it reads those of 8."""
+    """Whether a mode is raw Bayer data of 10 bits or more, which FFmpeg cannot read (it can read 8-bit data)."""
     return _MOSAIC.fullmatch(mode.pixel_format) is not None
 
 
 def _formats(ask: Ask, buffers: int) -> Iterator[bytes]:
-    """Pixel formats, four letters each."""
+    """Pixel formats, as four-character codes."""
     for index in range(_MOST):
         answer = bytearray(_FORMAT.pack(index, buffers, 0, b"", b"", 0))
         if not _answered(ask, _ENUM_FMT, answer):
@@ -114,7 +115,7 @@ def _formats(ask: Ask, buffers: int) -> Iterator[bytes]:
 
 
 def _sizes(ask: Ask, pixel_format: bytes) -> Iterator[tuple[int, int]]:
-    """Widths and heights; the largest alone where any between two bounds will do."""
+    """Widths and heights; only the largest if the driver offers a continuous or stepwise range."""
     for index in range(_MOST):
         answer = bytearray(_SIZE.pack(index, pixel_format, 0, *[0] * 6))
         if not _answered(ask, _ENUM_FRAMESIZES, answer):
@@ -127,7 +128,7 @@ def _sizes(ask: Ask, pixel_format: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _rates(ask: Ask, pixel_format: bytes, width: int, height: int) -> Iterator[float]:
-    """Pictures a second; the fastest alone where any between two bounds will do."""
+    """Pictures per second; only the fastest if the driver offers a continuous or stepwise range."""
     for index in range(_MOST):
         answer = bytearray(_INTERVAL.pack(index, pixel_format, width, height, 0, *[0] * 6))
         if not _answered(ask, _ENUM_FRAMEINTERVALS, answer):
@@ -140,7 +141,7 @@ def _rates(ask: Ask, pixel_format: bytes, width: int, height: int) -> Iterator[f
 
 
 def _answered(ask: Ask, request: int, answer: bytearray) -> bool:
-    """Whether there was another entry."""
+    """Perform an ioctl; returns whether there was another entry."""
     try:
         ask(request, answer)
     except OSError:

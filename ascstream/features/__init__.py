@@ -1,1 +1,1 @@
-"""What a network is fed with, one file a feature: samples and pictures in, float32 tensors out; see `frontend`."""
+"""The features fed to a network, one per file: samples and pictures in, float32 tensors out; see `frontend`."""

@@ -1,8 +1,9 @@
 """Gammatone energies in dB: Slaney's filters as weights over the power spectrum of each hop.
 
-The reference runs a bank of biquads over the whole signal. Here each hop's spectrum is weighed by the squared magnitude
-response of the same filters: no state, so a window is the same wherever a stream was joined, and much quicker. What
-that cannot have is the filters' memory: it shows in the lowest bands, whose filters ring longer than a hop.
+The reference implementation runs a bank of biquads over the whole signal. Here each hop's power spectrum is weighted by
+the squared magnitude response of the same filters: this is much faster and stateless, so a window's features do not
+depend on where the stream was joined. It lacks the filters' memory, which matters in the lowest bands, whose filters
+ring for longer than a hop.
 """
 
 from __future__ import annotations
@@ -21,22 +22,23 @@ _EAR_Q = 9.26449
 _MIN_BANDWIDTH_HZ = 24.7
 """Equivalent rectangular bandwidth: f / 9.26449 + 24.7 Hz (Glasberg and Moore 1990)."""
 _TAPER = 0.05
-"""Share of a hop faded in, and out. Cut bare, a street's low frequencies leak into its highest bands: 20 dB off the
-biquads' levels at the 95th percentile. With this it is 3 dB, the lowest bands' memory; a longer taper adds noise."""
+"""Fraction of a hop that is faded in, and out. Without a taper, a street's low frequencies leak into the highest bands:
+20 dB off the biquads' levels at the 95th percentile. With it, 3 dB remain, from the lowest bands' missing memory; a
+longer taper adds noise."""
 _POWER_FLOOR = np.float32(1e-20)
-"""−200 dB: digital silence, 60 dB below the step of 24-bit samples. A floor that a network is to see stands in the
+"""−200 dB, for digital silence: 60 dB below one step of 24-bit samples. A floor meant for the network is set in the
 manifest, relative to the window's maximum."""
 _DB = np.float32(10 / math.log(10))
 
 
 class Gammatone:
-    """Computes one gammatone feature; nothing in it changes after construction."""
+    """Computes one gammatone feature; immutable after construction."""
 
     def __init__(self, spec: GammatoneFeature, sample_rate: int) -> None:
         """Prepare the taper and the weights for samples at `sample_rate` Hz.
 
         Raises:
-            ManifestError: The feature is to be computed by biquads.
+            ManifestError: The spec asks for computation by biquads.
         """
         if spec.form != "fft":
             raise ManifestError(
@@ -55,7 +57,7 @@ class Gammatone:
         self._taper.flags.writeable = False
         frequencies = np.arange(self._n_fft // 2 + 1) * (sample_rate / self._n_fft)
         weights = power_response(centre_frequencies(spec), frequencies.astype(np.float64), sample_rate)
-        # Parseval: the mean square of the tapered hop over that of the taper; inner bins stand for two
+        # Parseval: mean square of the tapered hop divided by that of the taper; inner bins count twice
         weights[:, 1:-1] *= 2
         weights /= self._n_fft * np.square(taper).sum()
         self._weights = BandWeights(weights if spec.row_order == "high_to_low" else weights[::-1])
@@ -72,7 +74,7 @@ class Gammatone:
             lead: Samples at the front that no hop covers.
 
         Raises:
-            ValueError: They are too few for a hop.
+            ValueError: There are too few samples for one hop.
         """
         spec = self.spec
         count = n_hops(spec, samples.shape[1] - lead)
@@ -86,12 +88,12 @@ class Gammatone:
         return values
 
     def relate(self, values: Bands) -> Bands:
-        """Nothing: hops do not depend on each other."""
+        """Return `values` unchanged: hops do not depend on each other."""
         return values
 
 
 def centre_frequencies(spec: GammatoneFeature) -> NDArray[np.float64]:
-    """Centres in Hz, equally spaced on the ERB-rate scale below f_max down to f_min: [n_bands], the highest first.
+    """Centre frequencies in Hz, equally spaced on the ERB-rate scale below f_max down to f_min: [n_bands], descending.
 
     Slaney, "An efficient implementation of the Patterson-Holdsworth auditory filter bank", Apple TR 35 (1993).
     """
@@ -103,9 +105,9 @@ def centre_frequencies(spec: GammatoneFeature) -> NDArray[np.float64]:
 def power_response(
     centres: NDArray[np.float64], frequencies: NDArray[np.float64], sample_rate: int
 ) -> NDArray[np.float64]:
-    """|H|² of Slaney's cascade of four biquads, 1 at the centre: [n_centres, n_frequencies].
+    """|H|² of Slaney's cascade of four biquads, normalised to 1 at the centre: [n_centres, n_frequencies].
 
-    The stages share their poles; stage k has one zero, at e^(−BT)·(cos φ + g_k·sin φ).
+    All stages share their poles; stage k has one zero, at e^(−BT)·(cos φ + g_k·sin φ).
     """
     bandwidth = 1.019 * 2 * np.pi * (centres / _EAR_Q + _MIN_BANDWIDTH_HZ)
     decay = np.exp(-bandwidth / sample_rate)[:, None]
@@ -125,7 +127,7 @@ def power_response(
 
 
 def _taper(length: int) -> NDArray[np.float64]:
-    """Ones [length] with a half cosine at both ends (Tukey)."""
+    """Tukey window [length]: ones with half a cosine at each end."""
     n = max(1, round(_TAPER * length))
     taper = np.ones(length)
     taper[:n] = 0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)

@@ -1,4 +1,4 @@
-"""A picture at the size the network wants, as the tensor it wants."""
+"""Turns a picture, already at the network's input size, into the network's input tensor."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from engines.manifest import VideoInput
 
 
 def image_tensor(image: Image, video: VideoInput) -> NDArray[np.float32]:
-    """(pixel · scale − mean) / std, a plane a colour.
+    """(pixel · scale − mean) / std, with one plane per colour.
 
     Args:
         image: [height, width, 3] uint8, RGB.
-        video: Order of the planes, scale, mean and std.
+        video: Gives the size, the order of the planes, scale, mean and std.
 
     Returns:
         [3, height, width] float32.
 
     Raises:
-        ValueError: The image is not of that shape.
+        ValueError: The image has another shape or dtype.
     """
     expected = (video.height, video.width, 3)
     if image.shape != expected or image.dtype != np.uint8:
@@ -39,7 +39,7 @@ def image_tensor(image: Image, video: VideoInput) -> NDArray[np.float32]:
 def _gain_and_offset(
     scale: float, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The same map as pixel · gain + offset: two arrays [3, 1, 1]."""
+    """Gain and offset, [3, 1, 1] each, such that pixel · gain + offset is the same map."""
     divisor = np.array(std)
     gain = (scale / divisor).astype(np.float32).reshape(3, 1, 1)
     offset = (-np.array(mean) / divisor).astype(np.float32).reshape(3, 1, 1)

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms in numpy: as torchaudio and librosa define them, value for value."""
+"""Log-mel spectrograms in numpy that match those of torchaudio and librosa value for value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engines.manifest import LogMelFeature, n_hops
 
 
 class LogMel:
-    """Computes one log-mel feature; nothing in it changes after construction."""
+    """Computes one log-mel feature; immutable after construction."""
 
     def __init__(self, spec: LogMelFeature, sample_rate: int) -> None:
         """Prepare the analysis window and the mel filter bank for samples at `sample_rate` Hz."""
@@ -37,14 +37,14 @@ class LogMel:
         return self.relate(self.hops(samples))
 
     def hops(self, samples: Samples, lead: int = 0) -> Bands:
-        """Logarithms of each hop by itself, before `range_db`: [n_channels, n_mels, n_hops].
+        """Log-mel values of each hop independently, before `range_db` is applied: [n_channels, n_mels, n_hops].
 
         Args:
             samples: [n_channels, lead + n_samples].
-            lead: Samples at the front that pre-emphasis looks back to and no hop covers.
+            lead: Samples at the front that only pre-emphasis looks back to; no hop covers them.
 
         Raises:
-            ValueError: They are too few for a hop.
+            ValueError: There are too few samples for one hop.
         """
         spec = self.spec
         values = self.mel(samples, lead)
@@ -59,7 +59,7 @@ class LogMel:
         return values
 
     def mel(self, samples: Samples, lead: int = 0) -> Bands:
-        """Power (magnitude where the spec says so) by band, before any logarithm; else as `hops`."""
+        """Power (or magnitude, if the spec says so) per mel band, before the logarithm; otherwise like `hops`."""
         spec = self.spec
         count = n_hops(spec, samples.shape[1] - lead)
         if count < 1:
@@ -76,7 +76,7 @@ class LogMel:
         return self._weights.sum(spectrum)
 
     def relate(self, values: Bands) -> Bands:
-        """Put values in dB relative to the largest and lift what lies further than `range_db` below it."""
+        """Express values in dB relative to the largest, clamped to `range_db` below it; unchanged if it is None."""
         if self.spec.range_db is None:
             return values
         out: Bands = values - values.max()
@@ -86,7 +86,7 @@ class LogMel:
 def analysis_window(
     name: Literal["hann", "hamming", "rectangular"], length: int, *, periodic: bool
 ) -> NDArray[np.float64]:
-    """A cosine window [length]; a periodic one is the first `length` values of the symmetric one of length + 1."""
+    """An analysis window [length]; a periodic one is the first `length` values of the symmetric one of length + 1."""
     if name == "rectangular":
         return np.ones(length)
     constant = 0.5 if name == "hann" else 0.54
@@ -95,7 +95,7 @@ def analysis_window(
 
 
 def mel_filter_bank(spec: LogMelFeature, sample_rate: int) -> NDArray[np.float64]:
-    """Triangles with equally spaced corners on the mel scale: [n_mels, n_fft // 2 + 1], the lowest first."""
+    """Triangular filters with equally spaced corners on the mel scale: [n_mels, n_fft // 2 + 1], lowest first."""
     edges = _to_mel(np.array([spec.f_min, spec.f_max]), spec.mel_scale)
     mels = np.linspace(edges[0], edges[1], spec.n_mels + 2)
     corners = _to_hertz(mels, spec.mel_scale)
@@ -110,7 +110,7 @@ def mel_filter_bank(spec: LogMelFeature, sample_rate: int) -> NDArray[np.float64
 
 
 def _triangles(corners: NDArray[Any], places: NDArray[Any]) -> NDArray[np.float64]:
-    """Filters [n, n_places] of height 1, each between three of the n + 2 corners, straight over the places' axis."""
+    """Triangles [n, n_places] of height 1, each over three consecutive ones of n + 2 corners, linear in `places`."""
     distance = corners[:, None] - places
     widths = np.diff(corners)[:, None]
     weights: NDArray[Any] = np.maximum(0, np.minimum(-distance[:-2] / widths[:-1], distance[2:] / widths[1:]))
@@ -118,11 +118,11 @@ def _triangles(corners: NDArray[Any], places: NDArray[Any]) -> NDArray[np.float6
 
 
 def _kaldi_triangles(edges: NDArray[np.float64], n_mels: int, frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Kaldi's filters, in single precision as it computes them: near a filter's edge that is seen in the logarithm."""
+    """Kaldi's filters, in single precision like Kaldi's own: near a filter's edge, the difference shows in the log."""
     step = np.float32((edges[1] - edges[0]) / (n_mels + 1))
     corners = np.float32(edges[0]) + np.arange(n_mels + 2, dtype=np.float32) * step
     ratios = 1 + frequencies.astype(np.float32) / np.float32(700)
-    logarithms = np.log(ratios.astype(np.float64)).astype(np.float32)  # rounded once, on every machine alike
+    logarithms = np.log(ratios.astype(np.float64)).astype(np.float32)  # rounded once: same on every machine
     places = np.float32(_KALDI_MEL) * logarithms
     return _triangles(corners, places)
 
@@ -167,7 +167,7 @@ def _emphasise(samples: Samples, coefficient: float) -> Samples:
 
 
 def _pad(samples: Samples, amount: int, mode: Literal["reflect", "constant"]) -> Samples:
-    """`samples` with `amount` more on both sides: mirrored at the end samples, or zeros."""
+    """Pad `samples` by `amount` on both sides: reflected about the end samples, or with zeros."""
     if mode == "constant":
         return np.pad(samples, ((0, 0), (amount, amount)))
     if samples.shape[1] <= amount:

@@ -1,4 +1,4 @@
-"""Whether there is anything to hear or to see: digital silence, a covered lens."""
+"""Detects unusable input: digital silence, a covered lens."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ascstream.records import Image, Samples
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue: ITU-R BT.601."""
 _COVERED_CONTRAST = 4.0
-"""Standard deviation of luma. Sensor noise and coding give a black picture 1 to 3; one white lamp on a thousandth of a
-night picture makes it 8."""
+"""Standard deviation of luma below which there is no contrast. Sensor noise and coding give a black picture 1 to 3; a
+single white lamp that fills a thousandth of a night picture gives 8."""
 
 
 def is_silent(samples: Samples, silence_dbfs: float) -> bool:
-    """Whether the root mean square of `samples` [n_channels, n_samples], a full-scale square being 0, is below a level.
+    """Whether the RMS level of `samples` is below `silence_dbfs`.
 
     Args:
-        samples: All channels count together: one dead microphone of two is not silence.
-        silence_dbfs: The level in dBFS.
+        samples: [n_channels, n_samples]; measured over all channels: one dead microphone of two is not silence.
+        silence_dbfs: Threshold in dBFS, where a full-scale square wave is 0.
     """
     flat = samples.reshape(-1)
     if flat.size == 0:
@@ -27,11 +27,11 @@ def is_silent(samples: Samples, silence_dbfs: float) -> bool:
 
 
 def is_dark(image: Image, dark_luma: float) -> bool:
-    """Whether a picture is a covered lens: mean luma (0…255) below `dark_luma` and hardly any contrast.
+    """Whether a picture shows a covered lens: mean luma (0…255) below `dark_luma` and hardly any contrast.
 
     Args:
         image: [height, width, 3] uint8, RGB.
-        dark_luma: From the manifest's thresholds. A street at night may be as dark on average; its lamps give contrast.
+        dark_luma: Threshold from the manifest. A street at night may be as dark on average, but its lamps add contrast.
     """
     luma = image.reshape(-1, 3) @ _LUMA
     return float(luma.mean()) < dark_luma and float(luma.std()) < _COVERED_CONTRAST
