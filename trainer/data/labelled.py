@@ -1,7 +1,7 @@
-"""The recordings and pictures that a user points to, and which scene each is of: the one reader of all commands.
+"""Read the recordings and pictures a user points to, with the scene of each; every command uses this reader.
 
-A corpus of a published layout, a CSV, a folder a scene, or plain files: whatever it is, clips come of it. Unlike
-`open_corpus` it neither divides nor demands: one scene is enough, and so is a single recording of it.
+Accepts a corpus of a published layout, a CSV, a folder per scene, or plain files. Unlike `open_corpus` it neither
+divides the clips nor sets minimum numbers: one scene is enough, and so is a single recording of it.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from trainer.data.recordings import Recording, is_media, read_list
 from trainer.errors import DataError
 
 UNLABELLED = ""
-"""Scene of a file of which nobody says what it is."""
+"""Scene of a file whose label is not known."""
 Use: TypeAlias = Literal["judge", "calibrate", "fit"]
-"""What clips are for: of a divided list the evaluation split is judged; two bundles are calibrated on the validation
-split, which they were not trained on, and where there is none on what is not for evaluation, as whatever is fitted."""
+"""What clips are for. Of a divided list, "judge" uses the evaluation split; "calibrate" (calibrating two bundles) uses
+the validation split, which they were not trained on, or failing that all but the evaluation split, as "fit" does."""
 OnClip: TypeAlias = Callable[[int, int], None]
-"""Called with how many clips are done, of how many."""
+"""Called with the number of clips done and the total."""
 _LISTS = (".csv", ".txt")
 
 
 @dataclass(frozen=True, slots=True)
 class Clips:
-    """What a user pointed to."""
+    """The clips that a user pointed to."""
 
     name: str
-    """What tables call it."""
+    """Name shown in tables."""
     where: Path
-    """Where it lies; messages begin with it."""
+    """Where the clips are; error messages begin with it."""
     clips: tuple[Clip, ...]
-    """Of the bundle's scenes, or of none of the scenes."""
+    """Clips of the bundle's scenes, or of none of the scenes."""
     remarks: tuple[str, ...] = ()
-    """What the user should be told."""
+    """Messages for the user."""
 
 
 def unwatched(_done: int, _total: int) -> None:
-    """Nobody looks how far it is."""
+    """Progress callback that does nothing."""
 
 
 def read_labelled(data: Path, labels: Sequence[str], use: Use = "judge", option: str = "--data") -> Clips:
-    """Labelled clips of a bundle's scenes, and of none of the scenes.
+    """Read labelled clips of a bundle's scenes, and clips of none of the scenes.
 
     Args:
-        data: A corpus of any layout that `trainer prepare` takes; a CSV with `file,scene_label[,recording,source,
-            licence,split,city,location,video]`, or a folder that holds it as `labels.csv`; else a folder, whose files
-            are of the nearest folder above them that bears a label's name.
-        labels: The bundle's; clips of other scenes are left out, and counted in the remarks.
-        use: Which part of a divided list.
-        option: What messages begin with.
+        data: A corpus of any layout that `trainer prepare` accepts; a CSV with `file,scene_label[,recording,source,
+            licence,split,city,location,video]`, or a folder that contains it as `labels.csv`; otherwise a folder, whose
+            files are labelled by the nearest folder above them that has a label's name.
+        labels: The bundle's labels; clips of other scenes are left out, and counted in the remarks.
+        use: Selects the part of a divided list.
+        option: Command-line option that error messages begin with.
 
     Raises:
-        DataError: There is nothing, a list is broken, or no clip is of any of the labels.
+        DataError: Nothing is there, a list is invalid, or no clip has any of the labels.
     """
     found = read_media(data, labels, use, option)
     known = tuple(clip for clip in found.clips if clip.scene_label in (*labels, NONE))
@@ -74,10 +74,10 @@ def read_labelled(data: Path, labels: Sequence[str], use: Use = "judge", option:
 
 
 def read_media(data: Path, labels: Sequence[str], use: Use = "judge", option: str = "--data") -> Clips:
-    """As `read_labelled`, but files of other scenes, and of none that is known, come as well.
+    """Read clips as `read_labelled` does, but also include files of other or unknown scenes.
 
     Raises:
-        DataError: There is nothing, or a list is broken.
+        DataError: Nothing is there, or a list is invalid.
     """
     place = data.absolute()
     if not place.exists():
@@ -98,12 +98,12 @@ def read_media(data: Path, labels: Sequence[str], use: Use = "judge", option: st
 
 
 def lone_clip(path: Path, label: str = UNLABELLED) -> Clip:
-    """A file on its own, as a clip."""
+    """A single file as a clip."""
     return clip_of(Recording(path.name, path, label, path.name, path.parent.name))
 
 
 def _rows(place: Path, known: set[str]) -> list[Recording]:
-    """A file, or those below a folder, each of the nearest folder above it that bears a label's name."""
+    """A file, or all below a folder, labelled by the nearest folder above with a label's name, else by the top one."""
     root = place if place.is_dir() else place.parent
     rows = []
     for file in [place] if place.is_file() else _files(place):
@@ -115,14 +115,14 @@ def _rows(place: Path, known: set[str]) -> list[Recording]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Media in a folder and below, hidden ones left out; folders that are links are looked into."""
+    """Media files in and below a folder, without hidden ones; links to folders directly in it are followed."""
     entries = sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
     below = [sorted(entry.rglob("*")) if entry.is_dir() else [entry] for entry in entries]
     return [file for files in below for file in files if is_media(file, folder)]
 
 
 def _chosen(clips: Sequence[Clip], use: Use) -> Sequence[Clip]:
-    """The part of a divided list that serves a purpose; all, where there is no such part."""
+    """The part of a divided list that a use calls for; all clips, if there is no such part."""
     judged = [clip for clip in clips if clip.split == EVALUATE]
     others = [clip for clip in clips if clip.split != EVALUATE]
     held_out = [clip for clip in clips if clip.split == VALIDATION]
@@ -131,10 +131,10 @@ def _chosen(clips: Sequence[Clip], use: Use) -> Sequence[Clip]:
 
 
 def _check_divided(where: Path, clips: Sequence[Clip]) -> None:
-    """Refuse a list that names a clip twice, is divided in part only, or has a place on two sides.
+    """Check that a list names no clip twice, is divided fully or not at all, and has no place in two splits.
 
     Raises:
-        DataError: The message names the clip.
+        DataError: One of these does not hold; the message names the clip.
     """
     check_listed_once(where, clips)
     bare = next((clip for clip in clips if not clip.split), None)
@@ -144,14 +144,14 @@ def _check_divided(where: Path, clips: Sequence[Clip]) -> None:
 
 
 def _shown(label: str) -> str:
-    """A label as it may go to a terminal."""
+    """A label in a form that is safe to print on a terminal."""
     if label == UNLABELLED:
         return "files without a scene"
     return label if label.isprintable() else ascii(label)
 
 
 def _described(label: str, n: int) -> str:
-    """So many clips of a scene that the bundle does not know."""
+    """Describe `n` clips of a scene that the bundle does not know."""
     clips, were = ("clip", "was") if n == 1 else ("clips", "were")
     if label == UNLABELLED:
         return f"{n:,} {clips} in no folder of a scene {were}"

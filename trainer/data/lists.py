@@ -1,4 +1,4 @@
-"""Lists of clips as the DCASE corpora write them: a table a file, any line ending, facts in the file names."""
+"""Read lists of clips as DCASE corpora have them: one table per file, any line ending, metadata in the file names."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Row:
     """One line of a list."""
 
     where: str
-    """Path and line, for messages."""
+    """Path and line number, for error messages."""
     values: dict[str, str]
-    """What stands in each column."""
+    """The value in each column."""
 
     def __getitem__(self, column: str) -> str:
         return self.values[column]
@@ -26,16 +26,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class ClipName:
-    """What a file name of the TAU corpora says: scene-city-location-segment[-cut][-device].wav."""
+    """The parts of a file name in the TAU corpora: scene-city-location-segment[-cut][-device].wav."""
 
     scene_label: str
-    """The scene; names of scenes have no hyphen."""
+    """The scene; names of scenes contain no hyphen."""
     city: str
     """The city."""
     location: str
     """The place in that city."""
     segment: str
-    """Which ten seconds; with the cut where the corpus is cut into seconds."""
+    """Which ten seconds; with the number of the cut, if the corpus is cut into one-second clips."""
     device: str
     """The recording device, or ""."""
 
@@ -45,12 +45,12 @@ def read_rows(path: Path, columns: Sequence[str], *, separator: str = "\t", head
 
     Args:
         path: The list.
-        columns: What it has to have; it may have more.
-        separator: Between two columns.
-        headless: Whether it may come without a header, as the lists of 2018 do: the columns are then the first ones.
+        columns: Columns it must have; it may have more.
+        separator: Separator between columns.
+        headless: Whether the header may be missing, as in the lists of 2018: the columns are then the first ones.
 
     Raises:
-        DataError: It cannot be read, a column is missing, or a line lacks a value.
+        DataError: The file cannot be read, a column is missing, or a line lacks a value.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -73,10 +73,10 @@ def read_rows(path: Path, columns: Sequence[str], *, separator: str = "\t", head
 
 
 def parse_name(file: str, where: str) -> ClipName:
-    """Scene, city, location, segment and device from a file name.
+    """Parse scene, city, location, segment and device from a file name.
 
     Raises:
-        DataError: It has other parts.
+        DataError: The name does not have these parts.
     """
     stem = file.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     parts = stem.split("-")
@@ -89,10 +89,10 @@ def parse_name(file: str, where: str) -> ClipName:
 
 
 def check_label(name: ClipName, label: str, labels: Collection[str], where: str) -> None:
-    """A row's label is known and is the one in its file name.
+    """Check that a row's label is known and matches its file name.
 
     Raises:
-        DataError: It is not.
+        DataError: It is unknown or does not match.
     """
     if label not in labels:
         raise DataError(f"{where}: expected one of {', '.join(sorted(labels))}, got the label {label!r}")
@@ -103,7 +103,7 @@ def check_label(name: ClipName, label: str, labels: Collection[str], where: str)
 
 
 def missing_media(paths: Iterable[Path]) -> list[Path]:
-    """Those of `paths` that are not there; each folder is listed once, which takes a tenth of asking file by file."""
+    """Those of `paths` that do not exist; listing each folder once takes a tenth of the time of checking every file."""
     present: dict[Path, set[str]] = {}
     missing = []
     for path in paths:
@@ -117,16 +117,16 @@ def missing_media(paths: Iterable[Path]) -> list[Path]:
 
 
 def check_media(root: Path, clips: Sequence[Clip], advice: str, *, allow_partial: bool) -> tuple[list[Clip], list[str]]:
-    """Clips that are there, and a remark if some are not.
+    """Clips whose files exist, and a remark if some are missing.
 
     Args:
-        root: The corpus, for messages.
+        root: The corpus, for error messages.
         clips: Clips as the lists name them.
-        advice: What to do about missing files.
-        allow_partial: Whether clips without their files are left out.
+        advice: What to do about missing files, for error messages.
+        allow_partial: Whether clips without their files are left out instead of being an error.
 
     Raises:
-        DataError: Files are missing, and may not be, or all are; one message for all of them.
+        DataError: Files are missing although that is not allowed, or all are; one message covers all of them.
     """
     wanted = [path for clip in clips for path in (clip.audio, clip.video) if path is not None]
     missing = missing_media(wanted)
@@ -143,7 +143,7 @@ def check_media(root: Path, clips: Sequence[Clip], advice: str, *, allow_partial
 
 
 def _row(where: str, header: Sequence[str], columns: Sequence[str], cells: Sequence[str]) -> Row:
-    """A line as a row; the needed columns have values."""
+    """Parse a line; every required column must have a value."""
     values = {column: cell.strip() for column, cell in zip(header, cells, strict=False)}
     for column in columns:
         if not values.get(column):

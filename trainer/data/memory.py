@@ -1,4 +1,4 @@
-"""Recordings that fit into memory, read as clips of a corpus are: any stretch, by number. Shards: prepared.py."""
+"""Recordings held in memory, with the same interface as a prepared corpus: any stretch, by clip index."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from trainer.errors import DataError
 
 
 class MemoryStore:
-    """A `ClipStore` over arrays; without pictures."""
+    """A `ClipStore` over arrays, without pictures."""
 
     def __init__(self, recordings: Sequence[NDArray[np.float32]], sample_rate: int) -> None:
-        """Take recordings.
+        """Wrap recordings.
 
         Args:
-            recordings: [n_samples] or [n_channels, n_samples] each, −1…1; they are not copied.
+            recordings: Arrays [n_samples] or [n_channels, n_samples] in −1…1; they are not copied.
             sample_rate: In Hz.
         """
         self._recordings: list[Samples] = [np.atleast_2d(recording) for recording in recordings]
@@ -26,18 +26,18 @@ class MemoryStore:
 
     @property
     def sample_rate(self) -> int:
-        """In Hz."""
+        """Sample rate in Hz."""
         return self._sample_rate
 
     def __len__(self) -> int:
         return len(self._recordings)
 
     def seconds(self, clip: int) -> float:
-        """Length of a clip."""
+        """Length of a clip in seconds."""
         return float(self._recordings[clip].shape[1] / self._sample_rate)
 
     def samples(self, clip: int, start: int, n_samples: int) -> Samples:
-        """Samples from `start` on: [n_channels, n_samples], zeros where they lie outside of the clip."""
+        """Samples from position `start` on: [n_channels, n_samples], zeros outside the clip."""
         recording = self._recordings[clip]
         begin, end = max(start, 0), min(start + n_samples, recording.shape[1])
         if begin == start and end == start + n_samples:
@@ -48,7 +48,7 @@ class MemoryStore:
         return out
 
     def frames(self, clip: int, times: Sequence[float], max_age_seconds: float) -> tuple[Frames, NDArray[np.bool_]]:
-        """There are no pictures.
+        """Raise an error, as there are no pictures.
 
         Raises:
             DataError: Always.

@@ -1,4 +1,4 @@
-"""What is done to a batch in training: MixStyle, mixup of all inputs and labels alike, masks, a modality left out."""
+"""Augmentation of a batch: MixStyle, mixup of all inputs and labels, band and hop masks, dropping a modality."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from trainer.data.augment import Floats
 from trainer.inputs import EMBEDDINGS, FEATURES, FRAMES, PRESENCE, WAVEFORM
 
 AUDIO, VIDEO = 0, 1
-"""Columns of presence."""
+"""Columns of the presence flags."""
 _OF: Mapping[str, int] = {FEATURES: AUDIO, WAVEFORM: AUDIO, FRAMES: VIDEO, EMBEDDINGS: VIDEO}
-"""Modality of an input."""
+"""Modality of each input."""
 _STYLE_ALPHA = 0.3
-"""Beta(α, α) of MixStyle (Schmid et al., DCASE 2023)."""
+"""α of the Beta(α, α) distribution in MixStyle (Schmid et al., DCASE 2023)."""
 _NEGLIGIBLE = 1e-3
-"""A partner's share below this is left out of mixup."""
+"""Windows whose partner would get a weight below this are not mixed."""
 
 
 def bands_axis(audio: AudioInput) -> int:
-    """Axis of the bands in a batch of features [n, channels, …]: 2 or 3; the hops have the other one."""
+    """Axis of the bands in a batch of features [n, channels, …]: 2 or 3; the other one is the axis of the hops."""
     return 3 if isinstance(audio.feature, LogMelFeature) and audio.feature.layout == "time_mel" else 2
 
 
 def mask(features: Floats, config: AugmentConfig, axis: int, rng: np.random.Generator) -> None:
-    """Two masks over bands and two over hops, in all channels, in place (SpecAugment, Park et al. 2019).
+    """Apply two masks over bands and two over hops, in all channels, in place (SpecAugment, Park et al. 2019).
 
     Args:
-        features: [n, channels, bands, hops], or hops before bands.
-        config: The longest masks.
-        axis: Of the bands.
-        rng: Random numbers.
+        features: [n, channels, bands, hops], or with hops before bands.
+        config: The maximum widths of the masks.
+        axis: Axis of the bands.
+        rng: Random generator.
     """
     n = len(features)
     for longest, along in ((config.band_mask, axis), (config.hop_mask, 5 - axis)):
@@ -52,14 +52,14 @@ def mask(features: Floats, config: AugmentConfig, axis: int, rng: np.random.Gene
 def mix_styles(
     features: Floats, probability: float, axis: int, rng: np.random.Generator, present: Floats | None = None
 ) -> Floats:
-    """Each band's mean and spread, over channels and hops, mixed with another window's (Freq-MixStyle).
+    """Mix each band's mean and standard deviation, over channels and hops, with another window's (Freq-MixStyle).
 
     Args:
-        features: [n, channels, bands, hops], or hops before bands.
-        probability: Of each window.
-        axis: Of the bands.
-        rng: Random numbers.
-        present: [n, 2] presence flags: zeros that stand for missing sound have no style. None: all have sound.
+        features: [n, channels, bands, hops], or with hops before bands.
+        probability: Probability for each window.
+        axis: Axis of the bands.
+        rng: Random generator.
+        present: [n, 2] presence flags: windows without sound are all zeros and have no style. None: all have sound.
     """
     n = len(features)
     chosen = rng.random(n) < probability
@@ -81,16 +81,16 @@ def mix_styles(
 def mix_up(
     inputs: Mapping[str, Floats], targets: Floats, config: AugmentConfig, number: int, rng: np.random.Generator
 ) -> tuple[dict[str, Floats], Floats]:
-    """Windows and their targets mixed in pairs (Zhang et al. 2018): the same partner and share in every input.
+    """Mix windows and their targets in pairs (Zhang et al. 2018), with the same partner and weight in every input.
 
-    A modality that one of the two lacks is absent from the mixture; two that have nothing in common are not mixed.
+    A modality that one of the two lacks is absent from the mixture; windows with no modality in common are not mixed.
 
     Args:
-        inputs: Name to [n, …].
+        inputs: Maps each name to [n, …].
         targets: [n, n_labels].
-        config: The shares' distribution and the form.
-        number: Of the batch: `every_other` mixes the odd ones.
-        rng: Random numbers.
+        config: The distribution of the weights and the form of mixup.
+        number: Index of the batch: `every_other` mixes the odd ones.
+        rng: Random generator.
     """
     if config.mixup <= 0 or (config.mixup_form == "every_other" and number % 2 == 0):
         return dict(inputs), targets
@@ -111,7 +111,7 @@ def mix_up(
 
 
 def _mixed(values: Floats, share: Floats, partner: NDArray[np.int64], changed: NDArray[np.int64]) -> Floats:
-    """`share` of each window and the rest of its partner's."""
+    """Weight each window by `share` and add its partner with the remaining weight; only rows in `changed`."""
     out = values.copy()
     for item in changed:
         out[item] *= share[item]
@@ -120,7 +120,7 @@ def _mixed(values: Floats, share: Floats, partner: NDArray[np.int64], changed: N
 
 
 def drop_modalities(inputs: dict[str, Floats], config: AugmentConfig, rng: np.random.Generator) -> None:
-    """Sound or picture left out of some windows that have both, in place: never both, so something is always there."""
+    """Drop sound or picture of some windows that have both, in place: never both, so that one always remains."""
     present = inputs[PRESENCE]
     draw = rng.random(len(present))
     whole = present.all(axis=1)
@@ -130,7 +130,7 @@ def drop_modalities(inputs: dict[str, Floats], config: AugmentConfig, rng: np.ra
 
 
 def clear_absent(inputs: Mapping[str, Floats]) -> None:
-    """Zeros where a modality is absent, as the runtime feeds them, in place."""
+    """Zero the inputs of absent modalities in place, as the runtime does."""
     present = inputs[PRESENCE]
     for name, values in inputs.items():
         if name in _OF:

@@ -1,6 +1,6 @@
-"""Frames as JPEG and back, through Pillow: a third of the time that FFmpeg's encoder takes, and quicker to decode, too.
+"""Frames to JPEG and back with Pillow, which takes a third of the time of FFmpeg's encoder and decodes faster as well.
 
-Quality 92 without chroma subsampling: 41 dB of signal to error at 224×224 and 20 kB, a seventh of the pixels' bytes.
+Quality 92 without chroma subsampling: signal-to-error ratio 41 dB at 224×224, in 20 kB, a seventh of the raw pixels.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from trainer.errors import MissingError
 
 _QUALITY = 92
 _SLACK_SECONDS = 1e-6
-"""As in `ascstream.windows.FrameBuffer`: two times that were computed differently are compared."""
+"""Tolerance for comparing two times computed differently, as in `ascstream.windows.FrameBuffer`."""
 
 
 def encode_picture(image: Image) -> bytes:
-    """A picture [height, width, 3] as JPEG; the same bytes every time."""
+    """Encode a picture [height, width, 3] as JPEG; deterministic."""
     file = io.BytesIO()
     pillow().fromarray(image).save(file, "JPEG", quality=_QUALITY, subsampling=0)
     return file.getvalue()
 
 
 def decode_picture(data: bytes) -> Image:
-    """[height, width, 3] of a JPEG.
+    """Decode a JPEG to [height, width, 3].
 
     Raises:
-        OSError: It is none, or it is broken.
+        OSError: The data are not a JPEG, or damaged.
     """
     return np.asarray(pillow().open(io.BytesIO(data), formats=("JPEG",)))
 
@@ -40,12 +40,12 @@ def decode_picture(data: bytes) -> Image:
 def newest_frames(
     frame_times: NDArray[np.float64], times: Sequence[float], max_age_seconds: float
 ) -> NDArray[np.int64]:
-    """For each time the number of the newest frame at or before it, −1 where none is young enough.
+    """For each time, the index of the newest frame at or before it; −1 if that frame is too old or there is none.
 
     Args:
         frame_times: [n_frames] ascending.
-        times: Moments, in seconds.
-        max_age_seconds: A frame older than this is not taken.
+        times: Times in seconds.
+        max_age_seconds: Maximum age of a frame.
     """
     moments = np.asarray(times, np.float64)
     newest = np.searchsorted(frame_times, moments + _SLACK_SECONDS, side="right") - 1

@@ -1,4 +1,4 @@
-"""Which clip goes into which shard: decided before anything is decoded, so that a run that was stopped can go on."""
+"""Assign clips to shards before anything is decoded, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ from trainer.errors import ConfigError
 from trainer.files import write_whole
 
 SHARD_BYTES = 256 << 20
-"""About as large are the shards of a large corpus."""
+"""Target size of a shard in a large corpus."""
 _SMALLEST_SHARD = 8 << 20
 _FEWEST_SHARDS = 64
-"""Of a corpus that has enough for them: many processes can then share the work to the end."""
+"""Minimum number of shards, if the corpus is large enough: many processes can then share the work to the end."""
 _SAMPLED = 8
-"""Files a kind that are opened to see how long a file of so many bytes is."""
+"""Number of files per type that are opened to estimate their duration per byte."""
 _UNKNOWN_SECONDS_A_BYTE = 1e-5
-"""Where none of them can be opened."""
+"""Used if none of them can be opened."""
 _PICTURE_BYTES_A_PIXEL = 0.4
-"""Of JPEG, and rather too much."""
+"""JPEG bytes per pixel; an overestimate."""
 _PLAN = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a folder is going to hold."""
+    """The planned content of a folder."""
 
     settings: Settings = rule("an object")
     """How clips are decoded."""
     corpus: str = rule("a name")
-    """What is decoded."""
+    """Name of the corpus."""
     n_clips: int = rule("an integer", minimum=0)
-    """How many clips it has."""
+    """Number of clips in it."""
     clips_sha256: str = rule("64 hexadecimal digits")
-    """Hash of all that is known of them beforehand."""
+    """Hash of everything known about the clips in advance."""
     shard_sizes: tuple[int, ...] = rule("a list of integers", minimum=1)
-    """Clips a shard."""
+    """Number of clips in each shard."""
     schema: int = rule("an integer", default=SCHEMA)
-    """Of the files."""
+    """Schema version of the files."""
 
 
 def make_tasks(corpus: Corpus, folder: Path, settings: Settings) -> list[ShardTask]:
-    """The shards to write into `folder`: as planned there before, or planned now.
+    """The shards to write into `folder`, from an existing plan there or from a new one, which is saved.
 
     Raises:
-        ConfigError: The folder is taken, or was begun with other clips or settings; the message says what differs.
+        ConfigError: The folder has other content, or was begun with other clips or settings; the message says what
+            differs.
     """
     path = folder / PARTS / _PLAN
     name, digest = printable(corpus.name), _digest(corpus)
@@ -80,7 +81,7 @@ def make_tasks(corpus: Corpus, folder: Path, settings: Settings) -> list[ShardTa
 
 
 def estimate_bytes(clips: Sequence[Clip], settings: Settings) -> list[int]:
-    """About how many bytes each clip will take, by its file's size and the length of a few files of that kind."""
+    """Approximate size of each clip in its shard, from its file's size and the duration of a few files of that type."""
     sizes = [_size(clip.audio) for clip in clips]
     seconds_a_byte = {
         suffix: _seconds_a_byte([clip.audio for clip in clips if clip.audio.suffix == suffix])
@@ -96,7 +97,7 @@ def estimate_bytes(clips: Sequence[Clip], settings: Settings) -> list[int]:
 
 
 def _divide(sizes: Sequence[int]) -> tuple[int, ...]:
-    """Clips a shard, in order: as many as make up a shard's bytes."""
+    """Number of clips in each shard: consecutive clips are grouped until a shard's target size is reached."""
     target = min(max(sum(sizes) // _FEWEST_SHARDS, _SMALLEST_SHARD), SHARD_BYTES)
     shards: list[int] = []
     filled = target
@@ -110,7 +111,7 @@ def _divide(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _seconds_a_byte(paths: Sequence[Path]) -> float:
-    """Of files of one kind: some are opened, spread over the list."""
+    """Seconds per byte of files of one type, from a sample spread over the list."""
     seconds = n_bytes = 0.0
     for path in paths[:: -(-len(paths) // _SAMPLED)]:
         try:
@@ -125,7 +126,7 @@ def _seconds_a_byte(paths: Sequence[Path]) -> float:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; 0 where it cannot be seen."""
+    """Size of a file in bytes; 0 if it cannot be read."""
     try:
         return path.stat().st_size
     except OSError:
@@ -133,7 +134,7 @@ def _size(path: Path) -> int:
 
 
 def _digest(corpus: Corpus) -> str:
-    """Hash of the clips' names, labels and splits; it does not change where the corpus is moved."""
+    """Hash of the clips' names, labels and splits; independent of where the corpus is stored."""
     digest = hashlib.sha256(repr(corpus.labels).encode())
     for clip in corpus.clips:
         files = [
@@ -157,7 +158,7 @@ def _read(path: Path) -> Plan:
 
 
 def _check_same(folder: Path, begun: Plan, wanted: Plan) -> None:
-    """The folder was begun with the same clips and settings.
+    """Check that the folder was begun with the same clips and settings.
 
     Raises:
         ConfigError: It was not.

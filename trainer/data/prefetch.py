@@ -1,4 +1,4 @@
-"""Work done ahead by threads and handed over in order, so many pieces at a time and no more."""
+"""Ordered prefetching with threads: results are computed ahead, but only a limited number of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 _AHEAD = 2
-"""Pieces prepared beyond those that are being prepared."""
+"""Number of results computed ahead, beyond those in progress."""
 T = TypeVar("T")
 
 
 def prefetched(work: Callable[[int], T], n: int, workers: int) -> Iterator[T]:
-    """`work(0)` … `work(n − 1)` in order, up to `workers` at once; what is not asked for is not begun.
+    """Yield `work(0)` … `work(n − 1)` in order, up to `workers` at once; only a few calls run ahead of the consumer.
 
-    An error of `work` is raised where its piece would have come. Leaving the iterator stops the threads.
+    An exception in `work` is raised at the position of its result. Closing the iterator cancels pending calls and waits
+    for those that are running.
     """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[T]] = deque(pool.submit(work, number) for number in range(min(n, workers + _AHEAD)))

@@ -1,8 +1,8 @@
-"""A corpus decoded once: shards written by several processes, resumable, the same bytes always. Reading: prepared.py.
+"""Decode a corpus once: several processes write shards, resumably and reproducibly. For reading see prepared.py.
 
-OUT/index.json           all clips, and where they lie; written last
+OUT/index.json           all clips, and where they are stored; written last
 OUT/shard-00000.tar …    samples and pictures, see shards.py
-OUT/.parts/              what is needed to go on after a stop
+OUT/.parts/              what is needed to resume after an interruption
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is."""
+    """Progress of decoding."""
 
     done: int
-    """Clips that were dealt with, now or before."""
+    """Clips processed so far, including earlier runs."""
     total: int
-    """Clips there are."""
+    """Total number of clips."""
     resumed: int
-    """Clips that had been dealt with before."""
+    """Clips processed in earlier runs."""
     left_out: LeftOut | None = None
-    """The clip just now, if it was left out."""
+    """The clip just processed, if it was left out."""
 
 
 def prepare_corpus(
@@ -51,21 +51,21 @@ def prepare_corpus(
     strict: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Prepared:
-    """Decode every clip of a corpus into shards; goes on where a run that was stopped, in any way, had come to.
+    """Decode every clip of a corpus into shards, resuming where an earlier run was interrupted, however that happened.
 
     Args:
-        corpus: What to decode.
-        folder: A new folder, or one that was begun with the same corpus and settings.
-        settings: What is kept.
-        n_workers: Processes; None: one a core.
-        strict: Whether a clip that cannot be decoded ends it, rather than being left out.
-        on_progress: Called when it begins and after each clip.
+        corpus: The corpus to decode.
+        folder: A new folder, or one begun with the same corpus and settings.
+        settings: What is kept of each clip.
+        n_workers: Number of processes; None: one per core.
+        strict: Whether a clip that cannot be decoded is an error instead of being left out.
+        on_progress: Called at the start and after each clip.
 
     Raises:
-        ConfigError: The folder is taken, or was begun with something else.
+        ConfigError: The folder has other content, or was begun with something else.
         DataError: A clip cannot be decoded and `strict` is set; or so many cannot that a label or a split is left
-            without any.
-        TrainerError: The disk is full, or another process is at work in the folder.
+            without clips.
+        TrainerError: The disk is full, or another process is working in the folder.
     """
     say = on_progress or (lambda _: None)
     try:
@@ -91,7 +91,7 @@ def prepare_corpus(
 
 
 def n_cores() -> int:
-    """Cores this process may use."""
+    """Number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -104,7 +104,7 @@ def _write_shards(
     strict: bool,
     say: Callable[[Progress], None],
 ) -> None:
-    """Write the shards that lack."""
+    """Write the missing shards."""
     resumed = done = sum(len(part.clips) + len(part.left_out) for part in parts.values())
     say(Progress(done, total, resumed))
 
@@ -124,7 +124,7 @@ def _write_shards(
 
 
 def _finished(task: ShardTask, *, strict: bool) -> ShardPart | None:
-    """What a shard holds that need not be written again; a strict run tries again what was left out."""
+    """The content of a finished shard, else None; to a strict run, one that left clips out is unfinished."""
     part = read_part(task)
     return None if part is None or (strict and part.left_out) else part
 
@@ -139,7 +139,7 @@ def _written(task: ShardTask) -> ShardPart:
 def _finish(
     corpus: Corpus, folder: Path, settings: Settings, parts: Sequence[ShardPart], tasks: Sequence[ShardTask]
 ) -> None:
-    """Write the index, if what is left can be trained on."""
+    """Write the index, if the remaining clips can be trained on."""
     left_out = tuple(entry for part in parts for entry in part.left_out)
     clips = tuple(clip for part in parts for clip in part.clips)
     try:
@@ -156,7 +156,7 @@ def _finish(
 
 
 def _check_enough(corpus: Corpus, kept: set[str], tasks: Sequence[ShardTask], left_out: Sequence[LeftOut]) -> None:
-    """No label and no split is empty.
+    """Check that no label and no split is left without clips.
 
     Raises:
         DataError: One is.
@@ -174,10 +174,10 @@ def _check_enough(corpus: Corpus, kept: set[str], tasks: Sequence[ShardTask], le
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Keep others out of a folder; the lock is gone with the process, however that ends.
+    """Lock a folder against other processes; the lock disappears with the process, however it ends.
 
     Raises:
-        TrainerError: Another process has it.
+        TrainerError: Another process holds the lock.
     """
     with (folder / PARTS / "lock").open("w") as file:
         try:

@@ -1,4 +1,4 @@
-"""A corpus that `trainer prepare` decoded: its clips, and any stretch of them, read without decoding the sound."""
+"""A corpus decoded by `trainer prepare`: its clips, and any stretch of them, read without decoding the sound."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _ADVICE = "type the same trainer prepare command again: it decodes that shard an
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A prepared corpus, checked."""
+    """A prepared corpus whose index has been checked."""
 
     folder: Path
-    """Where it lies."""
+    """Its folder."""
     index: Index
-    """All that is known of it."""
+    """Everything known of it."""
 
     @property
     def name(self) -> str:
-        """What cards call the corpus."""
+        """Name of the corpus, for model cards."""
         return self.index.name
 
     @property
     def licence(self) -> str:
-        """Its terms."""
+        """Licence terms."""
         return self.index.licence
 
     @property
@@ -51,7 +51,7 @@ class Prepared:
 
     @property
     def clips(self) -> tuple[PreparedClip, ...]:
-        """Clips in the order of the corpus; a store counts them so."""
+        """Clips, in the order of the corpus; a store indexes them in this order."""
         return self.index.clips
 
     @property
@@ -60,7 +60,7 @@ class Prepared:
         return self.index.left_out
 
     def corpus(self) -> Corpus:
-        """The same clips, in the same order, as a corpus that can be divided; no file has these names.
+        """The same clips, in the same order, as a corpus that can be divided; its paths are keys, not real files.
 
         Raises:
             DataError: Splits share a location.
@@ -69,24 +69,24 @@ class Prepared:
         return Corpus(self.name, self.folder, self.labels, tuple(clips), self.licence, self.index.remarks)
 
     def store(self, inputs: Inputs) -> ShardStore:
-        """What reads clips for these inputs.
+        """A store that reads clips for these inputs.
 
         Raises:
-            DataError: They were not prepared for them; the message names both.
+            DataError: The corpus was not prepared for these inputs; the message says what differs.
         """
         check_settings(str(self.folder), self.index.settings, inputs)
         return ShardStore(self.folder, self.index, inputs.n_source_channels)
 
 
 class ShardStore:
-    """A `ClipStore` over shards. It keeps nothing open: any thread, or process, may read from it.
+    """A `ClipStore` over shards. It keeps no file open, so any thread or process may read from it.
 
-    Samples are read where they lie: a shard is a plain tar, and 16-bit samples need no decoding. They are read rather
-    than mapped into memory, as a file that is cut short, or a disk that fails, would then end the process.
+    Samples are read in place: a shard is a plain tar, and 16-bit samples need no decoding. They are read instead of
+    memory-mapped because a truncated file or a failing disk would otherwise kill the process.
     """
 
     def __init__(self, folder: Path, index: Index, n_channels: int) -> None:
-        """Read the clips of `index`, whose sound becomes mono where `n_channels` is 1; 0: it is not read."""
+        """Read the clips of `index`; `n_channels` 1 mixes their sound down to mono, 0 ignores it."""
         self._paths = [str(folder / shard.file) for shard in index.shards]
         self._clips = index.clips
         self._settings: Settings = index.settings
@@ -99,18 +99,18 @@ class ShardStore:
 
     @property
     def sample_rate(self) -> int:
-        """In Hz; 0 where there is no sound."""
+        """Sample rate in Hz; 0 without sound."""
         return self._sample_rate
 
     def __len__(self) -> int:
         return len(self._clips)
 
     def seconds(self, clip: int) -> float:
-        """Length of a clip."""
+        """Length of a clip in seconds."""
         return self._clips[clip].seconds
 
     def samples(self, clip: int, start: int, n_samples: int) -> Samples:
-        """Samples from `start` on: [n_channels, n_samples], zeros where they lie outside of the clip.
+        """Samples from position `start` on: [n_channels, n_samples], zeros outside the clip.
 
         Raises:
             DataError: The shard cannot be read.
@@ -138,13 +138,13 @@ class ShardStore:
         return out
 
     def frames(self, clip: int, times: Sequence[float], max_age_seconds: float) -> tuple[Frames, NDArray[np.bool_]]:
-        """For each time the newest frame stamped at or before it and not older than `max_age_seconds`.
+        """For each time, the newest frame with a timestamp at or before it and at most `max_age_seconds` older.
 
         Returns:
-            Frames, black where there is none, and whether each is there: [n_frames].
+            Frames, black where there is none, and whether each exists: [n_frames].
 
         Raises:
-            DataError: The shard cannot be read, or a picture in it is broken.
+            DataError: The shard cannot be read, or a picture in it is damaged.
         """
         picture = self._settings.picture
         if picture is None:
@@ -159,7 +159,7 @@ class ShardStore:
         return out, newest >= 0
 
     def _frame(self, clip: int, number: int) -> Frames:
-        """One picture: [height, width, 3]."""
+        """Decode one picture: [height, width, 3]."""
         entry = self._clips[clip]
         data = self._read(entry, int(self._frame_offsets[clip][number]), entry.frame_sizes[number])
         try:
@@ -175,7 +175,7 @@ class ShardStore:
         return image
 
     def _place_frames(self, clip: PreparedClip) -> NDArray[np.int64]:
-        """Where each frame's bytes begin in the shard: [n_frames]."""
+        """Byte offset of each frame's data in the shard: [n_frames]."""
         first = clip.offset
         if self._kept_channels:
             first += BLOCK + padded(2 * self._kept_channels * clip.n_samples)
@@ -183,7 +183,7 @@ class ShardStore:
         return first + BLOCK + np.cumsum(taken, dtype=np.int64)
 
     def _read(self, clip: PreparedClip, offset: int, size: int) -> bytes:
-        """`size` bytes of a clip's shard."""
+        """Read `size` bytes at `offset` from a clip's shard."""
         path = self._paths[clip.shard]
         try:
             file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -201,7 +201,7 @@ class ShardStore:
 
 
 def open_prepared(folder: Path) -> Prepared:
-    """Open what `trainer prepare` made: index and sizes of all shards are checked, hashes by `verify_prepared`.
+    """Open what `trainer prepare` made; checks the index and the shards' sizes, `verify_prepared` their hashes.
 
     Raises:
         DataError: It is missing, incomplete or damaged; the message names the shard.
@@ -219,10 +219,10 @@ def open_prepared(folder: Path) -> Prepared:
 
 
 def verify_prepared(folder: Path) -> Prepared:
-    """Open a prepared corpus and read every byte of it.
+    """Open a prepared corpus and verify the hash of every shard.
 
     Raises:
-        DataError: A shard is not as it was written; the message names every such.
+        DataError: Shards have changed since they were written; the message names them all.
     """
     prepared = open_prepared(folder)
     broken = [shard.file for shard in prepared.index.shards if hash_of(folder / shard.file) != shard.sha256]
