@@ -1,6 +1,6 @@
-"""The process that builds or runs a plan, seen from outside: started, followed, ended; what it wrote, read and checked.
+"""Manage the process that builds or runs a plan: start it, follow it, end it, and check the files it wrote.
 
-Nothing of TensorRT or CUDA is imported here. `exchange.py` says what is in the folder, `worker.py` is what runs.
+Nothing from TensorRT or CUDA is imported here. `exchange.py` defines the folder's contents, `worker.py` is what runs.
 """
 
 from __future__ import annotations
@@ -41,59 +41,59 @@ from engines.trt.exchange import (
 )
 
 BUILD_COMMAND = command_of("engines.trt.worker")
-"""What is started with the folder as its last word; anything may stand in that keeps to `exchange.py`."""
+"""The command to start, to which the folder is appended; any program that follows `exchange.py` can replace it."""
 MORE_MEMORY = (
     "close other programs, or add swap: "
     "sudo fallocate -l 8G /swapfile && sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile"
 )
-"""What helps where memory is short."""
+"""Advice if memory is short."""
 
 _LOG_BYTES = 1 << 13
-"""Of a builder's log that is kept: its end."""
+"""How much of the end of a builder's log is kept."""
 _LINE_BYTES = 1 << 16
-"""Of a line of progress that is read at a time."""
+"""Maximum length of a line of progress that is read at once."""
 _KILLED = (-9, 137)
-"""Exit status of a process that was killed, and of a shell around it."""
+"""Exit status of a killed process, and that of a shell around it."""
 _TICK_SECONDS = 1.0
-"""After so long without news the last one is told again, with the time that has passed."""
+"""If there is no news for this long, the last report is repeated with the elapsed time."""
 _SURE_FRACTION, _SURE_SECONDS = 0.02, 1.0
-"""How far a build must be before the time left is told."""
+"""Minimum progress of a build before the time left is estimated."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildProgress:
-    """How far one build is."""
+    """Progress of one build."""
 
     graph: GraphName
-    """Of which graph."""
+    """Graph that is built."""
     precision: Precision
-    """In which precision."""
+    """Its precision."""
     phase: str
-    """What is going on, in TensorRT's words: they change between versions."""
+    """What is going on, in TensorRT's words, which differ between versions."""
     fraction: float
-    """How much is done, 0 to 1; never less than before."""
+    """Fraction done, 0 to 1; never decreases."""
     seconds: float
-    """How long it has been going on."""
+    """Time since the start."""
     seconds_left: float | None
-    """How long it will still take, if it goes on as it did; None while that cannot be said."""
+    """Estimated time left at the current rate; None while it cannot be estimated."""
 
 
 OnProgress: TypeAlias = Callable[[BuildProgress], object]
-"""Takes reports of progress, about ten a second at most and one at least; raising ends the build."""
+"""Receives progress reports, usually at most ten per second and at least one; an exception ends the build."""
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a builder gave."""
+    """The result of a builder."""
 
     plan: bytes
-    """The plan; what it was given, where it built none."""
+    """The plan; if none was built, the one that was given."""
     answers: Mapping[str, Array]
-    """Output to [n_cases, …], where it ran the cases; else empty."""
+    """Output name to array [n_cases, …] if the cases were run; else empty."""
     timing: bytes | None
     """The timing cache, if there is one."""
     report: BuildReport
-    """What it says of itself."""
+    """The builder's own report."""
 
 
 def run_builder(
@@ -106,19 +106,19 @@ def run_builder(
     command: Sequence[str] = BUILD_COMMAND,
     on_progress: OnProgress | None = None,
 ) -> Built:
-    """Have a plan built, or run, or both, by a process of its own; whatever happens, neither it nor its files are left.
+    """Have a plan built, run, or both, by a process of its own; in any case, the process and its files are removed.
 
     Args:
         request: What is to be done.
         graph: The ONNX file to build from.
-        plan: The plan to run, where none is built.
-        cases: Input to [n_cases, …].
+        plan: The plan to run, if none is built.
+        cases: Input name to array [n_cases, …].
         timing: A timing cache.
-        command: What to start.
-        on_progress: Hears how far it is.
+        command: The command to start.
+        on_progress: Called with the progress.
 
     Raises:
-        BackendError: It could not be started, crashed, was killed, failed, or gave something else than was asked for.
+        BackendError: It could not be started, crashed, was killed, failed, or did not return what was asked for.
     """
     given = {GRAPH: graph, PLAN: plan, TIMING: timing}
     with tempfile.TemporaryDirectory(prefix="ascstream-build-", ignore_cleanup_errors=True) as name:
@@ -139,10 +139,10 @@ def run_builder(
 
 
 def free_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Memory that programs can still have, swap included; None where the system does not say.
+    """Memory that is still available to programs, swap included; None if the system does not say.
 
     Args:
-        meminfo: What Linux says of its memory.
+        meminfo: Linux's memory statistics.
     """
     try:
         lines = dict(line.split(":", 1) for line in meminfo.read_text(encoding="ascii").splitlines())
@@ -152,15 +152,15 @@ def free_bytes(meminfo: Path = Path("/proc/meminfo")) -> int | None:
 
 
 def _follow(command: Sequence[str], request: Request, on_progress: OnProgress | None) -> None:
-    """Start a builder and stay with it until it has ended well.
+    """Start a builder and stay with it until it has succeeded.
 
     Raises:
-        BackendError: It did not.
+        BackendError: It failed.
     """
     free = free_bytes()
     pipe = subprocess.PIPE
     environment = {"CUDA_MODULE_LOADING": "LAZY", "OPENBLAS_NUM_THREADS": "1", **os.environ}
-    try:  # a session of its own: Ctrl-C reaches this process alone, which then ends that one
+    try:  # in a session of its own: Ctrl-C reaches only this process, which then ends the builder
         process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
         )
@@ -168,7 +168,7 @@ def _follow(command: Sequence[str], request: Request, on_progress: OnProgress | 
         raise BackendError(f"{request.graph}: expected to start {command[0]}, got: {error.strerror}") from None
     assert process.stdin is not None and process.stderr is not None  # noqa: S101, PT018
     log = _Log(process.stderr)
-    try:  # its stdin stays open as long as this process lives: by its end it sees that nobody waits any more
+    try:  # stdin stays open while this process lives: when it closes, the builder knows that nobody is waiting any more
         code = _Progress(request, on_progress).follow(process)
     finally:
         _kill(process)
@@ -180,7 +180,7 @@ def _follow(command: Sequence[str], request: Request, on_progress: OnProgress | 
 
 
 class _Log:
-    """A thread that reads what a builder writes to its log, all the time, and keeps the end."""
+    """A thread that keeps reading a builder's log, and keeps the end of it."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -189,8 +189,8 @@ class _Log:
         self._thread.start()
 
     def last_line(self) -> str:
-        """The last line that is not empty; called when the builder has ended."""
-        self._thread.join(timeout=1.0)  # a process that it left behind may hold the pipe
+        """The last non-empty line; called once the builder has ended."""
+        self._thread.join(timeout=1.0)  # a process left behind by the builder may keep the pipe open
         lines = self._end.decode("utf-8", "replace").splitlines()
         return one_line(next((line.strip() for line in reversed(lines) if line.strip()), ""))
 
@@ -201,7 +201,7 @@ class _Log:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a builder and what it started, if it has not ended."""
+    """Kill a builder and the processes it started, if it is still running."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -209,7 +209,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 class _Progress:
-    """What a builder says of how far it is, handed on in the thread that waits for it."""
+    """Passes on a builder's progress reports, in the thread that waits for the builder."""
 
     def __init__(self, request: Request, on_progress: OnProgress | None) -> None:
         self._request = request
@@ -218,14 +218,14 @@ class _Progress:
         self._phase, self._fraction = "starting", 0.0
 
     def follow(self, process: subprocess.Popen[bytes]) -> int:
-        """Hand on every line of progress, and the last one again each second, until a builder ends; its exit status."""
+        """Pass on each report, and repeat the last one every second, until the builder ends; return its exit status."""
         lines: Queue[bytes] = Queue(maxsize=64)
         Thread(target=_pass_on, args=(process.stdout, lines), name="builder's progress", daemon=True).start()
         while True:
             try:
                 line = lines.get(timeout=_TICK_SECONDS)
             except Empty:
-                if process.poll() is not None:  # a process that it left behind may hold the pipe
+                if process.poll() is not None:  # a process left behind by the builder may keep the pipe open
                     return process.returncode
                 self._tell()
                 continue
@@ -235,7 +235,7 @@ class _Progress:
                 self._tell()
 
     def _read(self, line: bytes) -> bool:
-        """Take a line in; False where it is no progress: libraries print what they like."""
+        """Take in a line; return False if it is not a progress report, since libraries print other things as well."""
         try:
             said = json.loads(line)
             phase, fraction = one_line(str(said["phase"])), float(said["fraction"])
@@ -247,7 +247,7 @@ class _Progress:
         return True
 
     def _tell(self) -> None:
-        """Say how far it is by now."""
+        """Report the current progress."""
         if self._hear is None:
             return
         seconds = time.monotonic() - self._begun
@@ -259,7 +259,7 @@ class _Progress:
 
 
 def _pass_on(stdout: IO[bytes], lines: Queue[bytes]) -> None:
-    """The thread: lines of a builder's stdout, and an empty one at its end; the oldest go where nobody takes them."""
+    """Thread function: queue the lines of a builder's stdout, then an empty one; drop the oldest if nobody reads."""
     with stdout, contextlib.suppress(OSError, ValueError):
         while line := stdout.readline(_LINE_BYTES):
             _put(lines, line)
@@ -267,7 +267,7 @@ def _pass_on(stdout: IO[bytes], lines: Queue[bytes]) -> None:
 
 
 def _put(lines: Queue[bytes], line: bytes) -> None:
-    """Append to a queue, if need be in place of its oldest line."""
+    """Append to a queue, if necessary in place of its oldest line."""
     while True:
         try:
             return lines.put_nowait(line)
@@ -295,10 +295,10 @@ def _explain(code: int, last: str, free: int | None) -> str:
 
 
 def _collect(folder: Path, request: Request) -> Built:
-    """What a builder that ended well has left.
+    """Collect the results of a builder that succeeded.
 
     Raises:
-        BackendError: Something is missing, or is not what was asked for.
+        BackendError: Something is missing, or not what was asked for.
     """
     report = read_report(folder)
     try:
@@ -318,7 +318,7 @@ def _collect(folder: Path, request: Request) -> Built:
 
 
 def _read_answers(folder: Path, request: Request) -> dict[str, Array]:
-    """The answers to all cases: float32, as many as there are cases."""
+    """Read the answers to all cases; they must be float32, one per case."""
     answers = read_arrays(folder / ANSWERS)
     n_cases = sum(request.batches)
     for name, array in answers.items():
