@@ -1,9 +1,10 @@
-"""A graph to a serialised plan: strongly typed network, profiles, timing cache, workspace, progress.
+"""Compile a graph to a serialised plan: strongly typed network, profiles, timing cache, workspace, progress.
 
-Runs in the worker's process only; `import tensorrt` is whatever the worker has made of that name. Precision is in the
-graph: TensorRT from 9 on types the network as the graph does. 8.x knows no such networks; there, and only there, the
-flags of the graph's precision are set, and cuBLAS and cuDNN left alone, which it would load for plugins that we have
-not: they take over half a gigabyte, and need not be there. TF32 is off everywhere: float32 in a graph means float32.
+Runs only in the worker's process; `import tensorrt` gives whatever module the worker registered under that name. The
+precision is written in the graph: TensorRT from 9 on types the network accordingly. 8.x has no such networks; there,
+and only there, the builder flags of the graph's precision are set, and cuBLAS and cuDNN switched off, which it would
+load for plugins that we do not have: they take over half a gigabyte, and may not be installed. TF32 is always off:
+float32 in a graph means float32.
 """
 
 from __future__ import annotations
@@ -24,30 +25,30 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 NO_DEVICE_WORKSPACE_BYTES = 1 << 30
-"""Most that a kernel may use where no device could be asked what is free."""
+"""Default workspace limit if there is no device to ask how much memory is free."""
 
 _UNKNOWN = re.compile(r"No importer registered|No checker registered|Plugin not found|UNSUPPORTED_NODE")
 _MEMORY = re.compile(r"memory|alloc|workspace", re.IGNORECASE)
 _CODE = re.compile(r"^.*?Error Code \d+: ")
 _PLACE = re.compile(r"\s*\(?\bIn \S+ at \S+?:\d+\)?")
 _FLAGS: dict[Precision, tuple[str, ...]] = {"float32": (), "float16": ("FP16",), "int8": ("INT8",)}
-"""Builder flags that 8.x needs to use what the graph asks for."""
+"""Builder flags that 8.x needs to use the graph's precision."""
 _OTHERS_LIBRARIES = ("CUBLAS", "CUBLAS_LT", "CUDNN")
-"""Sources of kernels that 8.x has switched on, and that 8.6 itself uses for plugins only."""
+"""Tactic sources that 8.x enables by default, and that 8.6 itself uses only for plugins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What became of a graph."""
+    """The result of compiling a graph."""
 
     plan: bytes
     """The serialised plan."""
     timing: bytes | None
-    """The timing cache, with what this build has measured; None where TensorRT gives none."""
+    """The timing cache, including this build's measurements; None if TensorRT provides none."""
     workspace_bytes: int
-    """What a kernel may use while it runs."""
+    """Memory limit for a kernel while it runs."""
     seconds: float
-    """How long it took."""
+    """Duration of the build."""
 
 
 def compile_graph(
@@ -58,12 +59,12 @@ def compile_graph(
     Args:
         graph: An ONNX file with its weights inside.
         request: Name, precision, profiles, effort, workspace.
-        timing: A timing cache of an earlier build with this TensorRT on this kind of device.
-        free_bytes: Device memory that is free; None where no device was asked.
-        tell: Hears how far it is, at most ten times a second.
+        timing: A timing cache from an earlier build with this TensorRT on this kind of device.
+        free_bytes: Free device memory; None if there is no device.
+        tell: Called with the progress, at most ten times a second.
 
     Raises:
-        BackendError: The graph is none that TensorRT takes, an axis other than the first is free, or the build failed.
+        BackendError: TensorRT does not accept the graph, an axis other than the first is free, or the build failed.
     """
     import tensorrt as trt
 
@@ -101,7 +102,7 @@ def compile_graph(
 
 
 def _network_flags() -> int:
-    """Strongly typed where networks can be; 8.x: with an explicit batch axis."""
+    """Flags for a strongly typed network where there are such; with 8.x, for an explicit batch axis."""
     import tensorrt as trt
 
     flags = trt.NetworkDefinitionCreationFlag
@@ -110,7 +111,7 @@ def _network_flags() -> int:
 
 
 def _parse(network: trt.INetworkDefinition, graph: bytes, name: str) -> None:
-    """Make the network that the graph describes."""
+    """Parse the graph into the network."""
     import tensorrt as trt
 
     parser = trt.OnnxParser(network, process_log())
@@ -133,14 +134,14 @@ def _parse(network: trt.INetworkDefinition, graph: bytes, name: str) -> None:
 
 
 def _ask(error: trt.ParserError, method: str) -> str:
-    """What a parser's error says of that; 8.x does not say everything."""
+    """Ask a parser's error for a detail; 8.x does not provide all of them."""
     return one_line(str(getattr(error, method)())) if hasattr(error, method) else ""
 
 
 def _add_profiles(
     builder: trt.Builder, config: trt.IBuilderConfig, network: trt.INetworkDefinition, request: Request
 ) -> None:
-    """A profile a range of batch sizes, if there is an input whose first axis is free."""
+    """Add a profile for each range of batch sizes, if there is an input whose first axis is free."""
     import tensorrt as trt
 
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
@@ -163,7 +164,7 @@ def _add_profiles(
 
 
 def _set_options(config: trt.IBuilderConfig, request: Request, free_bytes: int | None) -> None:
-    """Workspace, effort, and what precision needs."""
+    """Set the workspace limit, the effort, and what the precision needs."""
     import tensorrt as trt
 
     config.clear_flag(trt.BuilderFlag.TF32)
@@ -181,7 +182,7 @@ def _set_options(config: trt.IBuilderConfig, request: Request, free_bytes: int |
 
 
 def _set_timing(config: trt.IBuilderConfig, timing: bytes | None) -> None:
-    """Go on from an earlier build's measurements, or begin anew where TensorRT does not want those."""
+    """Reuse an earlier build's timing cache, or start with an empty one if TensorRT rejects that."""
     for data in (timing, b"") if timing else (b"",):
         try:
             cache = config.create_timing_cache(data)
@@ -192,12 +193,12 @@ def _set_timing(config: trt.IBuilderConfig, timing: bytes | None) -> None:
 
 
 def _reason(otherwise: str) -> str:
-    """The first of the last errors that says something, for a message."""
+    """The first of the last errors with any text, for a message."""
     return next(filter(None, map(_sentence, process_log().errors)), otherwise)
 
 
 def _sentence(text: str) -> str:
-    """What TensorRT has to say, in one line, without where in its sources it says so."""
+    """TensorRT's message on one line, without the location in its source code."""
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith(("Invalid Node", "---", "[checkMacros"))]
     said = _PLACE.sub("", _CODE.sub("", lines[0])) if lines else ""
@@ -205,7 +206,7 @@ def _sentence(text: str) -> str:
 
 
 def _make_monitor(progress: Throttled) -> Any:
-    """TensorRT's own reports of its phases, told as one fraction."""
+    """Convert TensorRT's reports on its phases to one overall fraction."""
     import tensorrt as trt
 
     phases = Phases()
