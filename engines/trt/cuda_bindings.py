@@ -1,4 +1,4 @@
-"""CUDA through NVIDIA's own cuda-bindings, where pycuda cannot be compiled. Its neighbour: pycuda_cuda.py."""
+"""CUDA through NVIDIA's own cuda-bindings, for where pycuda cannot be compiled. The counterpart of pycuda_cuda.py."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOT_READY = 600
 
 
 class CudaBindings:
-    """The first device, through cuda-bindings; the protocol `Cuda`."""
+    """The first device, through cuda-bindings; implements the protocol `Cuda`."""
 
     def __init__(self, device: Device) -> None:
         """Retain the device's primary context.
@@ -59,15 +59,15 @@ class CudaBindings:
         self._release = weakref.finalize(self, driver.cuDevicePrimaryCtxRelease, handle)
 
     def current(self) -> AbstractContextManager[None]:
-        """Make the primary context this thread's; give the thread's former one back at the end."""
+        """Make the primary context current in this thread; restore the thread's previous one at the end."""
         return self._current
 
     def free_bytes(self) -> int:
-        """Device memory that is free."""
+        """Free device memory."""
         return int(self._call("ask for free memory", self._driver.cuMemGetInfo)[0])
 
     def host_buffer(self, n_bytes: int) -> _HostBuffer:
-        """Page-locked memory; mapped into the device's where that is the same memory."""
+        """Allocate page-locked memory, mapped for the device if that shares its memory with the CPU."""
         flags = MAPPED if self.device.integrated else 0
         memory = self._call(f"get {n_bytes} bytes of page-locked memory", self._driver.cuMemHostAlloc, n_bytes, flags)
         buffer = _HostBuffer(self._driver.cuMemFreeHost, int(memory), n_bytes)
@@ -81,12 +81,12 @@ class CudaBindings:
         return buffer
 
     def device_buffer(self, n_bytes: int) -> OwnedMemory:
-        """Device memory."""
+        """Allocate device memory."""
         memory = self._call(f"get {n_bytes} bytes of device memory", self._driver.cuMemAlloc, n_bytes)
         return OwnedMemory(self._driver.cuMemFree, memory)
 
     def stream(self) -> _Stream:
-        """A queue of work for the device."""
+        """Create a stream: a queue of work for the device."""
         queue = self._call("make a stream", self._driver.cuStreamCreate, NON_BLOCKING)
         try:
             event = self._call("make an event", self._driver.cuEventCreate, BLOCKING_EVENT)
@@ -106,24 +106,24 @@ class CudaBindings:
         self._call("copy from the device", self._driver.cuMemcpyDtoHAsync, target, address, n_bytes, stream.queue)
 
     def wait(self, stream: _Stream) -> None:
-        """Wait until everything queued is done: a fraction of a millisecond awake, then asleep."""
+        """Wait until everything queued is done: poll for a fraction of a millisecond, then sleep."""
         if not stream.is_done():
             wait_until(stream.is_done, stream.sleep)
 
     def capture(self, stream: _Stream, work: Callable[[], None]) -> CapturedGraph:
-        """Record what `work` queues, instead of doing it."""
+        """Record the work that `work` queues, instead of executing it."""
         return self._graphs.capture(stream.handle, work)
 
     def launch(self, graph: CapturedGraph, stream: _Stream) -> None:
-        """Queue everything that was recorded, in one call."""
+        """Queue all the recorded work in one call."""
         self._graphs.launch(graph, stream.handle)
 
     def close(self) -> None:
-        """Give the primary context back; may be called twice."""
+        """Release the primary context; may be called twice."""
         self._release()
 
     def _call(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function answers besides its code; the error where that is not 0."""
+        """Call a function; return its results without the error code, or raise if that is not 0."""
         code, *answers = function(*arguments)
         if code:
             raise _refused(what, code)
@@ -140,7 +140,7 @@ class _HostBuffer:
         self._give_back = give_back
 
     def free(self) -> None:
-        """Give it back; may be called twice."""
+        """Release it; may be called twice."""
         memory, self._memory = self._memory, None
         if memory is not None:
             self.array = np.empty(0, np.uint8)
@@ -166,12 +166,12 @@ class _Stream:
         return not code
 
     def sleep(self) -> None:
-        """Wait in the driver until everything queued so far is done."""
+        """Block in the driver until everything queued so far is done."""
         self._cuda._call("mark a stream", self._driver.cuEventRecord, self._event, self.queue)
         self._cuda._call("wait for the device", self._driver.cuEventSynchronize, self._event)
 
     def free(self) -> None:
-        """Give it back; may be called twice."""
+        """Release it; may be called twice."""
         queue, self.queue = self.queue, None
         if queue is not None:
             self._driver.cuEventDestroy(self._event)
@@ -179,7 +179,7 @@ class _Stream:
 
 
 class _Current:
-    """Pushes and pops the context; keeps nothing of an entry, so that threads may enter it, and again inside."""
+    """Pushes and pops the context; has no state per entry, so it can be entered from several threads and nested."""
 
     __slots__ = ("_context", "_pop", "_push")
 
@@ -195,10 +195,10 @@ class _Current:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         code = self._pop()[0]
-        if code and kind is None:  # what undoes something does it, and tells of what failed before
+        if code and kind is None:  # the pop worked anyway, and the code only reports an earlier failure
             raise _refused("give the context back", code)
 
 
 def _refused(what: str, code: Any) -> BackendError:
-    """The error of a call that failed."""
+    """The error for a failed call."""
     return BackendError(f"CUDA could not {what}: {getattr(code, 'name', 'an unknown error')} ({int(code)})")
