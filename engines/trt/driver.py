@@ -1,8 +1,8 @@
-"""What NVIDIA's driver says of this machine, and what TensorRT needs that is not here; how to get it is in `advice.py`.
+"""What NVIDIA's driver says about this machine, and what TensorRT lacks here; `advice.py` says how to get it.
 
-The driver is asked through ctypes before anything else is loaded: without a device pycuda fails to import, and
-TensorRT's Runtime ends the process. Asking makes no context, but CUDA does not survive a fork from then on: whoever
-starts processes does so by exec.
+The driver is asked through ctypes before anything else is loaded: without a device, pycuda fails to import, and
+TensorRT's Runtime ends the process. Asking creates no context, but afterwards CUDA does not survive a fork: child
+processes must be started with exec.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from engines.trt.records import Device, Machine
 
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-"""The driver's library, which comes with the driver and from nowhere else."""
+"""The driver's library, which comes only with the driver itself."""
 Need: TypeAlias = Literal["driver", "device", "tensorrt", "cuda"]
-"""What TensorRT needs, in the order in which it is looked for; cuda: pycuda, or cuda-bindings."""
+"""What TensorRT needs, in the order in which it is looked for; cuda: pycuda or cuda-bindings."""
 
 _MULTIPROCESSORS, _INTEGRATED, _MAJOR, _MINOR = 16, 18, 75, 76
-"""CUdevice_attribute."""
+"""Values of CUdevice_attribute."""
 _L4T = re.compile(r"# R([0-9]+) \(release\), REVISION: ([0-9.]+)")
 _VERSION = re.compile(r"^NVRM version:.*?\s(\d+\.\d[\d.]*)\s", re.MULTILINE)
 _PACKAGES = ("tensorrt_cu13_bindings", "tensorrt_cu12_bindings", "tensorrt_bindings")
-"""Distributions that the module `tensorrt` may come from; `tensorrt` itself may lag behind what it brought."""
+"""Distributions that provide the module `tensorrt`; the version of `tensorrt` itself may lag behind theirs."""
 _CODES = {
     34: "the library is the CUDA toolkit's stub, not the driver's",
     100: "the driver has found no GPU",
@@ -43,43 +43,43 @@ _CODES = {
     804: "its library is not for this GPU's driver",
     999: "its kernel modules do not answer",
 }
-"""CUresult of cuInit, for people."""
+"""CUresult values of cuInit, in plain words."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverAnswer:
-    """What the driver said."""
+    """The driver's answer."""
 
     device: Device | None
-    """The first device, which is the one that is used (CUDA_VISIBLE_DEVICES chooses); None where there is none."""
+    """The first device, which is the one used (CUDA_VISIBLE_DEVICES selects it); None if there is none."""
     n_devices: int = 0
-    """How many there are."""
+    """Number of devices."""
     installed: bool = True
-    """Whether the driver's library is there at all."""
+    """Whether the driver's library is installed at all."""
     cuda: tuple[int, int] | None = None
-    """Version of CUDA that it speaks."""
+    """CUDA version that the driver supports."""
     problem: str = ""
     """Why there is no device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """Which of the Python packages are there; only looked for, never imported."""
+    """Which of the Python packages are installed; they are only looked for, never imported."""
 
     tensorrt: bool
-    """NVIDIA's bindings of TensorRT."""
+    """NVIDIA's bindings for TensorRT."""
     pycuda: bool
     """pycuda."""
     cuda_bindings: bool
-    """NVIDIA's own bindings of CUDA."""
+    """NVIDIA's own bindings for CUDA."""
 
 
 def ask_driver(*, root: Path = Path("/"), library: str = LIBRARY) -> DriverAnswer:
-    """Ask the driver for its first device; takes well under a millisecond where there is no driver.
+    """Ask the driver for its first device; takes well under a millisecond if there is no driver.
 
     Args:
-        root: Where /etc and /proc are.
-        library: The driver's, as the loader finds it.
+        root: The folder that contains /etc and /proc.
+        library: The driver's library, by a name that the loader finds.
     """
     l4t = read_l4t(root)
     with nullcontext() if l4t is None else muted_stderr():
@@ -89,17 +89,17 @@ def ask_driver(*, root: Path = Path("/"), library: str = LIBRARY) -> DriverAnswe
             return DriverAnswer(None, installed=False, problem=_why_not_loaded(library, error))
         try:
             return _ask(driver, root, l4t)
-        except AttributeError as error:  # a library of that name that is no driver
+        except AttributeError as error:  # a library of that name that is not a driver
             return DriverAnswer(None, problem=f"{library} is no CUDA driver: {one_line(str(error))}")
 
 
 def find_device(*, root: Path = Path("/"), library: str = LIBRARY) -> Device | None:
-    """The device that would be used; None where there is none, or no driver."""
+    """The device that would be used; None if there is no device or no driver."""
     return ask_driver(root=root, library=library).device
 
 
 def find_modules() -> Modules:
-    """Which of the Python packages are there."""
+    """Find out which of the Python packages are installed."""
     spec = _spec("cuda")
     places = [] if spec is None else list(spec.submodule_search_locations or ())
     bindings = any((Path(place) / "bindings").is_dir() for place in places)
@@ -107,10 +107,10 @@ def find_modules() -> Modules:
 
 
 def missing(answer: DriverAnswer, modules: Modules) -> tuple[Need, ...]:
-    """What TensorRT needs, whether to build a plan or to run one, and is not among what was found."""
+    """What TensorRT needs, to build plans or to run them, but was not found."""
     found: tuple[tuple[Need, bool], ...] = (
         ("driver", answer.installed),
-        ("device", answer.device is not None or not answer.installed),  # nobody knows without a driver
+        ("device", answer.device is not None or not answer.installed),  # unknown without a driver
         ("tensorrt", modules.tensorrt),
         ("cuda", modules.pycuda or modules.cuda_bindings),
     )
@@ -118,10 +118,10 @@ def missing(answer: DriverAnswer, modules: Modules) -> tuple[Need, ...]:
 
 
 def require_tensorrt(*, root: Path = Path("/"), library: str = LIBRARY) -> Device:
-    """The device, if all that TensorRT needs is here.
+    """Return the device, if everything that TensorRT needs is present.
 
     Raises:
-        BackendError: Something is missing; the message names all of it, and how to get it on this machine.
+        BackendError: Something is missing; the message names everything that is, and how to get it on this machine.
     """
     answer, modules = ask_driver(root=root, library=library), find_modules()
     lacking = missing(answer, modules)
@@ -133,10 +133,10 @@ def require_tensorrt(*, root: Path = Path("/"), library: str = LIBRARY) -> Devic
 
 
 def require_machine() -> Machine:
-    """What plans must have been built for to run here.
+    """The machine that plans must have been built for to run here.
 
     Raises:
-        BackendError: Something is missing; the message names all of it. Or TensorRT is there and cannot be imported.
+        BackendError: Something is missing, and the message names all of it; or TensorRT cannot be imported.
     """
     from engines.trt.records import Machine
 
@@ -144,10 +144,10 @@ def require_machine() -> Machine:
 
 
 def find_machine(*, root: Path = Path("/"), library: str = LIBRARY) -> Machine | None:
-    """What plans must have been built for to run here; None where something is missing.
+    """The machine that plans must have been built for to run here; None if something is missing.
 
     Raises:
-        BackendError: TensorRT is there, does not say its version, and cannot be imported.
+        BackendError: TensorRT is installed, but its package does not state a version, and it cannot be imported.
     """
     try:
         device = require_tensorrt(root=root, library=library)
@@ -159,10 +159,10 @@ def find_machine(*, root: Path = Path("/"), library: str = LIBRARY) -> Machine |
 
 
 def tensorrt_version() -> str:
-    """The installed TensorRT's version, as its package says, else as a process does that imports it.
+    """The installed TensorRT's version, from its package metadata or else from a process that imports it.
 
     Raises:
-        BackendError: It does not say, and cannot be imported.
+        BackendError: The metadata do not state it, and TensorRT cannot be imported.
     """
     found = {version for name in _PACKAGES if (version := _version(name)) is not None}
     if not found and (version := _version("tensorrt")) is not None:
@@ -180,24 +180,24 @@ def tensorrt_version() -> str:
 
 
 def read_l4t(root: Path = Path("/")) -> str | None:
-    """The release of Jetson Linux: "36.4.3"; None elsewhere."""
+    """The release of Jetson Linux: "36.4.3"; None on other systems."""
     match = _L4T.search(read_text(root / "etc/nv_tegra_release"))
     return None if match is None else f"{match[1]}.{match[2]}"
 
 
 _JETPACKS = ((38, 7), (36, 6), (34, 5))
 _FIRST_JETPACK = 6
-"""Older ones have a TensorRT for Python 3.8 only, and this needs 3.10."""
+"""Older ones have a TensorRT for Python 3.8 only; we need 3.10."""
 
 
 def jetpack_of(l4t: str | None) -> int:
-    """The JetPack of a release of Jetson Linux, 4 for all older ones; the newest known where it is none."""
+    """JetPack version of a Jetson Linux release, 4 for all older ones; the newest known if it is not a Jetson."""
     number = int(l4t.partition(".")[0]) if l4t is not None else _JETPACKS[0][0]
     return next((jetpack for first, jetpack in _JETPACKS if number >= first), 4)
 
 
 def _ask(driver: Any, root: Path, l4t: str | None) -> DriverAnswer:
-    """Every question, in the order in which the driver wants them."""
+    """Ask all questions, in the order that the driver requires."""
     version = ctypes.c_int(0)
     cuda = None
     if driver.cuDriverGetVersion(ctypes.byref(version)) == 0 and version.value > 0:
@@ -211,7 +211,7 @@ def _ask(driver: Any, root: Path, l4t: str | None) -> DriverAnswer:
         code = driver.cuDeviceGet(ctypes.byref(handle), 0)
     if code != 0 or not count.value:
         return DriverAnswer(None, cuda=cuda, problem=_why_no_device(code))
-    from engines.trt.records import Device  # here, since every start of a command asks, mostly where there is none
+    from engines.trt.records import Device  # here, since every command asks at its start, mostly without a device
 
     name = ctypes.create_string_buffer(256)
     memory = ctypes.c_size_t(0)
@@ -233,7 +233,7 @@ def _ask(driver: Any, root: Path, l4t: str | None) -> DriverAnswer:
 
 
 def _attributes(driver: Any, handle: ctypes.c_int) -> Iterator[int]:
-    """Its multiprocessors, whether it is integrated, and the two parts of its compute capability."""
+    """Number of multiprocessors, whether it is integrated, and both parts of its compute capability."""
     for attribute in (_MULTIPROCESSORS, _INTEGRATED, _MAJOR, _MINOR):
         value = ctypes.c_int(0)
         driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, handle)
@@ -241,14 +241,14 @@ def _attributes(driver: Any, handle: ctypes.c_int) -> Iterator[int]:
 
 
 def _why_not_loaded(library: str, error: OSError) -> str:
-    """Why the driver's library cannot be used."""
+    """Why the driver's library cannot be loaded."""
     text = str(error)
     absent = "No such file" in text or "not found" in text or "Could not find" in text
     return f"there is no {library}" if absent else f"{library} does not load: {one_line(text)}"
 
 
 def _why_no_device(code: int) -> str:
-    """What a code of the driver means."""
+    """The meaning of an error code of the driver."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if code in (0, 100) and hidden is not None:
         return f"CUDA_VISIBLE_DEVICES={one_line(hidden)!r} leaves no GPU"
@@ -258,7 +258,7 @@ def _why_no_device(code: int) -> str:
 def _spec(name: str) -> Any:
     try:
         return find_spec(name)
-    except (ImportError, ValueError):  # a stand-in without a specification, or a parent that breaks
+    except (ImportError, ValueError):  # a stub module without a spec, or a parent package that fails to import
         return None
 
 
@@ -272,7 +272,7 @@ def _version(distribution: str) -> str | None:
 
 
 def read_text(path: Path) -> str:
-    """A small file; empty where it cannot be read."""
+    """Read a small text file; empty if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
