@@ -1,6 +1,6 @@
-"""A folder of plans: only its user may write to it, and a file appears in it whole or not at all.
+"""A folder of plans: only its user can write to it, and files appear in it whole or not at all.
 
-A plan is code: TensorRT runs what is in it with the rights of the user. `plans.py` says what the files mean.
+A plan is code: TensorRT executes what it contains with the user's rights. `plans.py` gives the files their meaning.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from engines.errors import BackendError
 from engines.inside import open_inside, read_at_most, sync_folder
 
 PARTIAL = ".partial"
-"""What the name of a file ends in while it is written; a dot and its name to be stand before."""
+"""Suffix of a file's name while it is being written; it starts with a dot and the final name."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _OTHERS_ENTER = stat.S_IXGRP | stat.S_IXOTH
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class PrivateFolder:
-    """A folder of this user's own."""
+    """A folder that only this user may write to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def exists(self) -> bool:
-        """Whether it is there; looked at anew each time.
+        """Whether it exists; checked anew each time.
 
         Raises:
-            BackendError: What is there is no folder, or someone else may write to it.
+            BackendError: What is there is not a folder, or someone else may write to it.
         """
         return self._status() is not None
 
     def make(self) -> None:
-        """Make it where it is not there, open to nobody else.
+        """Create it if it does not exist, accessible to nobody else.
 
         Raises:
-            BackendError: That cannot be, or someone else may write to it.
+            BackendError: It cannot be created, or someone else may write to it.
         """
         if self._status() is None:
             try:
@@ -52,7 +52,7 @@ class PrivateFolder:
             self._status()
 
     def names(self) -> list[str]:
-        """The names in it, sorted; none where it is not there.
+        """The names in it, sorted; empty if it does not exist.
 
         Raises:
             BackendError: It cannot be listed, or someone else may write to it.
@@ -65,7 +65,7 @@ class PrivateFolder:
             raise BackendError(f"{self.path}: expected a folder that can be read, got: {error.strerror}") from None
 
     def read(self, name: str, size: int, *, exact: bool) -> bytes:
-        """Read a plain file of exactly, or of at most, so many bytes; never through a link, never waiting.
+        """Read a regular file of exactly, or of at most, `size` bytes; never follow a link, never block.
 
         Raises:
             FileNotFoundError: There is no such file.
@@ -96,10 +96,10 @@ class PrivateFolder:
         return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file beside its place, wait until it is on the disk, and rename it: it appears whole or not at all.
+        """Write a file under a temporary name, wait until it is on disk, rename it: it appears whole or not at all.
 
         Raises:
-            BackendError: The disk refuses; what was there before is still there.
+            BackendError: Writing fails; what was there before is still there.
         """
         self.make()
         fresh = self.path / f".{name}.{secrets.token_hex(6)}{PARTIAL}"
@@ -115,18 +115,18 @@ class PrivateFolder:
         finally:
             with suppress(OSError):
                 fresh.unlink()
-        with suppress(OSError):  # it is in place; not every file system lets folders be synchronised
+        with suppress(OSError):  # it is in place; not every file system can sync folders
             sync_folder(self.path)
 
     def size(self, name: str) -> int | None:
-        """Length of a file, or of a link itself; None where there is none."""
+        """Size of a file, or of a link itself; None if it does not exist."""
         try:
             return (self.path / name).lstat().st_size
         except OSError:
             return None
 
     def is_folder(self, name: str) -> bool:
-        """Whether a name is that of a folder, and of no link to one."""
+        """Whether a name is that of a folder, and not of a link to one."""
         path = self.path / name
         return path.is_dir() and not path.is_symlink()
 
@@ -142,7 +142,7 @@ class PrivateFolder:
             raise BackendError(f"{self.path / name}: expected to remove it, got: {error.strerror}") from None
 
     def _status(self) -> os.stat_result | None:
-        """What the system says of the folder, None where it is not there; BackendError where it may not be used."""
+        """The folder's status, None if it does not exist; raise BackendError if it must not be used."""
         try:
             status = self.path.stat()
         except FileNotFoundError:
@@ -156,8 +156,8 @@ class PrivateFolder:
         return status
 
     def _check_owner(self, where: Path, status: os.stat_result, folder: os.stat_result | None) -> None:
-        """Refuse what someone else may have written, or may be writing. Nobody enters a folder of mode 0700."""
-        if sys.platform != "win32":  # which tells neither
+        """Refuse what others may have written to or may write to; in a folder of mode 0700, a file's mode is moot."""
+        if sys.platform != "win32":  # where neither owner nor mode is available
             mine = shlex.quote(str(self.path))
             wanted = f"{where}: a plan is code, so it is only taken from where nobody else may write: expected"
             mend = "name another folder, or, if you trust what is in it, type: "
@@ -170,7 +170,7 @@ class PrivateFolder:
 
 
 def unwritable(where: Path, error: OSError, size: int | None = None) -> BackendError:
-    """The error of a file of so many bytes, or of a folder, that cannot be written."""
+    """The error for a folder, or for a file of `size` bytes, that cannot be written."""
     what = "a folder for plans that can be written" if size is None else f"to write {size} bytes"
     mend = "make room there (ascstream engine prune)" if error.errno in _FULL else "name a folder you may write to"
     return BackendError(
