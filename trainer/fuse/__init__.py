@@ -1,1 +1,1 @@
-"""Two bundles that perceive one thing each to one that perceives both."""
+"""Fuses a bundle for sound and a bundle for pictures into one for both."""

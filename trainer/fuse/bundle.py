@@ -1,4 +1,4 @@
-"""Two bundles to one: graphs in every precision, golden cases from the sources themselves, manifest, card."""
+"""Builds the fused bundle: graphs in every precision, golden cases from the sources themselves, manifest and card."""
 
 from __future__ import annotations
 
@@ -38,41 +38,41 @@ from trainer.fuse.weights import Fitted
 GOLDEN, CARD = "golden.npz", "CARD.md"
 _SUFFIX: Mapping[Precision, str] = {"float32": "", "float16": ".fp16", "int8": ".int8"}
 _LARGEST_DIFFERENCE: Mapping[Precision, float] = {"float32": 1e-5, "float16": 0.02, "int8": 0.5}
-"""Of a probability on the golden cases; beyond it a graph is broken rather than coarse."""
+"""Largest allowed difference of a probability on the golden cases; beyond it a graph is broken, not just imprecise."""
 _MARGIN = 4
-"""A tolerance is so many times what ONNX Runtime came to: other backends sum in another order."""
+"""Tolerances are at least this multiple of ONNX Runtime's difference, as other backends sum in another order."""
 _PRESENCE_OF_CASES = ((1, 1), (1, 1), (0, 1), (1, 0), (1, 1), (0, 0), (0, 1), (1, 0))
-"""Flags of the golden cases, the ear's first: each alone in some batch."""
+"""Presence flags of the golden cases, audio first; every combination occurs."""
 
 Graphs = dict[GraphName, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What the user may say of the fused bundle; None: what follows from the sources."""
+    """What the user may choose for the fused bundle; None: derived from the sources."""
 
     name: str | None = None
     """Its name."""
     version: str = "1.0.0"
     """Its version."""
     description: str | None = None
-    """What it is, in a line."""
+    """Its description, in one line."""
     notes: str = ""
-    """Markdown that the card ends with: where data are from, further figures."""
+    """Markdown appended to the card, such as the origin of the data or further figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What labelled data gave."""
+    """What was fitted on labelled data."""
 
     fitted: Fitted
     """Weights and figures."""
     thresholds: Mapping[str, float]
-    """What `choose_thresholds` gives."""
+    """The result of `choose_thresholds`."""
     source: str
-    """What the data were, in words for the card."""
+    """Description of the data, for the card."""
     unit: str
-    """What a sequence of windows is of: clips, or pairs."""
+    """What a sequence of windows comes from: clips or pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +80,21 @@ class Fusion:
     """A fused bundle that was written."""
 
     bundle: Bundle
-    """Where it lies and what it says."""
+    """Its path and manifest."""
     left_out: Mapping[Precision, str]
-    """Precisions that are not in it, and why."""
+    """Precisions that are not in the bundle, and why."""
 
 
 def pool_of(audio: Manifest, video: Manifest, odds: Mapping[str, float] | None = None) -> Pool:
-    """The pool of two bundles, with weights of 1.
+    """Return the pool of two bundles, with weights of 1.
 
     Args:
-        audio: Of the bundle that hears.
-        video: Of the bundle that sees.
-        odds: Prior odds of some labels, to 1 for each other.
+        audio: Manifest of the audio bundle.
+        video: Manifest of the video bundle.
+        odds: Prior odds of some labels; every other label has 1.
 
     Raises:
-        ConfigError: Odds that cannot be.
+        ConfigError: The odds are invalid.
     """
     return make_pool(_expert(audio), _expert(video), odds)
 
@@ -109,21 +109,21 @@ def fuse_bundles(
     found: Found | None = None,
     overwrite: bool = False,
 ) -> Fusion:
-    """Write the bundle that hears with one and sees with the other; nothing is written unless the answers agree.
+    """Write a bundle that combines an audio and a video bundle; nothing is written unless the answers agree.
 
     Args:
-        audio: Hears.
-        video: Sees.
-        path: The bundle's folder; its parent is made.
-        pool: How the answers become one.
-        naming: Name and version.
-        found: What the weights in `pool` were fitted on, if they were.
-        overwrite: Whether to replace a bundle that is there.
+        audio: The bundle for sound.
+        video: The bundle for pictures.
+        path: The fused bundle's folder; its parent is created.
+        pool: How the answers are combined.
+        naming: Name, version, description and notes.
+        found: What the weights in `pool` were fitted on, if they were fitted.
+        overwrite: Whether to replace an existing bundle.
 
     Raises:
-        ConfigError: The bundles do not go together; the message says why.
-        ExportError: Their graphs cannot be joined, or do not answer as they did apart.
-        BundleError: One is incomplete or altered, has no golden cases, or there is something in the way.
+        ConfigError: The bundles do not fit together; the message says why.
+        ExportError: Their graphs cannot be joined, or answer differently than they do separately.
+        BundleError: One is incomplete or altered, has no golden cases, or something is in the way of `path`.
     """
     check_halves(audio, video)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def fuse_bundles(
 
 
 def _expert(manifest: Manifest) -> Expert:
-    """A bundle's part in a pool."""
+    """The expert that a bundle contributes to a pool."""
     output = manifest.output("fused")
     return Expert(manifest.labels, 1.0 if output is None else output.temperature)
 
@@ -163,7 +163,10 @@ def _expert(manifest: Manifest) -> Expert:
 def _made(
     audio: Bundle, video: Bundle, eyes: tuple[InputSpec, ...], pool: Pool
 ) -> tuple[dict[Precision, Graphs], dict[Precision, str]]:
-    """The graphs in every precision that can be, and why others are left out."""
+    """The graphs in every possible precision, and the reasons why others are left out.
+
+    A source without float16 graphs has its float32 graphs converted if the other source has float16.
+    """
     made: dict[Precision, Graphs] = {}
     left_out: dict[Precision, str] = {}
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
@@ -190,7 +193,7 @@ def _made(
 
 
 def _held(bundle: Bundle, precision: Precision) -> Graphs:
-    """A bundle's graphs in a precision; none where it does not hold it."""
+    """A bundle's graphs in a precision; empty if the bundle does not have it."""
     specs = bundle.manifest.graphs
     if any(precision not in spec.files for spec in specs):
         return {}
@@ -198,7 +201,7 @@ def _held(bundle: Bundle, precision: Precision) -> Graphs:
 
 
 def _halved(bundle: Bundle) -> Graphs:
-    """A bundle's graphs in float16; one that has nothing to gain stays as it is."""
+    """A bundle's graphs converted to float16; a graph that cannot be converted stays float32."""
     made = _held(bundle, "float32")
     for name, graph in made.items():
         try:
@@ -209,7 +212,7 @@ def _halved(bundle: Bundle) -> Graphs:
 
 
 def _golden(audio: Bundle, video: Bundle, pool: Pool) -> dict[GraphName, GoldenGraph]:
-    """Golden cases: the sources' own, run in the sources' own graphs, pooled in numpy."""
+    """Golden cases: the sources' own inputs, run through the sources' own graphs and pooled in numpy."""
     feeds: dict[str, Array] = {}
     logits: list[Array] = []
     frame: dict[GraphName, GoldenGraph] = {}
@@ -227,10 +230,10 @@ def _golden(audio: Bundle, video: Bundle, pool: Pool) -> dict[GraphName, GoldenG
 
 
 def _difference(graphs: Graphs, golden: Mapping[GraphName, GoldenGraph], precision: Precision) -> float:
-    """Largest difference of an answer to the golden ones; of float16 as an accelerator rounds it, too.
+    """Largest difference between the logits and the golden ones; float16 is also run rounded as on an accelerator.
 
     Raises:
-        BackendError: It is no number, or too large for one of a probability.
+        BackendError: A probability differs by NaN or by more than is allowed.
     """
     cases = golden[SCENE_GRAPH]
     largest = 0.0
@@ -250,9 +253,9 @@ def _difference(graphs: Graphs, golden: Mapping[GraphName, GoldenGraph], precisi
 
 
 def _tolerance(audio: Manifest, video: Manifest, pool: Pool, differences: Mapping[Precision, float]) -> Tolerance:
-    """What backends may differ by: what the sources' may come to behind the pool, and what was seen here.
+    """Tolerances for backends: the sources' own, carried through the pool, and a multiple of the differences seen here.
 
-    A logarithm of a softmax moves by at most twice what its logits do.
+    A log-softmax changes by at most twice the change of its logits.
     """
 
     def allowed(precision: Precision, ear: float, eye: float) -> float:
@@ -271,7 +274,7 @@ def _tolerance(audio: Manifest, video: Manifest, pool: Pool, differences: Mappin
 def _fields(
     audio: Manifest, video: Manifest, eyes: tuple[InputSpec, ...], pool: Pool, naming: Naming, found: Found | None
 ) -> dict[str, Any]:
-    """The manifest, without files, graphs and tolerance."""
+    """The manifest's fields, without files, graphs and tolerance."""
     thresholds = merge_thresholds(audio.thresholds, video.thresholds)
     if found is not None:
         chosen = {name: found.thresholds[name] for name in ("scene", "group") if name in found.thresholds}
@@ -295,13 +298,13 @@ def _fields(
 
 
 def _file(made: Mapping[Precision, Graphs], precision: Precision, name: GraphName) -> str:
-    """A graph's file; one that a precision leaves as it is stands in the bundle once."""
+    """File name of a graph; a graph that a precision leaves unchanged shares the float32 file."""
     changed = made[precision][name] != made["float32"][name]
     return f"{name}{_SUFFIX[precision] if changed else ''}.onnx"
 
 
 def _accept(bundle: Bundle) -> None:
-    """Refuse a bundle whose graphs do not give its golden answers, in any precision it holds."""
+    """Refuse a bundle whose graphs do not reproduce its golden answers in every precision it has."""
     for precision in bundle.manifest.graphs[0].files:
         with load_engines(bundle, backend=REFERENCE_BACKEND, precision=precision) as engines:
             require_parity(check_parity(bundle, engines))

@@ -1,4 +1,4 @@
-"""The model card of a fused bundle: how it answers, what its weights rest on, what its sources say of themselves."""
+"""The model card of a fused bundle: how it answers, what its weights are based on, what its sources' cards say."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _KEPT = re.compile(
     r"|.*(\bdata|licen[cs]e|attribution|credit|cannot|limits).*",
     re.IGNORECASE,
 )
-"""Headings of those sections of a source's card that are taken over whole."""
+"""Headings of the sections of a source's card that are copied in full."""
 
 
 def write_card(
@@ -31,15 +31,15 @@ def write_card(
     found: Found | None,
     left_out: Mapping[Precision, str],
 ) -> str:
-    """The card, as Markdown.
+    """Return the card as Markdown.
 
     Args:
-        audio: The bundle that hears.
-        video: The bundle that sees.
-        pool: How their answers become one.
-        fields: The fused manifest's.
-        found: What the weights rest on, if they were fitted.
-        left_out: Precisions that are not there, and why.
+        audio: The audio bundle.
+        video: The video bundle.
+        pool: How their answers are combined.
+        fields: The fused manifest's fields.
+        found: What the weights were fitted on, if they were fitted.
+        left_out: Precisions that are not in the bundle, and why.
     """
     sections = [
         _what(audio.manifest, video.manifest, fields),
@@ -53,7 +53,7 @@ def write_card(
 
 
 def figures_table(found: Found) -> Table:
-    """What the weights are worth: a row for each modality alone, for both at weights of 1, and for both as fitted."""
+    """Table of held-out quality: a row for each modality alone, for both at weights of 1, and for both as fitted."""
     fitted = found.fitted
     names = {"audio": "sound alone", "video": "pictures alone", "even": "both, weights of 1", "fitted": "both, fitted"}
     rows = tuple(
@@ -73,7 +73,7 @@ def figures_table(found: Found) -> Table:
 
 
 def _what(audio: Manifest, video: Manifest, fields: Mapping[str, Any]) -> str:
-    """Name, purpose, shape."""
+    """The title, the description, and a table of labels, window and sources."""
     groups = "; ".join(f"{group}: {', '.join(members)}" for group, members in fields["groups"].items()) or "none"
     window, precisions = fields["window"], ", ".join(fields["graphs"][0].files)
     return f"""# {fields["name"]} {fields["version"]}
@@ -92,7 +92,7 @@ def _what(audio: Manifest, video: Manifest, fields: Mapping[str, Any]) -> str:
 
 
 def _how(pool: Pool) -> str:
-    """The formula, and what follows of it."""
+    """The section on the formula and what follows from it."""
     even = len(set(pool.prior)) == 1
     prior = "even" if even else ", ".join(f"{name} {p:.3f}" for name, p in zip(pool.labels, pool.prior, strict=True))
     lines = [f"The prior π that both were calibrated under is {prior}. "
@@ -118,7 +118,7 @@ under even odds: how likely sound and picture are in each scene, not how common 
 
 
 def _weights(pool: Pool, found: Found | None) -> str:
-    """The weights and what they rest on."""
+    """The section on the weights and what they are based on."""
     weights = f"Sound counts {pool.audio.weight:.2f}, pictures {pool.video.weight:.2f}"
     if found is None:
         return f"""## Weights
@@ -149,7 +149,7 @@ Thresholds were chosen on the same held-out answers, behind the runtime's filter
 def _limits(
     audio: Manifest, video: Manifest, pool: Pool, found: Found | None, left_out: Mapping[Precision, str]
 ) -> str:
-    """What it cannot do."""
+    """The section on limitations."""
     lines = [
         "It is as good as the calibration of its sources: one that is too sure outvotes the other.",
         "Its sources were trained apart: it has not learnt from sound and picture of one moment.",
@@ -167,7 +167,7 @@ def _limits(
 
 
 def _source(bundle: Bundle, verb: str) -> str:
-    """What a source says of itself: licence, data, limits."""
+    """The section on a source: description, licence, labels, hashes, and what its card says about data and limits."""
     manifest = bundle.manifest
     hashes = "\n".join(
         f"| `{spec.files['float32']}` | `{manifest.files[spec.files['float32']].sha256}` |" for spec in manifest.graphs
@@ -183,7 +183,7 @@ def _source(bundle: Bundle, verb: str) -> str:
 
 
 def _kept(bundle: Bundle) -> list[str]:
-    """The sections of a source's card on data, licences and limits, their headings lowered."""
+    """The sections of a source's card on data, licences and limits, with headings one level lower."""
     manifest = bundle.manifest
     if manifest.card is None:
         return [f"It has no card: what it was trained on is not known from its {MANIFEST_NAME}."]
@@ -196,7 +196,7 @@ def _kept(bundle: Bundle) -> list[str]:
 
 
 def _sections(text: str) -> list[str]:
-    """The parts of a card that begin with a heading of the second level."""
+    """The sections of a card that begin with a second-level heading."""
     parts: list[list[str]] = []
     fenced = False
     for line in text.splitlines():
@@ -209,7 +209,7 @@ def _sections(text: str) -> list[str]:
 
 
 def _lowered(section: str) -> list[str]:
-    """A section's lines with its headings further down."""
+    """A section's lines with every heading one level lower."""
     lines, fenced = [], False
     for line in section.splitlines():
         fenced ^= line.startswith("```")

@@ -1,4 +1,4 @@
-"""Weights and thresholds of a fusion from labelled data, by a draft of the fused bundle in the runtime itself."""
+"""Fits a fusion's weights and thresholds on labelled data, by running a draft of the fused bundle in the runtime."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from trainer.fuse.runs import OpenRun, judged_run, open_both
 from trainer.fuse.weights import NOT_SURE, Evidence, judge_weights
 
 Sure: TypeAlias = tuple[float, float]
-"""Part of the named scenes, and of the groups named where no scene is, that shall be right."""
+"""Wanted precision of named scenes, and of groups named when no scene is."""
 SURE: Sure = (EvaluateConfig().precision,) * 2
-"""Where nobody says otherwise."""
+"""The default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +32,30 @@ class Pairs:
     """Labelled recordings and labelled pictures to be paired at random."""
 
     sounds: Path
-    """Recordings: a folder a class, or a CSV; of `fit_on_runs` the run of the network that hears."""
+    """Recordings: a folder per class, or a CSV; for `fit_on_runs`, the run of the audio network."""
     pictures: Path
-    """Pictures, or recordings with some: likewise; or the run of the network that sees."""
+    """Pictures, or recordings with pictures: likewise; for `fit_on_runs`, the run of the video network."""
     n: int = 1000
-    """How many pairs."""
+    """Number of pairs."""
     mismatched: float = 0.2
-    """Part of them whose sound and picture are of different scenes."""
+    """Fraction of pairs whose sound and picture are of different scenes."""
     seed: int = 1
-    """Which draw."""
+    """Seed of the random draw."""
 
 
 def fit_on_clips(audio: Bundle, video: Bundle, pool: Pool, data: Path, say: Say, *, sure: Sure = SURE) -> Found:
-    """Weights and thresholds from clips that have sound and picture, judged place by place.
+    """Fit weights and thresholds on clips that have sound and picture; each place is a fold.
 
     Args:
-        audio: Hears.
-        video: Sees.
-        pool: With any weights.
-        data: Labelled clips: a folder a class, or a CSV.
-        say: Told of what is left out.
-        sure: Part of the named scenes, and of the named groups, that shall be right.
+        audio: The audio bundle.
+        video: The video bundle.
+        pool: Their pool, with any weights.
+        data: Labelled clips: a folder per class, or a CSV.
+        say: Called with a message for everything left out.
+        sure: Wanted precision of named scenes and of named groups.
 
     Raises:
-        DataError: There are too few.
+        DataError: There are too few clips.
     """
     with _draft(audio, video, pool) as classifier:
         evidence = clip_evidence(classifier, pool, data, say)
@@ -65,15 +65,15 @@ def fit_on_clips(audio: Bundle, video: Bundle, pool: Pool, data: Path, say: Say,
 
 
 def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Say, *, sure: Sure = SURE) -> Found:
-    """Weights and thresholds from random pairs of recordings and pictures of one scene.
+    """Fit weights and thresholds on random pairs of recordings and pictures of the same scene.
 
     Args:
-        audio: Hears.
-        video: Sees.
-        pool: With any weights.
+        audio: The audio bundle.
+        video: The video bundle.
+        pool: Their pool, with any weights.
         pairs: What is paired, and how.
-        say: Told of what is left out.
-        sure: Part of the named scenes, and of the named groups, that shall be right.
+        say: Called with a message for everything left out.
+        sure: Wanted precision of named scenes and of named groups.
 
     Raises:
         DataError: There are too few recordings or pictures.
@@ -93,19 +93,21 @@ def fit_on_runs(
     sure: Sure = SURE,
     runs: tuple[OpenRun, OpenRun] | None = None,
 ) -> Found:
-    """The same from what two runs said of recordings and pictures that they had not seen; nothing is decoded.
+    """Like `fit_on_pairs`, but with two runs' stored answers on their held-out recordings and pictures.
+
+    Nothing is decoded.
 
     Args:
-        audio: Exported from the run that hears.
-        video: Exported from the run that sees.
-        pool: With any weights, and the temperatures of `calibrated`.
+        audio: Bundle exported from the audio run.
+        video: Bundle exported from the video run.
+        pool: Their pool, with any weights, and the temperatures of `calibrated`.
         pairs: The runs, and how their recordings and pictures are paired.
-        sure: Part of the named scenes, and of the named groups, that shall be right.
-        runs: The runs, where they are open already.
+        sure: Wanted precision of named scenes and of named groups.
+        runs: The runs, if they are already open.
 
     Raises:
         RunError: A run is not finished.
-        ConfigError: It is of other scenes than its bundle.
+        ConfigError: A run has other scenes than its bundle.
         DataError: There are too few recordings or pictures.
     """
     heard, seen = open_both(pool, pairs.sounds, pairs.pictures) if runs is None else runs
@@ -124,7 +126,7 @@ def _found_on_pairs(
     what: str,
     sure: Sure,
 ) -> Found:
-    """Pair, fit, and say what it rests on."""
+    """Pair the files, fit on the pairs, and describe the data."""
     evidence = pair_up(*files, pool, option, n=pairs.n, share=pairs.mismatched, seed=pairs.seed)
     share = 100 * float((evidence.targets == NOT_SURE).mean())
     source = (
@@ -137,7 +139,7 @@ def _found_on_pairs(
 
 @contextmanager
 def _draft(audio: Bundle, video: Bundle, pool: Pool) -> Iterator[Classifier]:
-    """The fused bundle in a folder that goes again, loaded."""
+    """Write the fused bundle to a temporary folder and load it as a classifier."""
     with tempfile.TemporaryDirectory(prefix="ascstream-") as folder:
         path = Path(folder) / "draft"
         fuse_bundles(audio, video, path, pool)
@@ -146,7 +148,7 @@ def _draft(audio: Bundle, video: Bundle, pool: Pool) -> Iterator[Classifier]:
 
 
 def _found(audio: Bundle, video: Bundle, pool: Pool, evidence: Evidence, source: str, unit: str, wanted: Sure) -> Found:
-    """Weights from everything; thresholds from what was held out, behind the runtime's filter."""
+    """Fit the weights on all evidence, and choose thresholds on held-out answers smoothed by the runtime's filter."""
     fitted = judge_weights(evidence, pool)
     sure = evidence.targets != NOT_SURE
     clips, targets = evidence.clips[sure], evidence.targets[sure]

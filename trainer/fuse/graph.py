@@ -1,7 +1,7 @@
-"""Two scene graphs and the pool behind them as one graph, in operators that every TensorRT parses; needs onnx only.
+"""Joins two scene graphs and the pool behind them in one graph, with operators that every TensorRT parses; needs onnx.
 
-Each source keeps its nodes under a prefix; the pool is float32 in every precision. Its arithmetic is that of `pool.py`,
-written anew: the golden answers of a fused bundle come from there.
+The nodes of each source get a prefix; the pool is float32 in every precision. It implements the arithmetic of `pool.py`
+a second time, independently: a fused bundle's golden answers come from there.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from trainer.errors import ExportError, MissingError
 from trainer.fuse.pool import PRESENT, Pool
 
 PRESENCE = "presence"
-"""The fused graph's flags, the ear's first."""
+"""The fused graph's input of presence flags, audio first."""
 _ORDER: tuple[Modality, ...] = ("audio", "video")
 HEADS = ("fused", *_ORDER)
 _OPSET = 17
 """The newest that TensorRT 8.6 parses."""
 _POOL = "pool_"
-"""Names of what is added begin so; those of the sources begin with their modality."""
+"""Prefix of the names of added nodes and tensors; names from the sources begin with their modality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +33,32 @@ class Half:
     graph: bytes
     """Its scene graph."""
     inputs: tuple[InputSpec, ...]
-    """What that takes."""
+    """The inputs of that graph."""
     name: str
-    """What messages call it."""
+    """Its name in error messages."""
 
 
 def renamed(inputs: Sequence[InputSpec], modality: Modality) -> tuple[InputSpec, ...]:
-    """A source's inputs as the fused graph calls them: no two sources' names meet."""
+    """Prefix a source's inputs with their modality, as in the fused graph, so that no two names collide."""
     return tuple(replace(entry, name=f"{modality}_{entry.name}") for entry in inputs)
 
 
 def fused_inputs(audio: Sequence[InputSpec], video: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
-    """The inputs of a fused graph: the ear's, the eye's, and the flags."""
+    """Return the inputs of a fused graph: the audio source's, the video source's, and the presence flags."""
     return (*renamed(audio, "audio"), *renamed(video, "video"), InputSpec(PRESENCE, presence=_ORDER))
 
 
 def fuse_graphs(audio: Half, video: Half, pool: Pool, window: WindowSpec) -> bytes:
-    """Join two scene graphs; the answer's heads are log-probabilities.
+    """Join two scene graphs; the heads of the fused graph return log-probabilities.
 
     Args:
-        audio: The ear.
-        video: The eye, its frame times within `window`.
-        pool: How their answers become one.
-        window: Of the fused bundle.
+        audio: The audio source.
+        video: The video source, its frame times within `window`.
+        pool: How their answers are combined.
+        window: Window of the fused bundle.
 
     Raises:
-        ExportError: A source is of an opset that TensorRT does not parse, or the two cannot be joined.
+        ExportError: A source has an opset that TensorRT does not parse, or the two cannot be joined.
         MissingError: onnx is not installed.
     """
     onnx = need_onnx()
@@ -92,7 +92,7 @@ def fuse_graphs(audio: Half, video: Half, pool: Pool, window: WindowSpec) -> byt
 
 
 def need_onnx() -> Any:
-    """Import onnx.
+    """Import onnx and the submodules used here, and return it.
 
     Raises:
         MissingError: It is not installed.
@@ -113,7 +113,7 @@ def need_onnx() -> Any:
 
 
 class _Nodes:
-    """Nodes and constants of the fused graph so far."""
+    """The nodes and constants of the fused graph, as it is built."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
@@ -121,29 +121,29 @@ class _Nodes:
         self.sparse: list[Any] = []
 
     def take(self, graph: Any) -> None:
-        """All of a source's."""
+        """Add all nodes and constants of a source's graph."""
         self.nodes += graph.node
         self.constants += graph.initializer
         self.sparse += graph.sparse_initializer
 
     def constant(self, name: str, value: Any) -> str:
-        """A tensor of the pool."""
+        """Add a constant tensor of the pool; returns its name."""
         self.constants.append(need_onnx().numpy_helper.from_array(np.asarray(value), _POOL + name))
         return _POOL + name
 
     def row(self, name: str, values: Any) -> str:
-        """A float32 constant [1, n]."""
+        """Add a float32 constant [1, n]; returns its name."""
         return self.constant(name, np.atleast_2d(np.asarray(values, np.float32)))
 
     def add(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """A node of the pool; the heads keep their names."""
+        """Add a node of the pool and return its output's name, which gets the pool's prefix unless it is a head."""
         output = output if output in HEADS else _POOL + output
         self.nodes.append(need_onnx().helper.make_node(kind, inputs, [output], name=f"{output}_node", **attributes))
         return output
 
 
 def _add_pool(nodes: _Nodes, pool: Pool) -> None:
-    """The heads, from what the sources answer."""
+    """Add the nodes that compute the heads from the sources' outputs."""
     even = nodes.row("log_even", np.full(len(pool.labels), -np.log(len(pool.labels))))
     middle = nodes.row("half", [PRESENT])
     weighted, there = [], {}
@@ -163,7 +163,7 @@ def _add_pool(nodes: _Nodes, pool: Pool) -> None:
 
 
 def _add_evidence(nodes: _Nodes, pool: Pool, modality: Modality) -> str:
-    """[n, n_labels]: log p/π of one modality, 0 where it does not know the label."""
+    """Add the nodes for the evidence [n, n_labels] of one modality: log p/π, 0 for labels it does not know."""
     expert = pool.expert(modality)
     temperature = nodes.row(f"{modality}_temperature", [expert.temperature])
     scaled = nodes.add("Div", [f"{modality}_fused", temperature], f"{modality}_scaled")
@@ -172,7 +172,7 @@ def _add_evidence(nodes: _Nodes, pool: Pool, modality: Modality) -> str:
     evidence = nodes.add("Sub", [known, own], f"{modality}_known")
     if expert.labels == pool.labels:
         return evidence
-    # an unknown label takes the first one's place, and is then made neutral
+    # an unknown label gathers the first column, which the mask then sets to 0, neutral
     position = {label: index for index, label in enumerate(expert.labels)}
     places = nodes.constant(f"{modality}_places", np.array([position.get(label, 0) for label in pool.labels], np.int64))
     spread = nodes.add("Gather", [evidence, places], f"{modality}_spread", axis=1)
@@ -181,7 +181,7 @@ def _add_evidence(nodes: _Nodes, pool: Pool, modality: Modality) -> str:
 
 
 def _models(audio: Half, video: Half) -> dict[Modality, Any]:
-    """Both sources as models of one opset, all names behind their prefix."""
+    """Both sources as models of the same opset, all names with their modality as prefix."""
     onnx = need_onnx()
     models: dict[Modality, Any] = {}
     for modality, half in zip(_ORDER, (audio, video), strict=True):
@@ -200,12 +200,12 @@ def _models(audio: Half, video: Half) -> dict[Modality, Any]:
 
 
 def _opset(model: Any) -> int:
-    """Version of ONNX's own operators."""
+    """Version of ONNX's default operator set."""
     return int(next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1))
 
 
 def _values(shapes: Mapping[str, tuple[int, ...]]) -> list[Any]:
-    """Inputs or outputs of a graph, their batch free."""
+    """Inputs or outputs of a graph, with a free batch axis."""
     onnx = need_onnx()
     return [
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", *shape])

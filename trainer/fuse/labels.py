@@ -1,4 +1,4 @@
-"""What two manifests say, as one: groups, licence, window, inputs; what cannot be joined is said by name."""
+"""Merges two manifests: groups, licence, thresholds, window and inputs; errors name what cannot be merged."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from trainer.errors import ConfigError
 
 
 def check_halves(audio: Bundle, video: Bundle) -> None:
-    """See that one bundle only hears and the other only sees.
+    """Check that one bundle takes only audio and the other only video.
 
     Raises:
-        ConfigError: It is not so; the message says what either perceives.
+        ConfigError: They do not, or one has presence flags; the message says what it takes.
     """
     for bundle, wanted, verb in ((audio, "audio", "hears"), (video, "video", "sees")):
         manifest = bundle.manifest
@@ -33,7 +33,7 @@ def check_halves(audio: Bundle, video: Bundle) -> None:
 
 
 def merge_groups(audio: Manifest, video: Manifest) -> dict[str, tuple[str, ...]]:
-    """Groups of both: each with the labels that either puts into it.
+    """Merge the groups of both: each has the labels that either manifest puts into it.
 
     Raises:
         ConfigError: A label is in different groups, or a group of one is a label of the other.
@@ -57,22 +57,22 @@ def merge_groups(audio: Manifest, video: Manifest) -> dict[str, tuple[str, ...]]
 
 
 def merge_licences(audio: str, video: str) -> str:
-    """An SPDX expression under which both may be used: that of either, or both at once."""
+    """Return an SPDX expression that covers both: the common one if they are equal, otherwise both joined by AND."""
     if audio == video:
         return audio
     return " AND ".join(f"({entry})" if " OR " in entry.upper() else entry for entry in (audio, video))
 
 
 def merge_thresholds(audio: Thresholds, video: Thresholds) -> Thresholds:
-    """The ear's, but for what is a covered lens."""
+    """Return the audio bundle's thresholds, but the video bundle's luma below which the lens counts as covered."""
     return replace(audio, dark_luma=video.dark_luma)
 
 
 def fit_window(video: Manifest, window: WindowSpec) -> tuple[InputSpec, ...]:
-    """A video bundle's inputs with frame times within the audio bundle's window.
+    """Return a video bundle's inputs with frame times within the audio bundle's window.
 
-    Where the windows differ, a single frame is taken at the same part of the window; several are not moved, since how
-    far apart they are may matter to the network.
+    If the windows differ, a single frame keeps its relative position in the window; several frames are not moved, as
+    their distance may matter to the network.
 
     Raises:
         ConfigError: The windows differ and there are several frames.
@@ -94,17 +94,17 @@ def fit_window(video: Manifest, window: WindowSpec) -> tuple[InputSpec, ...]:
 
 
 def _moved(video: VideoInput, factor: Fraction) -> VideoInput:
-    """Its frame at the same part of a longer or shorter window, as old as it may be then."""
+    """Move the frame to the same relative position in a window scaled by `factor`; the age limit only ever grows."""
     times = tuple(float(Fraction(str(time)) * factor) for time in video.frame_times_seconds)
     age = float(Fraction(str(video.max_age_seconds)) * max(factor, Fraction(1)))
     return replace(video, frame_times_seconds=times, max_age_seconds=age)
 
 
 def parse_odds(words: Iterable[str]) -> dict[str, float]:
-    """Prior odds as they were typed: LABEL=ODDS each.
+    """Parse prior odds as typed by the user, each LABEL=ODDS.
 
     Raises:
-        ConfigError: One is something else.
+        ConfigError: One has another form.
     """
     odds: dict[str, float] = {}
     for word in words:

@@ -1,4 +1,4 @@
-"""Labelled recordings and pictures as evidence, through the runtime: one file that has both, or pairs of two."""
+"""Runs labelled recordings and pictures through the runtime as evidence: files that have both, or pairs of files."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from trainer.fuse.weights import NOT_SURE, Evidence
 from trainer.plans.media import windows_of
 
 MIN_CLIPS = 20
-"""Two weights are not fitted on fewer."""
+"""The fewest clips or pairs that weights are fitted on."""
 _FOLDS = 5
 _WINDOWS_A_FILE = 60
-"""Of a recording, its middle ones; more of one place say little more."""
+"""At most, from the middle of a recording; more windows of the same place add little."""
 _WINDOWS_A_PAIR = 10
 
 Say = Callable[[str], None]
-"""Told of a file that cannot be read, in a sentence."""
+"""Called with a sentence about each file that is left out, and with remarks on the data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a modality says of a labelled file, window by window."""
+    """One modality's evidence on a labelled file, window by window."""
 
     label: int
-    """Position of its scene."""
+    """Index of its scene among the pool's labels."""
     place: str
-    """What no two folds may share."""
+    """Where it was recorded; no two folds may share a place."""
     evidence: Vector
     """[n_windows, n_labels]."""
 
 
 def read_clips(data: Path, labels: Sequence[str], option: str, say: Say) -> tuple[Clip, ...]:
-    """Labelled files of the bundle's scenes, of a divided list its validation split; see `read_labelled`.
+    """Return labelled files of the bundle's scenes, of a divided list the validation split; see `read_labelled`.
 
     Raises:
-        DataError: They cannot be read, or fewer than two of the labels are there.
+        DataError: They cannot be read, or have fewer than two of the labels.
     """
     found = read_labelled(data, labels, "calibrate", option)
     for remark in found.remarks:
@@ -61,16 +61,16 @@ def read_clips(data: Path, labels: Sequence[str], option: str, say: Say) -> tupl
 
 
 def clip_evidence(classifier: Classifier, pool: Pool, data: Path, say: Say) -> Evidence:
-    """What both modalities say of clips that have sound and picture; a fold a place.
+    """Compute the evidence of both modalities on clips that have sound and picture; each place is a fold.
 
     Args:
         classifier: A fused bundle of that pool, with any weights.
-        pool: Its labels.
+        pool: Defines the labels.
         data: See `read_clips`.
-        say: Told of what is left out.
+        say: Called with a message for everything left out.
 
     Raises:
-        DataError: Too few clips have both, or they are of one place or one scene.
+        DataError: Too few clips have both, or they are all of one place or one scene.
     """
     clips = read_clips(data, pool.labels, "--fit", say)
     places = {place: number for number, place in enumerate(sorted({clip.place for clip in clips}))}
@@ -95,21 +95,22 @@ def clip_evidence(classifier: Classifier, pool: Pool, data: Path, say: Say) -> E
 def pair_up(
     sounds: Sequence[Heard], pictures: Sequence[Heard], pool: Pool, option: str, *, n: int, share: float, seed: int
 ) -> Evidence:
-    """Random pairs of a recording and a picture of one scene, and some of two scenes, of which nobody can be sure.
+    """Draw random pairs of a recording and a picture: most of one scene, some of two, whose target is even odds.
 
-    Places of either kind are dealt to folds, scene by scene, and only what is in one fold is paired.
+    The places of recordings and of pictures are assigned to folds, scene by scene, and files are paired only within a
+    fold.
 
     Args:
         sounds: Labelled recordings.
         pictures: Labelled pictures, or recordings with a picture.
-        pool: Labels.
-        option: What messages call them.
-        n: Pairs.
-        share: Part of them that do not match.
-        seed: Which draw.
+        pool: Defines the labels.
+        option: The command-line option that error messages name.
+        n: Number of pairs.
+        share: Fraction of pairs that do not match.
+        seed: Seed of the random draw.
 
     Raises:
-        DataError: There are too few files, or too few scenes of which there are both.
+        DataError: There are too few files, or too few scenes that have both.
     """
     heard, seen = _dealt(sounds), _dealt(pictures)
     rng = np.random.default_rng(seed)
@@ -138,7 +139,7 @@ def pair_up(
 
 
 def _windows(classifier: Classifier, clip: Clip) -> tuple[list[Vector | None], list[Vector | None]]:
-    """Evidence of each modality, None where it is absent, of a clip's windows without overlap."""
+    """Evidence of each modality on a clip's non-overlapping windows; None where the modality is absent."""
     classifier.reset()
     step = Fraction(str(classifier.manifest.window.seconds))
     sides: tuple[list[Vector | None], list[Vector | None]] = ([], [])
@@ -152,10 +153,10 @@ def _windows(classifier: Classifier, clip: Clip) -> tuple[list[Vector | None], l
 
 
 def judged_files(classifier: Classifier, pool: Pool, data: Path, modality: Modality, say: Say) -> Iterator[Heard]:
-    """What one modality of a fused bundle says of labelled files.
+    """Yield the evidence of one modality of a fused bundle on labelled files.
 
     Raises:
-        DataError: They cannot be read, or fewer than two of the labels are there.
+        DataError: They cannot be read, or have fewer than two of the labels.
     """
     for clip in read_clips(data, pool.labels, "--pairs", say):
         path = clip.video if modality == "video" and clip.video is not None else clip.audio
@@ -173,13 +174,13 @@ def judged_files(classifier: Classifier, pool: Pool, data: Path, modality: Modal
 
 
 def middle(windows: Vector) -> Vector:
-    """[n_windows, …]: those in the middle of a file, if there are many."""
+    """Return the middle of a file's windows [n_windows, …], at most `_WINDOWS_A_FILE` of them."""
     first = max(0, (len(windows) - _WINDOWS_A_FILE) // 2)
     return windows[first : first + _WINDOWS_A_FILE]
 
 
 def _dealt(files: Sequence[Heard]) -> list[dict[int, list[Heard]]]:
-    """Label to files, fold by fold; the places of a scene go round, the first one to where the others are fewest."""
+    """Label to files, for each fold; the places of each scene are assigned to the folds in turn, from the first on."""
     fold_of: dict[str, int] = {}
     for label in sorted({file.label for file in files}):
         places = sorted({file.place for file in files if file.label == label})
@@ -192,7 +193,7 @@ def _dealt(files: Sequence[Heard]) -> list[dict[int, list[Heard]]]:
 
 
 def _joined(parts: Sequence[tuple[Vector, Vector, int, int]]) -> Evidence:
-    """Clips as rows of windows."""
+    """Concatenate clips or pairs into rows of windows."""
     counts = [len(heard) for heard, *_ in parts]
     return Evidence(
         np.concatenate([heard for heard, *_ in parts]),
@@ -204,7 +205,7 @@ def _joined(parts: Sequence[tuple[Vector, Vector, int, int]]) -> Evidence:
 
 
 def _require(parts: Sequence[tuple[Vector, Vector, int, int]], least: int, what: str, option: str) -> None:
-    """Refuse too little to fit on."""
+    """Refuse data that are too few to fit weights on."""
     labels = {target for *_, target, _ in parts if target != NOT_SURE}
     folds = {fold for *_, fold in parts}
     if len(parts) < least or len(labels) < 2 or len(folds) < 2:

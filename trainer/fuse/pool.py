@@ -1,20 +1,21 @@
-"""How two calibrated answers become one, in numpy: the arithmetic that the fused graph repeats in `graph.py`.
+"""Combines two calibrated answers, in numpy: the arithmetic that `graph.py` repeats as a graph.
 
-The log-linear pool of experts that were calibrated under the same prior π (Genest & Zidek 1986; a product of experts,
-Hinton 2002), the prior taken out:
+It is the log-linear pool of experts calibrated under the same prior π (Genest & Zidek 1986; a product of experts,
+Hinton 2002), with the prior divided out:
 
     log p(y) = w_a·r_a(y) + w_v·r_v(y) + const,    r_m(y) = log p_m(y)/π(y)
 
-With weights of 1 it is Bayes' rule for sound and picture that are independent given the scene. A temperature of the sum
-of evidence would be a factor of both weights, so there is none. Answers are under even odds, by both and by either:
-the runtime's filter takes each window's for its likelihood, and would count any other prior again with every window.
+With weights of 1 this is Bayes' rule for sound and picture that are independent given the scene. A temperature of the
+summed evidence would only scale both weights, so there is none. All answers, of both together and of each alone, assume
+even odds: the runtime's filter takes each window's answer as its likelihood, and would count any other prior again with
+every window.
 
-A label that a modality does not know is neutral for it: p_m(y) = π(y), so that r_m(y) = 0, and the labels it knows
-share the rest in their proportions, p_m(y) = π(K_m)·q_m(y) with q_m the softmax over the labels K_m it knows. Under an
-even prior such a label never scores more than that by that modality alone. Together with the other it may win: where
-the other favours it, and this one does not favour another label as much.
+A label that a modality does not know is neutral for it: p_m(y) = π(y), so r_m(y) = 0, and the labels it knows share the
+rest in proportion, p_m(y) = π(K_m)·q_m(y), where q_m is the softmax over the labels K_m it knows. Under an even prior,
+that modality alone never scores such a label above its prior. Both together may still choose it, if the other modality
+favours it and this one does not favour another label as much.
 
-Where a modality is absent the answer is the other's own, whatever its weight; where both are, even odds.
+If one modality is absent, the answer is the other's own, whatever its weight; if both are, it is even odds.
 """
 
 from __future__ import annotations
@@ -31,50 +32,50 @@ from trainer.errors import ConfigError
 from trainer.evaluate.metrics import Vector
 
 PRESENT = 0.5
-"""A presence flag above this says that the modality is there."""
+"""A presence flag above this means that the modality is present."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expert:
-    """One modality's part."""
+    """One modality's part in a pool."""
 
     labels: tuple[str, ...]
-    """What it knows, in the order of its logits."""
+    """The labels it knows, in the order of its logits."""
     temperature: float
     """Its logits are divided by this before the softmax."""
     weight: float = 1.0
-    """What its evidence counts where both are there."""
+    """Weight of its evidence when both modalities are present."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Everything that the fused answer depends on, besides the two experts' logits."""
+    """Everything that the fused answer depends on, apart from the two experts' logits."""
 
     labels: tuple[str, ...]
-    """What either knows, in alphabetical order."""
+    """The labels that either expert knows, in alphabetical order."""
     prior: tuple[float, ...]
-    """Of each label, sums to 1; what both experts were calibrated under."""
+    """Prior of each label, under which both experts were calibrated; sums to 1."""
     audio: Expert
-    """The ear."""
+    """The expert for sound."""
     video: Expert
-    """The eye."""
+    """The expert for pictures."""
 
     def expert(self, modality: Modality) -> Expert:
-        """Of that modality."""
+        """Return the expert of that modality."""
         return self.audio if modality == "audio" else self.video
 
     def known(self, modality: Modality) -> NDArray[np.bool_]:
-        """[n_labels]: which labels a modality knows."""
+        """Return [n_labels]: which labels a modality knows."""
         return np.isin(self.labels, self.expert(modality).labels)
 
     def own_prior(self, modality: Modality) -> Vector:
-        """The prior among the labels that a modality knows, in the order of its logits; sums to 1."""
+        """Return the prior among the labels that a modality knows, in the order of its logits; sums to 1."""
         prior = dict(zip(self.labels, self.prior, strict=True))
         own = np.array([prior[label] for label in self.expert(modality).labels])
         return np.asarray(own / own.sum())
 
     def evidence(self, modality: Modality, logits: NDArray[np.floating[Any]]) -> Vector:
-        """[n, n_known] logits to [n, n_labels] r: by how much, in nats, a modality favours each label; 0 if unknown."""
+        """Map [n, n_known] logits to [n, n_labels] r: how much, in nats, a modality favours a label; 0 if unknown."""
         log_q = _log_softmax(np.asarray(logits, np.float64) / self.expert(modality).temperature)
         evidence = np.zeros((len(log_q), len(self.labels)))
         positions = [self.labels.index(label) for label in self.expert(modality).labels]
@@ -82,22 +83,22 @@ class Pool:
         return evidence
 
     def alone(self, evidence: Vector) -> Vector:
-        """[n, n_labels]: log-probabilities by one modality."""
+        """Return [n, n_labels] log-probabilities from one modality's evidence."""
         return _log_softmax(evidence)
 
     def together(self, audio: Vector, video: Vector) -> Vector:
-        """[n, n_labels]: log-probabilities by both, of their evidence."""
+        """Return [n, n_labels] log-probabilities from the evidence of both modalities."""
         return _log_softmax(self.audio.weight * audio + self.video.weight * video)
 
     def answers(
         self, audio: NDArray[np.floating[Any]], video: NDArray[np.floating[Any]], presence: NDArray[np.floating[Any]]
     ) -> dict[str, Vector]:
-        """What the fused graph answers, head by head.
+        """Compute what the fused graph returns for each head.
 
         Args:
-            audio: [n, n_known] logits of the ear.
-            video: [n, n_known] logits of the eye.
-            presence: [n, 2] flags, the ear's first. What an absent modality says enters nothing, NaN included.
+            audio: [n, n_known] logits of the audio expert.
+            video: [n, n_known] logits of the video expert.
+            presence: [n, 2] flags, audio first. The logits of an absent modality, even NaN, do not affect "fused".
 
         Returns:
             [n, n_labels] log-probabilities for "fused", "audio" and "video".
@@ -113,12 +114,12 @@ def make_pool(audio: Expert, video: Expert, odds: Mapping[str, float] | None = N
     """Join two experts over the union of their labels.
 
     Args:
-        audio: The ear.
-        video: The eye.
-        odds: Prior odds of some labels, to 1 for each other.
+        audio: The expert for sound.
+        video: The expert for pictures.
+        odds: Prior odds of some labels; every other label has 1.
 
     Raises:
-        ConfigError: Odds of a label that neither knows, or not above 0.
+        ConfigError: Odds are given for a label that neither knows, or are not above 0.
     """
     labels = tuple(sorted({*audio.labels, *video.labels}))
     for label, value in (odds or {}).items():
@@ -131,7 +132,7 @@ def make_pool(audio: Expert, video: Expert, odds: Mapping[str, float] | None = N
 
 
 def _log_softmax(values: Vector) -> Vector:
-    """[n, n_labels] to log-probabilities; NaN where a value is none."""
+    """Log-probabilities from [n, n_labels] logits; NaN in a row gives NaN."""
     with np.errstate(invalid="ignore"):
         shifted = values - values.max(axis=1, keepdims=True)
         return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

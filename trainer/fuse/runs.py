@@ -1,4 +1,4 @@
-"""What the networks of two runs said of recordings and pictures that they had not seen: as files to be paired."""
+"""Turns two runs' answers on their held-out recordings and pictures into evidence that can be paired."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from trainer.run import Run, open_run
 
 @dataclass(frozen=True, slots=True)
 class Folds:
-    """A run on recordings, and what it held out."""
+    """A run on recordings, and its held-out answers."""
 
     run: Run
     """The run."""
     held_out: HeldOut
-    """What the folds' networks said of what they never heard."""
+    """Answers of each fold's network on the recordings it was not trained on."""
 
 
 OpenRun: TypeAlias = Folds | ClipRun
@@ -36,23 +36,24 @@ OpenRun: TypeAlias = Folds | ClipRun
 
 
 def open_both(pool: Pool, audio_run: Path, video_run: Path) -> tuple[OpenRun, OpenRun]:
-    """The run that hears and the one that sees.
+    """Open the audio run and the video run.
 
     Raises:
         RunError: A run is not finished.
-        ConfigError: It is of other scenes than the bundle.
+        ConfigError: A run has other scenes than its bundle.
     """
     return _open(audio_run, pool, "audio"), _open(video_run, pool, "video")
 
 
 def calibrated(pool: Pool, audio_run: Path | OpenRun, video_run: Path | OpenRun) -> Pool:
-    """The same pool with both temperatures fitted anew, scenes alike, as the weights are.
+    """Return the pool with both temperatures refitted with every scene weighing the same, as it does for the weights.
 
-    Of a run on prepared clips on what it was calibrated on; of one on recordings on every fold's held-out answers.
+    For a run on prepared clips, they are fitted on the clips it was calibrated on; for one on recordings, on every
+    fold's held-out answers.
 
     Raises:
         RunError: A run is not finished.
-        ConfigError: It is of other scenes than the bundle.
+        ConfigError: A run has other scenes than its bundle.
     """
     fitted: dict[Modality, float] = {}
     sides: tuple[tuple[Modality, Path | OpenRun], ...] = (("audio", audio_run), ("video", video_run))
@@ -70,19 +71,19 @@ def calibrated(pool: Pool, audio_run: Path | OpenRun, video_run: Path | OpenRun)
 
 
 def judged_run(which: Path | OpenRun, pool: Pool, modality: Modality) -> Iterator[Heard]:
-    """What a run's networks said of what was held out from them.
+    """Yield the evidence of a run's networks on the files held out from them.
 
-    Of a run on prepared clips the evaluation split; of one on recordings every recording, by the network of the fold
-    that was trained without it.
+    For a run on prepared clips these are the evaluation split; for one on recordings, every recording, judged by the
+    fold's network that was trained without it.
 
     Args:
         which: The run.
-        pool: Its experts' temperatures make evidence of logits.
-        modality: Which of them the run is of.
+        pool: Turns logits into evidence, with its experts' temperatures.
+        modality: The modality of the run.
 
     Raises:
         RunError: The run is not finished.
-        ConfigError: It is of other scenes than the bundle.
+        ConfigError: It has other scenes than its bundle.
     """
     opened = _open(which, pool, modality)
     if isinstance(opened, ClipRun):
@@ -96,7 +97,7 @@ def judged_run(which: Path | OpenRun, pool: Pool, modality: Modality) -> Iterato
 
 
 def _open(which: Path | OpenRun, pool: Pool, modality: Modality) -> OpenRun:
-    """A run of the scenes that a modality of the pool knows."""
+    """Open a run, unless it is open, and check that its scenes are those that a modality of the pool knows."""
     if not isinstance(which, Path):
         return which
     run = open_clip_run(which) if is_clip_run(which) else open_run(which)
@@ -111,13 +112,13 @@ def _open(which: Path | OpenRun, pool: Pool, modality: Modality) -> OpenRun:
 
 
 def _of_clips(run: ClipRun) -> tuple[Vector, Integers, list[tuple[str, str]]]:
-    """Logits of every window, whose clip it is of, and each clip's label and place."""
+    """Logits and clip of every window, and the label and place of every clip."""
     segments = read_segments(run, EVALUATION)
     return segments.logits[WHOLE], segments.clips, [(entry.label, entry.place) for entry in run.clips]
 
 
 def _of_recordings(run: Run, held_out: HeldOut) -> tuple[Vector, Integers, list[tuple[str, str]]]:
-    """The same; of windows that overlap as many as do not."""
+    """Logits and recording of non-overlapping windows, and the label and place of every recording."""
     stride = max(1, round(run.config.window.seconds / run.config.evaluate.step_seconds))
     counts = np.bincount(held_out.recordings)
     within = np.concatenate([np.arange(counts[index]) for index in _in_order(held_out.recordings)])
@@ -127,5 +128,5 @@ def _of_recordings(run: Run, held_out: HeldOut) -> tuple[Vector, Integers, list[
 
 
 def _in_order(recordings: Integers) -> list[int]:
-    """Recordings as they come, each once: the windows of one follow each other."""
+    """Recordings in order of appearance, each once; the windows of a recording are consecutive."""
     return [int(recordings[index]) for index in np.flatnonzero(np.diff(recordings, prepend=-1))]

@@ -1,7 +1,7 @@
-"""How much sound and picture count, fitted by maximum likelihood; and what that is worth at places held out.
+"""Fits the weights of sound and picture by maximum likelihood, and measures their benefit on held-out places.
 
-The likelihood of a log-linear pool is concave in its weights: two numbers, found by Newton's method within bounds. Few
-places tell them badly: they are only taken where they are better than weights of 1 at places they have not met.
+The log-likelihood of a log-linear pool is concave in its two weights, so Newton's method within bounds finds them. Few
+places determine them badly, so they are only used if they beat weights of 1 on held-out places.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from trainer.evaluate.metrics import (
 from trainer.fuse.pool import Pool
 
 NOT_SURE = -1
-"""Target of a pair that does not match: even odds."""
+"""Target of mismatched pairs, which stands for even odds."""
 _LARGEST = 4.0
-"""A few clips told apart without a fault are no ground for certainty."""
+"""Largest weight: that a few clips are classified without error does not justify certainty."""
 _STEPS = 50
 _SMALLEST_GAIN = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What both modalities say of windows whose scene is known."""
+    """The evidence of both modalities on windows whose scene is known."""
 
     audio: Vector
-    """[n, n_labels]: `Pool.evidence` of the ear."""
+    """[n, n_labels]: `Pool.evidence` of sound."""
     video: Vector
-    """[n, n_labels]: of the eye."""
+    """[n, n_labels]: `Pool.evidence` of pictures."""
     targets: Integers
-    """[n]: position of each one's label; `NOT_SURE` where sound and picture are of different scenes."""
+    """[n]: index of each window's label; `NOT_SURE` if sound and picture are of different scenes."""
     clips: Integers
-    """[n]: which clip or pair; its windows follow each other in time."""
+    """[n]: index of its clip or pair, whose windows are in temporal order."""
     folds: Integers
-    """[n]: which fold; no place is in two."""
+    """[n]: its fold; no place is in two folds."""
 
     def take(self, chosen: NDArray[np.bool_]) -> Evidence:
-        """Some of the windows."""
+        """Return the chosen windows."""
         return Evidence(
             self.audio[chosen], self.video[chosen], self.targets[chosen], self.clips[chosen], self.folds[chosen]
         )
@@ -56,10 +56,10 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How good answers are, scenes alike, within them clips alike."""
+    """Quality of answers; scenes count equally, and clips within each scene."""
 
     accuracy: float
-    """Part of the windows whose best scene is right."""
+    """Fraction of windows whose best scene is right."""
     log_loss: float
     """Mean of −ln of the probability given to the right scene."""
     calibration_error: float
@@ -68,33 +68,33 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Weights, and what they are worth."""
+    """Weights, and how good they are."""
 
     audio_weight: float
-    """Of the ear; 1 where fitting did not help."""
+    """Weight of sound; 1 if fitting did not help."""
     video_weight: float
-    """Of the eye, likewise."""
+    """Weight of pictures, likewise."""
     helped: bool
-    """Whether fitted weights were better at places held out than weights of 1, and are taken."""
+    """Whether fitted weights were better than weights of 1 on held-out places, and are therefore used."""
     n_clips: int
-    """Clips or pairs they rest on."""
+    """Number of clips or pairs they were fitted on."""
     n_windows: int
-    """Windows of these."""
+    """Number of windows of these."""
     n_folds: int
-    """Folds of places they were judged on."""
+    """Number of folds they were judged on."""
     figures: dict[str, Quality]
-    """By name: audio, video, even (weights of 1) and fitted: the last by weights of the other folds."""
+    """Quality by name: audio, video, even (weights of 1) and fitted (each fold with weights from the other folds)."""
     mismatched: float | None
-    """Mean score of the best scene where sound and picture are of different ones; None where there are no such."""
+    """Mean score of the best scene where sound and picture are of different scenes; None if there are no such pairs."""
     held_out: Vector
-    """[n, n_labels]: the probabilities behind "fitted", or behind "even" where that is taken."""
+    """[n, n_labels]: the probabilities of "fitted", or of "even" if weights of 1 are used."""
 
 
 def fit_weights(evidence: Evidence) -> tuple[float, float]:
-    """The weights of greatest likelihood, each 0 to 4; scenes count alike, within them clips.
+    """Return the weights of maximum likelihood, each 0 to 4; scenes count equally, and clips within each scene.
 
     Args:
-        evidence: Of labelled windows.
+        evidence: Evidence on labelled windows.
     """
     ratios = np.stack([evidence.audio, evidence.video])
     targets, counts = _targets(evidence), _counts(evidence)
@@ -121,11 +121,11 @@ def fit_weights(evidence: Evidence) -> tuple[float, float]:
 
 
 def judge_weights(evidence: Evidence, pool: Pool) -> Fitted:
-    """Fit on everything, and judge by weights fitted without each fold in turn; weights of 1 where that did not help.
+    """Fit on all evidence, judge each fold with weights fitted on the others; use weights of 1 if fitting is no help.
 
     Args:
-        evidence: Of labelled windows, two folds or more.
-        pool: Labels.
+        evidence: Evidence on labelled windows, of two folds or more.
+        pool: The pool to weigh.
     """
     audio_weight, video_weight = fit_weights(evidence)
     held_out = np.empty_like(evidence.audio)
@@ -159,17 +159,17 @@ def judge_weights(evidence: Evidence, pool: Pool) -> Fitted:
 
 
 def with_weights(pool: Pool, audio: float, video: float) -> Pool:
-    """The same pool with other weights."""
+    """Return the pool with other weights."""
     return replace(pool, audio=replace(pool.audio, weight=audio), video=replace(pool.video, weight=video))
 
 
 def _together(evidence: Evidence, pool: Pool) -> Vector:
-    """[n, n_labels]: probabilities by both."""
+    """Probabilities [n, n_labels] from both modalities."""
     return np.asarray(np.exp(pool.together(evidence.audio, evidence.video)))
 
 
 def _quality(probabilities: Vector, targets: Integers, clips: Integers) -> Quality:
-    """Of some answers."""
+    """Quality of answers, given as probabilities."""
     weights = balanced_weights(targets, clips)
     return Quality(
         accuracy(probabilities, targets, weights),
@@ -179,19 +179,19 @@ def _quality(probabilities: Vector, targets: Integers, clips: Integers) -> Quali
 
 
 def _loss(probabilities: Vector, evidence: Evidence) -> float:
-    """Cross-entropy, as it is minimised."""
+    """Cross-entropy with the weighting that `fit_weights` minimises."""
     tiny = np.finfo(np.float64).tiny
     return float(-_counts(evidence) @ (_targets(evidence) * np.log(np.maximum(probabilities, tiny))).sum(axis=1))
 
 
 def _targets(evidence: Evidence) -> Vector:
-    """[n, n_labels]: the right scene; of mismatched pairs even odds."""
+    """Target probabilities [n, n_labels]: one-hot, or even odds for mismatched pairs."""
     n_labels = evidence.audio.shape[1]
     return np.where(evidence.targets[:, None] == NOT_SURE, 1 / n_labels, np.eye(n_labels)[evidence.targets])
 
 
 def _counts(evidence: Evidence) -> Vector:
-    """[n], sums to 1: scenes alike, within them clips alike; mismatched pairs as many as they are."""
+    """Window weights [n], sum 1: scenes count equally, as do clips within each; mismatched pairs keep their share."""
     sure = evidence.targets != NOT_SURE
     counts = recording_weights(evidence.clips)
     counts[sure] = counts[sure].sum() * balanced_weights(evidence.targets[sure], evidence.clips[sure])
@@ -199,7 +199,7 @@ def _counts(evidence: Evidence) -> Vector:
 
 
 def _step(loss: Callable[[Vector], float], weights: Vector, slope: Vector, bend: Vector) -> Vector:
-    """One step of a projected Newton method (Bertsekas 1982): a weight at its bound that is pushed outward stays."""
+    """One step of a projected Newton method (Bertsekas 1982); a weight pushed outward at its bound stays there."""
     held = ((weights <= 0) & (slope > 0)) | ((weights >= _LARGEST) & (slope < 0))
     direction = np.zeros(2)
     free = np.flatnonzero(~held)
