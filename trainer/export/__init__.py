@@ -1,1 +1,1 @@
-"""Export: from a finished run to a bundle."""
+"""Exports a finished run as a bundle."""

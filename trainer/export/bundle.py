@@ -1,4 +1,4 @@
-"""A finished run to a bundle: graphs, golden cases, manifest, card; nothing is written unless the answers agree."""
+"""Exports a finished run: graphs, golden cases, manifest and card; nothing is written unless the answers agree."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Exported:
     """A bundle that was written."""
 
     bundle: Bundle
-    """Where it lies and what it says."""
+    """Its path and manifest."""
     n_parameters: int
-    """Of the network."""
+    """Number of the network's parameters."""
     costs: tuple[Cost, ...]
-    """What each precision in it costs, float32 first."""
+    """What each precision in the bundle costs, float32 first."""
     left_out: Mapping[Precision, str]
-    """Precisions that are not in it, and why."""
+    """Precisions that are not in the bundle, and why."""
 
 
 def export_run(
@@ -51,15 +51,15 @@ def export_run(
 
     Args:
         run: A finished run.
-        path: The bundle's folder; its parent is made.
-        root: The data folder: golden cases, ranges and figures are of windows of its clips.
-        precisions: What the bundle shall hold beside float32, which it always holds; None: whatever can be made.
-        overwrite: Whether to replace a bundle that is there.
+        path: The bundle's folder; its parent is created.
+        root: The data folder, whose clips give the windows for golden cases, ranges and figures.
+        precisions: Precisions the bundle shall have besides float32, which it always has; None: all that can be made.
+        overwrite: Whether to replace an existing bundle.
 
     Raises:
         RunError: The run is not finished.
-        ExportError: A graph does not answer as the network, or a precision that was asked for cannot be made.
-        BundleError: There is something in the way.
+        ExportError: A graph does not give the network's answers, or a requested precision cannot be made.
+        BundleError: Something is in the way of `path`.
     """
     report = _report(run)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def export_run(
     made, costs, left_out = _precisions(graphs, cases, fields, precisions)
     n_parameters = sum(parameter.numel() for parameter in trained.network.parameters())
     write_card = write_clip_card if isinstance(run, ClipRun) else write_recordings_card
-    card = write_card(run, report, trained, costs, left_out)  # type: ignore[arg-type]  # of the run's own kind
+    card = write_card(run, report, trained, costs, left_out)  # type: ignore[arg-type]  # the function for this kind of run
     fields["tolerance"] = tolerance_of(costs)
     bundle = write_network(path, graphs, made, fields, card=card, overwrite=overwrite)
     return Exported(bundle, n_parameters, costs, left_out)
@@ -80,7 +80,7 @@ def export_run(
 def _precisions(
     graphs: NetworkGraphs, cases: Cases, fields: Mapping[str, Any], asked: Sequence[Precision] | None
 ) -> tuple[Made, tuple[Cost, ...], dict[Precision, str]]:
-    """What can be made of the wanted precisions, what each costs, and why others are left out."""
+    """The graphs of the wanted precisions that can be made, what each costs, and why others are left out."""
     n_ranges, n_judged = effort(graphs)
     made: Made = {"float32": graphs.graphs}
     left_out: dict[Precision, str] = {}
@@ -111,14 +111,18 @@ def _precisions(
 
 
 def _reason(error: BackendError, asked: Sequence[Precision] | None) -> str:
-    """Why a precision is left out; an error where it was asked for."""
+    """The reason why a precision is left out.
+
+    Raises:
+        ExportError: The precision was requested.
+    """
     if asked is not None:
         raise ExportError(f"{error}; nothing was written: leave that --precision out") from None
     return str(error)
 
 
 def _fields(run: Run | ClipRun, report: Mapping[str, Any], graphs: NetworkGraphs) -> dict[str, Any]:
-    """The manifest, without what depends on the precisions."""
+    """The manifest's fields, without those that depend on the precisions."""
     config = run.config
     temperatures = report["temperatures"] if isinstance(run, ClipRun) else {"fused": report["temperature"]}
     thresholds = {name: report["thresholds"][name] for name in ("scene", "group") if name in report["thresholds"]}
@@ -137,7 +141,7 @@ def _fields(run: Run | ClipRun, report: Mapping[str, Any], graphs: NetworkGraphs
 
 
 def _report(run: Run | ClipRun) -> dict[str, Any]:
-    """The report of a run; of one on prepared clips made anew, as the file may be of another corpus."""
+    """The report of a run; recomputed for a run on prepared clips, as the file may be about another corpus."""
     try:
         report = json.loads((run.folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The model card: what a bundle is, what it was made of, what it gets right and wrong; all of it generated."""
+"""The model card of a run on recordings: what it is, its data, its held-out figures and its limits; all generated."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from trainer.fit.trained import Trained
 from trainer.run import FINAL, Run
 
 _CLEAR = 0.03
-"""A smaller lead over the baseline is said to be none."""
+"""A lead in accuracy over the baseline below this is reported as hardly any."""
 
 
 def write_card(
     run: Run, report: dict[str, Any], trained: Trained, costs: Sequence[Cost], left_out: Mapping[Precision, str]
 ) -> str:
-    """The card as Markdown.
+    """Return the card as Markdown.
 
     Args:
         run: A finished run.
@@ -45,7 +45,7 @@ def write_card(
 
 
 def _what(run: Run, trained: Trained, cost: Cost) -> str:
-    """Name, purpose, shape."""
+    """The title, the description, and a table of labels, window, network and speed."""
     config, audio = run.config, trained.inputs.audio
     bands = "" if audio is None else f", {getattr(audio.feature, 'n_mels', 0)} mel bands"
     if audio is not None and isinstance(audio.feature, GammatoneFeature):
@@ -68,7 +68,7 @@ def _what(run: Run, trained: Trained, cost: Cost) -> str:
 
 
 def _figures(run: Run, report: dict[str, Any]) -> str:
-    """Held-out figures."""
+    """The section on figures with recordings held out."""
     n_folds = sum(split.name.startswith("fold-") for split in run.splits)
     n_trained = sum(entry.label in run.labels for entry in run.entries)
     folds, baseline, smoothed = report["folds"], report["folds_baseline"], report["smoothed"]
@@ -112,7 +112,7 @@ What was heard (columns) where each scene (rows) was:
 
 
 def _sources(report: dict[str, Any]) -> str:
-    """Figures with a whole source held out."""
+    """The section on figures with a whole source held out."""
     if "sources" not in report:
         return "## Sources it had not heard\n\nNot measured."
     rows = [
@@ -140,7 +140,7 @@ All together, scenes alike: accuracy {_percent(whole["windows"]["accuracy"])} (b
 
 
 def _calibration(run: Run, report: dict[str, Any]) -> str:
-    """Temperature, thresholds and the filter."""
+    """The section on temperature, thresholds and the smoothing filter."""
     head = ["time constant in s", "accuracy", "log loss", "calibration error"]
     rows = [
         [seconds, _percent(one["accuracy"]), f"{one['log_loss']:.3f}", f"{one['calibration_error']:.3f}"]
@@ -171,12 +171,12 @@ them for one independent window; on held-out recordings, at all times:
 
 
 def _group_chance(run: Run) -> float:
-    """How often a guess among the scenes falls into the right group, scenes alike."""
+    """Chance that a random guess among the scenes is in the right group, every scene being equally frequent."""
     return sum((len(members) / len(run.labels)) ** 2 for members in run.groups.values())
 
 
 def _threshold(name: str, thresholds: dict[str, Any], what: str) -> str:
-    """One threshold in words."""
+    """A threshold in words."""
     if thresholds[name + "_coverage"] == 0:
         return (
             f"* A {name} is named from a smoothed score of {thresholds[name]:.2f}: held-out recordings never gave it."
@@ -187,7 +187,7 @@ def _threshold(name: str, thresholds: dict[str, Any], what: str) -> str:
 
 
 def _none(report: dict[str, Any]) -> str:
-    """Recordings of none of the scenes."""
+    """The section on recordings of none of the scenes."""
     rows = [
         [one["file"], str(one["n_windows"]), one["heard"], f"{one['mean_confidence']:.2f}", _percent(one["named"])]
         for one in report["none"]
@@ -202,7 +202,7 @@ It has no answer for them but `unknown`. Recordings of something else, never tra
 
 
 def _limits(run: Run, report: dict[str, Any]) -> str:
-    """What it cannot do."""
+    """The section on limitations."""
     known = {label for members in run.config.data.groups.values() for label in members}
     missing = sorted(known - set(run.labels))
     recall, chance = report["folds"]["windows"]["recall"], report["chance"]["accuracy"]
@@ -218,7 +218,7 @@ def _limits(run: Run, report: dict[str, Any]) -> str:
 
 
 def _made(run: Run) -> str:
-    """How it was trained."""
+    """The section on how it was trained."""
     train, augment = run.config.train, run.config.augment
     responses = augment.response_probability if run.config.data.impulse_responses is not None else 0.0
     chances = (
@@ -249,7 +249,7 @@ to it. The command, where nothing was set beside the file (`--set`):
 
 
 def _data(run: Run) -> str:
-    """Recordings, licences, credits."""
+    """The section on recordings, licences and credits."""
     blocks = ["## Recordings"]
     for source in dict.fromkeys(entry.source for entry in run.entries):
         known = run.config.data.sources.get(source)
@@ -272,7 +272,7 @@ def _data(run: Run) -> str:
 
 
 def _row(name: str, part: dict[str, Any]) -> list[str]:
-    """A line of the table of figures."""
+    """A row of the table of figures."""
     windows = part["windows"]
     return [
         name,

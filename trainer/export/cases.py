@@ -1,6 +1,6 @@
-"""Windows of a run's own recordings or clips: golden cases, ranges for int8, clips to compare precisions on.
+"""Windows from a run's own recordings or clips: golden cases, int8 calibration, clips to compare precisions on.
 
-They are drawn in a fixed order: the same run gives the same windows.
+They are drawn deterministically: the same run gives the same windows.
 """
 
 from __future__ import annotations
@@ -29,37 +29,44 @@ from trainer.run import Run
 
 Floats = NDArray[np.float32]
 _PRESENCE_OF_CASES = ((1, 1), (1, 1), (0, 1), (1, 0), (1, 1), (1, 0), (0, 1), (1, 1))
-"""Which modalities the golden cases have where a network takes presence flags: each alone in some batch."""
+"""Presence flags of the golden cases, audio first, for networks that take them; each modality occurs alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """The clips of a run, and what they are for."""
+    """The clips of a run, and what each is used for."""
 
     store: ClipStore
     """The clips."""
     targets: NDArray[np.int64]
-    """[n_clips] scene of each; −1 for none of them."""
+    """[n_clips] scene of each clip; −1: none of the scenes."""
     seen: tuple[int, ...]
     """Clips the network was trained on."""
     judged: tuple[int, ...]
     """Clips that precisions are compared on."""
     held_out: bool
-    """Whether the network never saw those."""
+    """Whether the network was not trained on `judged`."""
 
 
 class Cases:
-    """Windows of some material as a network's inputs."""
+    """Draws windows from a run's clips, as inputs of its network."""
 
     def __init__(self, material: Material, system: System, inputs: Inputs, config: Config) -> None:
-        """Take the clips, the network, its inputs with their statistics, and the window's length."""
+        """Set up readers for the clips.
+
+        Args:
+            material: The clips.
+            system: The network's kind.
+            inputs: Its inputs, with their statistics.
+            config: Window and seed.
+        """
         self.material = material
         self._reader = StretchReader(material.store, inputs, config.window)
         self._maker = TensorMaker(inputs, config.window, system.inputs)
         self._seed = config.seed
 
     def golden(self) -> dict[str, Floats]:
-        """The middle of N_CASES clips: the first of each scene, then the rest in order, from the start again if few."""
+        """Return the middle windows of N_CASES clips: the first of each scene, then the others, repeated if too few."""
         targets = self.material.targets.tolist()
         clips = self.material.judged if self.material.held_out else range(len(targets))
         first = sorted({targets[clip]: clip for clip in reversed(clips)}.values())
@@ -73,14 +80,14 @@ class Cases:
         return inputs
 
     def ranges(self, n: int) -> Iterator[dict[str, Floats]]:
-        """`n` single windows at random places of clips that were trained on, scenes taking turns."""
+        """Yield `n` single windows at random positions in training clips, scenes in turn."""
         rng = np.random.default_rng((self._seed, 0))
         turns = self._by_turns(rng.permutation(self.material.seen).tolist())
         for clip in np.resize(turns, n).tolist():
             yield self._tensors([(clip, int(rng.integers(self._reader.last_start(clip) + 1)))])
 
     def judged(self, n_windows: int) -> list[int]:
-        """Clips to compare precisions on: about `n_windows` windows, scenes taking turns, in order."""
+        """Return the clips to compare precisions on: about `n_windows` windows, scenes in turn; sorted."""
         rng = np.random.default_rng((self._seed, 1))
         chosen: list[int] = []
         for clip in self._by_turns(rng.permutation(self.material.judged).tolist()):
@@ -91,7 +98,7 @@ class Cases:
         return sorted(chosen)
 
     def _by_turns(self, clips: Sequence[int]) -> list[int]:
-        """The same clips, a scene after another."""
+        """Reorder clips so that the scenes alternate."""
         seen: dict[int, int] = {}
         ranked = []
         for place, clip in enumerate(clips):
@@ -101,7 +108,7 @@ class Cases:
         return [clip for *_, clip in sorted(ranked)]
 
     def _tensors(self, places: Sequence[tuple[int, int]]) -> dict[str, Floats]:
-        """The inputs of windows at these clips and positions."""
+        """The inputs of the windows at these clips and start positions."""
         tensors = self._maker.empty(len(places))
         for item, (clip, start) in enumerate(places):
             self._maker.fill(tensors, item, self._reader.read(clip, start))
@@ -113,12 +120,12 @@ def open_material(run: Run | ClipRun, inputs: Inputs, root: Path) -> Material:
 
     Args:
         run: A finished run.
-        inputs: What its network takes.
+        inputs: Inputs of its network.
         root: The data folder.
 
     Raises:
-        DataError: A recording or the corpus is not where it was.
-        RunError: The corpus is another than the run's.
+        DataError: A recording or the corpus is missing.
+        RunError: The corpus has other clips than the run's.
     """
     data = run.config.data
     if isinstance(run, ClipRun):

@@ -1,4 +1,4 @@
-"""The model card of a run on prepared clips: what it is, was made of, gets right and gets wrong; generated."""
+"""The model card of a run on prepared clips: what it is, its data, held-out figures and limits; all generated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SPLITS = (TRAIN, NONE, VALIDATION, CALIBRATION, EVALUATE, NONE_EVALUATE)
 def write_clip_card(
     run: ClipRun, report: Mapping[str, Any], trained: Trained, costs: Sequence[Cost], left_out: Mapping[Precision, str]
 ) -> str:
-    """The card as Markdown.
+    """Return the card as Markdown.
 
     Args:
         run: A finished run.
@@ -44,7 +44,7 @@ def write_clip_card(
 
 
 def _what(run: ClipRun, trained: Trained, costs: Sequence[Cost]) -> str:
-    """Name, purpose, shape."""
+    """The title, the description, and a table of labels, inputs, network and speed."""
     config, n_parameters = run.config, sum(parameter.numel() for parameter in trained.network.parameters())
     inputs, scene, frame = trained.inputs, costs[0].scene, costs[0].frame
     sounds = [_sound(audio) for audio in (inputs.audio, inputs.waveform) if audio is not None]
@@ -67,7 +67,7 @@ def _what(run: ClipRun, trained: Trained, costs: Sequence[Cost]) -> str:
 
 
 def _sound(audio: AudioInput) -> str:
-    """An input made of samples, in words."""
+    """An audio input in words."""
     feature = audio.feature
     what = "samples"
     if isinstance(feature, LogMelFeature):
@@ -79,14 +79,14 @@ def _sound(audio: AudioInput) -> str:
 
 
 def _picture(video: VideoInput) -> str:
-    """An input made of frames, in words."""
+    """A video input in words."""
     times = ", ".join(f"{time:g}" for time in video.frame_times_seconds)
     age = f"at most {video.max_age_seconds:g} s old"
     return f"frames of {video.width} × {video.height} at {times} s of each window, {age}"
 
 
 def _data(run: ClipRun, report: Mapping[str, Any]) -> str:
-    """The corpus, its terms, and how it was divided."""
+    """The section on the corpus, its terms, and how it was divided."""
     rows = []
     for split in _SPLITS:
         clips = [clip for clip in run.clips if clip.split == split]
@@ -107,7 +107,7 @@ def _data(run: ClipRun, report: Mapping[str, Any]) -> str:
 
 
 def _use(run: ClipRun, report: Mapping[str, Any], split: str) -> str:
-    """What a split is for."""
+    """What a split was used for, in words."""
     chooses = run.config.train.select == "best" or run.config.train.stop_epochs is not None
     fits = "temperatures and thresholds"
     watched = "chose the epoch" if chooses else "watched while training"
@@ -122,7 +122,7 @@ def _use(run: ClipRun, report: Mapping[str, Any], split: str) -> str:
 
 
 def _summary(report: Mapping[str, Any]) -> str:
-    """The figures that are asked for first, in sentences."""
+    """The section on the most important figures, in sentences."""
     whole = report["conditions"]["whole"]
     one, clips = whole["calibrated"], whole["clips"]["mean_log_probability"]
     sentences = [
@@ -146,7 +146,7 @@ def _summary(report: Mapping[str, Any]) -> str:
 
 
 def _limits(run: ClipRun, report: Mapping[str, Any], trained: Trained) -> str:
-    """What it cannot do."""
+    """The section on limitations."""
     known = {label for members in run.config.data.groups.values() for label in members}
     missing = sorted(known - set(run.labels))
     scenes = {name: row for name, row in report["by_class"].items() if row["accuracy"] is not None}
@@ -169,7 +169,7 @@ def _limits(run: ClipRun, report: Mapping[str, Any], trained: Trained) -> str:
 
 
 def _missing(trained: Trained) -> list[str]:
-    """What becomes of a window whose sound or picture is missing."""
+    """How it handles a window whose sound or picture is missing, in at most one sentence."""
     system = trained.system
     if "presence" in system.inputs:
         return ["With sound or picture missing it answers by the other one, less surely."]
@@ -182,7 +182,7 @@ def _missing(trained: Trained) -> list[str]:
 
 
 def _made(run: ClipRun, trained: Trained) -> str:
-    """How it was trained, and with what."""
+    """The section on how, and with which software, it was trained."""
     import onnxruntime
     import torch
 
@@ -211,12 +211,12 @@ The command, where nothing was set beside the file (`--set`); what is listed her
 
 
 def _sentences(run: ClipRun) -> str:
-    """What a zero-shot head compares a picture with."""
+    """What a zero-shot head compares a picture with, in words."""
     from trainer.models.clip import prompts
 
     return f"the embedding of a sentence a scene; those this project suggests: {'; '.join(prompts(run.labels))}"
 
 
 def _escaped(text: str) -> str:
-    """Text that stays inside a table's cell."""
+    """Text escaped for a Markdown table cell."""
     return text.replace("|", "\\|")

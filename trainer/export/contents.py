@@ -1,4 +1,4 @@
-"""A network's graphs in several precisions as the files of a bundle."""
+"""Writes a network's graphs in several precisions as the files of a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GOLDEN, CARD = "golden.npz", "CARD.md"
 _SUFFIX: Mapping[Precision, str] = {"float32": "", "float16": ".fp16", "int8": ".int8"}
 
 Made = dict[Precision, Mapping[GraphName, bytes]]
-"""Graphs by precision, float32 among them."""
+"""Graphs by precision, always including float32."""
 
 
 def write_network(
@@ -30,20 +30,20 @@ def write_network(
     overwrite: bool = False,
     check: bool = True,
 ) -> Bundle:
-    """Write a network's bundle; its folder's parent is made.
+    """Write a network's bundle; its folder's parent is created.
 
     Args:
         path: The bundle's folder.
         graphs: The network in float32, with golden cases.
         made: Its graphs by precision.
-        fields: The rest of the manifest.
+        fields: The remaining fields of the manifest.
         card: The model card.
-        overwrite: Whether to replace a bundle that is there.
-        check: Whether to refuse what does not give its golden answers in every precision.
+        overwrite: Whether to replace an existing bundle.
+        check: Whether to refuse a bundle that does not reproduce its golden answers in every precision.
 
     Raises:
-        ParityError: A graph does not give its golden answers.
-        BundleError: There is something in the way.
+        ParityError: A graph does not reproduce its golden answers.
+        BundleError: Something is in the way of `path`.
     """
     files = {
         _file(made, precision, name): graph
@@ -66,13 +66,13 @@ def write_network(
 
 
 def _file(made: Made, precision: Precision, name: GraphName) -> str:
-    """A graph's file; one that a precision leaves as it is stands in the bundle once."""
+    """File name of a graph; a graph that a precision leaves unchanged shares the float32 file."""
     changed = made[precision][name] != made["float32"][name]
     return f"{name}{_SUFFIX[precision] if changed else ''}.onnx"
 
 
 def _accept(bundle: Bundle) -> None:
-    """Refuse a bundle whose graphs do not give its golden answers, in any precision it holds."""
+    """Refuse a bundle whose graphs do not reproduce its golden answers in every precision it has."""
     for precision in bundle.manifest.graphs[0].files:
         with load_engines(bundle, backend=REFERENCE_BACKEND, precision=precision) as engines:
             require_parity(check_parity(bundle, engines))

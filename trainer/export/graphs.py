@@ -1,4 +1,4 @@
-"""A trained network as the graphs of a bundle: traced, answered by both, compared; refused where they differ."""
+"""Traces a trained network as the graphs of a bundle, and refuses graphs whose answers differ from the network's."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from trainer.models.graph import export_graph
 from trainer.models.systems import Deployed, System, deploy, run_network
 
 _TOLERANCE = 1e-5
-"""Largest difference of a probability between a network and its graph."""
+"""Allowed difference of a probability between a network and its graph."""
 _MOST = 1e-3
-"""The same, however much rounding makes of the network itself: what is less sure than that is not worth writing."""
+"""Upper limit of that, even if the network's own rounding is larger: a network less certain than this is no use."""
 _RELATIVE = 2e-6
-"""Largest difference of a logit or an embedding, by the largest of them."""
+"""Allowed difference of a logit or embedding, relative to the largest of them."""
 _ROUNDINGS = 8
-"""Where training left normalisations with large factors, float32 itself is further from the exact answer: the graph may
-differ from the network by this many times what the network differs from itself in float64; of few answers
-4.3 times were seen. A softmax moves at most half as far as its logits do."""
+"""If training left normalisations with large factors, float32 itself is further from the exact answer: the graph may
+then differ from the network by this multiple of the network's own difference from its float64 answers; with few
+answers, 4.3 times has been seen. A softmax changes at most half as much as its logits do."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkGraphs:
-    """A network in float32, and what it must answer."""
+    """A network's float32 graphs, and the answers they must give."""
 
     graphs: Mapping[GraphName, bytes]
-    """The scene graph, and the frame graph where frames are encoded apart."""
+    """The scene graph, and the frame graph if frames are encoded separately."""
     golden: Mapping[GraphName, GoldenGraph]
-    """Cases and what PyTorch made of them."""
+    """Golden cases and the reference answers to them."""
     inputs: tuple[InputSpec, ...]
-    """The scene graph's, in order."""
+    """Inputs of the scene graph, in order."""
     outputs: tuple[str, ...]
-    """Its heads."""
+    """Heads of the scene graph."""
 
 
 def trace_network(system: System, network: nn.Module, inputs: Inputs, cases: Mapping[str, Floats]) -> NetworkGraphs:
-    """Write a network as graphs, and see that they answer as it does.
+    """Trace a network as graphs, and check that they give the same answers.
 
     Args:
-        system: What the network is.
-        network: In evaluation mode.
-        inputs: What it takes, statistics filled in.
-        cases: [N_CASES, …] of each of its inputs.
+        system: The network's kind.
+        network: The network, in evaluation mode.
+        inputs: Its inputs, with their statistics.
+        cases: [N_CASES, …] for each of its inputs.
 
     Raises:
-        ExportError: A graph answers differently.
+        ExportError: A graph gives other answers.
     """
     deployed = deploy(system, network)
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in cases.items()}
@@ -72,7 +72,7 @@ def trace_network(system: System, network: nn.Module, inputs: Inputs, cases: Map
         graphs[FRAME_GRAPH] = export_graph(deployed.encoder, {FRAME_INPUT: images[:2]}, [FRAME_OUTPUT])
         answers = {FRAME_OUTPUT: _array(tensors[EMBEDDINGS][:, 0])}
         golden[FRAME_GRAPH] = GoldenGraph({FRAME_INPUT: _array(images)}, answers)
-        judge = network.get_submodule("scene")  # no frame is encoded twice
+        judge = network.get_submodule("scene")  # so that no frame is encoded twice
     with torch.no_grad():
         logits = {name: _array(part) for name, part in run_network(system, judge, tensors).items()}
     feeds = {name: tensors[name] for name in deployed.scene_inputs}
@@ -96,13 +96,13 @@ def check_answers(
 
     Args:
         engine: The graph.
-        golden: What the network answers.
-        exact: The same in float64; asked for only where an answer differs by more than is allowed anyway.
+        golden: The network's answers.
+        exact: Returns the answers in float64; called only if an answer differs by more than the fixed tolerances.
 
     Raises:
-        ExportError: The network's answers are no numbers; or a probability differs by more than 1e-5 or a number by
-            more than 2e-6 of the largest, and by more than eight times what the network's own rounding makes of it; or
-            a probability by more than 1e-3.
+        ExportError: The network's answers are not finite; or a probability differs by more than 1e-5 or a value by more
+            than 2e-6 of the largest, and also by more than eight times the network's own rounding error; or a
+            probability differs by more than 1e-3.
     """
     for name, array in golden.answers.items():
         if not np.isfinite(array).all():
@@ -133,8 +133,8 @@ def check_answers(
 
 
 def _encode_exactly(encoder: nn.Module | None, golden: GoldenGraph) -> dict[str, np.ndarray]:
-    """Embeddings in float64."""
-    assert encoder is not None  # noqa: S101  there is a frame graph
+    """Embeddings computed in float64."""
+    assert encoder is not None  # noqa: S101  only called if there is a frame graph
     with torch.no_grad():
         return {
             FRAME_OUTPUT: copy.deepcopy(encoder).double()(torch.from_numpy(golden.feeds[FRAME_INPUT]).double()).numpy()
@@ -142,7 +142,7 @@ def _encode_exactly(encoder: nn.Module | None, golden: GoldenGraph) -> dict[str,
 
 
 def _answer_exactly(system: System, network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Logits in float64."""
+    """Logits computed in float64."""
     with torch.no_grad():
         answers = run_network(
             system, copy.deepcopy(network).double(), {name: part.double() for name, part in tensors.items()}
@@ -151,7 +151,7 @@ def _answer_exactly(system: System, network: nn.Module, tensors: Mapping[str, Te
 
 
 def _check(graph: str, output: str, size: int, distances: np.ndarray, allowed: float) -> None:
-    """Refuse what is further away than allowed, NaN too."""
+    """Refuse distances larger than allowed, or NaN."""
     difference = float(distances.max())
     if not difference <= allowed:
         raise ExportError(
@@ -173,5 +173,5 @@ def _specs(deployed: Deployed, inputs: Inputs, embedding_size: int | None) -> tu
 
 
 def _array(tensor: Tensor) -> Floats:
-    """A tensor's numbers."""
+    """A tensor as a contiguous numpy array."""
     return np.ascontiguousarray(tensor.detach().cpu().numpy())

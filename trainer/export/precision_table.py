@@ -1,4 +1,4 @@
-"""What each precision of a bundle costs, as a table: for the card and for the command line."""
+"""Tables of what each precision of a bundle costs, for the card and for the command line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from trainer.export.precisions import Cost, GoldenCost
 
 
 def precision_table(costs: Sequence[Cost], left_out: Mapping[Precision, str], *, held_out: bool) -> Table:
-    """A row a precision.
+    """Return a table with a row per precision.
 
     Args:
         costs: What was measured, float32 first.
-        left_out: Precisions that are not there, and why.
-        held_out: Whether accuracy and log loss are of clips the network never saw.
+        left_out: Precisions that are not in the bundle, and why.
+        held_out: Whether accuracy and log loss were measured on clips the network was not trained on.
     """
     head, rows = _golden_columns(costs)
     head += ("accuracy", "log loss", "Δ log loss")
@@ -31,7 +31,7 @@ def precision_table(costs: Sequence[Cost], left_out: Mapping[Precision, str], *,
 
 
 def golden_table(costs: Sequence[GoldenCost], left_out: Mapping[Precision, str]) -> Table:
-    """The same of a network without recordings of its own: golden cases alone; arguments as above."""
+    """Return the table for a network without recordings, from golden cases only; arguments as above."""
     head, rows = _golden_columns(costs)
     notes = [
         "Times: ONNX Runtime, one x86-64 core, p50, without features. Δ: largest difference to the golden answers;",
@@ -43,7 +43,7 @@ def golden_table(costs: Sequence[GoldenCost], left_out: Mapping[Precision, str])
 
 
 def _golden_columns(costs: Sequence[GoldenCost]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Names of the columns that golden cases fill, and a row a precision."""
+    """Names of the columns measured on golden cases, and a row per precision."""
     of_frames = ("one frame", "Δ embedding") if costs[0].frame is not None else ()
     head = ("precision", "size", "one window", *of_frames, "Δ logit", "Δ probability")
     rows = [
@@ -65,7 +65,7 @@ def _golden_columns(costs: Sequence[GoldenCost]) -> tuple[tuple[str, ...], list[
 
 
 def _judged(cost: Cost, reference: Cost) -> tuple[str, ...]:
-    """What real windows say of one precision."""
+    """The columns measured on real windows, for one precision."""
     return (
         f"{100 * cost.accuracy:.1f} %",
         f"{cost.log_loss:.3f}",
@@ -74,5 +74,5 @@ def _judged(cost: Cost, reference: Cost) -> tuple[str, ...]:
 
 
 def _size(n_bytes: int) -> str:
-    """In KiB, or in MiB from ten of those on."""
+    """A size in KiB, or in MiB from 10 MiB on."""
     return f"{n_bytes / 1024:,.0f} KiB" if n_bytes < 10 << 20 else f"{n_bytes / (1 << 20):,.0f} MiB"

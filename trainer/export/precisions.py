@@ -1,4 +1,4 @@
-"""A network's graphs in other precisions: made, compared with PyTorch's answers, timed, and judged on real windows."""
+"""Converts a network's graphs to other precisions, compares them with PyTorch, times them, and judges real windows."""
 
 from __future__ import annotations
 
@@ -23,61 +23,61 @@ from trainer.export.graphs import NetworkGraphs
 from trainer.inputs import EMBEDDINGS, FRAMES
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
-"""What a bundle may hold; float32 is the reference and always there."""
+"""The precisions a bundle may have; float32 is the reference and always present."""
 _LARGEST_DIFFERENCE: Mapping[Precision, float] = {"float32": 1e-5, "float16": 0.02, "int8": 0.5}
-"""Of a probability on the golden cases; beyond it a graph is broken rather than coarse."""
+"""Largest allowed difference of a probability on the golden cases; beyond it a graph is broken, not just imprecise."""
 _MARGIN = 4
-"""A tolerance is so many times what ONNX Runtime came to: other backends sum in another order."""
+"""Tolerances are this multiple of ONNX Runtime's difference, as other backends sum in another order."""
 _TIMED = 200
 _EFFORT = ((0.005, 256, 2000), (0.05, 128, 500), (math.inf, 32, 100))
-"""By the seconds that one window takes at most: windows that ranges are measured on, and windows to judge by."""
+"""Largest seconds per window, then how many windows to measure int8 ranges on, and how many to judge precisions on."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenCost:
-    """What one precision costs and saves, as far as golden cases tell."""
+    """What one precision costs and saves, measured on golden cases."""
 
     precision: Precision
-    """Which."""
+    """The precision."""
     n_bytes: int
-    """Its graphs together."""
+    """Size of its graphs together."""
     scene: Timing
     """One window through the scene graph: ONNX Runtime, one thread."""
     frame: Timing | None
-    """One image through the frame graph."""
+    """One image through the frame graph; None if there is none."""
     logit_difference: float
-    """Largest difference of a logit to PyTorch's, on the golden cases."""
+    """Largest difference of a logit from the golden answers."""
     embedding_difference: float
-    """The same of an embedding, by the largest of them where that is above 1; 0 where there are none."""
+    """Largest difference of an embedding from them, relative to its largest value if above 1; 0 without embeddings."""
     probability_difference: float
-    """Largest difference of a probability, on the golden cases."""
+    """Largest difference of a probability from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost(GoldenCost):
-    """The same, and what real windows say of it."""
+    """The same, and its quality on real windows."""
 
     accuracy: float
-    """Of `n_windows` windows."""
+    """Accuracy on `n_windows` windows."""
     log_loss: float
-    """Of the same, calibrated."""
+    """Log loss on the same windows, with the calibrated temperature."""
     n_windows: int
-    """How many there were."""
+    """Number of windows judged."""
 
 
 def make_precision(
     graphs: NetworkGraphs, precision: Precision, windows: Iterable[Mapping[str, Array]], *, n_first: int = 1
 ) -> dict[GraphName, bytes]:
-    """The graphs of a network in another precision; one that has nothing to gain stays as it is.
+    """Convert the graphs of a network to another precision; a graph that cannot be converted stays as it is.
 
     Args:
-        graphs: The network.
-        precision: Which.
-        windows: The network's inputs of what it was trained on; ranges of int8 are measured on them.
-        n_first: Layers from each graph's beginning that stay float32 in float16.
+        graphs: The network's float32 graphs.
+        precision: The precision: float16 or int8.
+        windows: The network's inputs for windows it was trained on; int8 ranges are measured on them.
+        n_first: Number of leading layers of each graph that stay float32 in float16.
 
     Raises:
-        BackendError: None of them can be made so.
+        BackendError: None of the graphs can be converted.
     """
     made: dict[GraphName, bytes] = {}
     failures: list[BackendError] = []
@@ -94,12 +94,12 @@ def make_precision(
 
 
 def to_judge(made: Mapping[GraphName, bytes], precision: Precision) -> dict[GraphName, bytes]:
-    """Graphs that answer on this machine's CPU as those in `made` would on an accelerator."""
+    """Return graphs that answer on this machine's CPU as those in `made` would on an accelerator."""
     return {name: rounded(graph) if precision == "float16" else graph for name, graph in made.items()}
 
 
 def measure_golden(bundle: Bundle, precision: Precision, made: Mapping[GraphName, bytes]) -> GoldenCost:
-    """What a precision of a network comes to on its golden cases; arguments and errors are those of `measure_cost`."""
+    """Measure a precision on the golden cases alone; arguments and errors are those of `measure_cost`."""
     manifest = bundle.manifest
     with load_engines(bundle, backend=REFERENCE_BACKEND, precision=precision) as engines:
         outputs = check_parity(bundle, engines).outputs
@@ -135,18 +135,18 @@ def measure_cost(
     temperature: float,
     clips: Sequence[int],
 ) -> Cost:
-    """What a precision of a network comes to.
+    """Measure what a precision of a network costs.
 
     Args:
-        bundle: It holds the graphs to judge by (`to_judge`) as that precision.
-        precision: Which.
-        made: The graphs to time and to weigh.
+        bundle: Bundle that holds the graphs to judge (`to_judge`) under that precision.
+        precision: The precision.
+        made: The graphs whose speed and size are measured.
         material: Where the windows come from.
-        temperature: Of the fused logits.
-        clips: Which clips to judge it on.
+        temperature: Temperature of the fused logits.
+        clips: The clips to judge it on.
 
     Raises:
-        BackendError: A graph cannot be run, gives NaN or infinity, or is too coarse to be shipped.
+        BackendError: A graph cannot be run, gives NaN or infinity, or is too imprecise to be shipped.
     """
     golden, manifest = measure_golden(bundle, precision, made), bundle.manifest
     answers = evaluate_bundle(bundle, material.store, clips, manifest.labels, precision=precision)
@@ -163,7 +163,7 @@ def measure_cost(
 
 
 def tolerance_of(costs: Iterable[GoldenCost]) -> Tolerance:
-    """What the manifest demands of every backend: what was measured here, times a margin, and no less than usual."""
+    """Return the manifest's tolerances for all backends: the differences measured here times a margin, with a floor."""
     least = Tolerance()
     found = {"float32": least.logits, "float16": least.float16_logits, "int8": least.int8_logits}
     for cost in costs:
@@ -174,7 +174,7 @@ def tolerance_of(costs: Iterable[GoldenCost]) -> Tolerance:
 
 
 def effort(graphs: NetworkGraphs) -> tuple[int, int]:
-    """Windows to measure ranges on, and windows to judge by: fewer where one takes long."""
+    """Return how many windows to measure int8 ranges on and how many to judge by: fewer if a window takes long."""
     seconds = 0.0
     for name, graph in graphs.graphs.items():
         feeds = {key: array[:1] for key, array in graphs.golden[name].feeds.items()}
@@ -185,7 +185,7 @@ def effort(graphs: NetworkGraphs) -> tuple[int, int]:
 
 
 def _time(graph: bytes, golden: GoldenGraph) -> Timing:
-    """One case at a time through a graph; fewer times where it is slow."""
+    """Time a graph on one case at a time; fewer repetitions if it is slow."""
     feeds = {key: array[:1] for key, array in golden.feeds.items()}
     with OrtEngine(graph) as engine:
         once = measure(engine, feeds, 3, warm_up=1).p50_seconds
@@ -193,7 +193,7 @@ def _time(graph: bytes, golden: GoldenGraph) -> Timing:
 
 
 def _feeds(graphs: NetworkGraphs, windows: Iterable[Mapping[str, Array]]) -> dict[GraphName, list[Mapping[str, Array]]]:
-    """What each graph meets in use; behind a frame graph, its own embeddings."""
+    """The inputs of each graph for these windows; the scene graph behind a frame graph gets the latter's embeddings."""
     feeds: dict[GraphName, list[Mapping[str, Array]]] = {name: [] for name in graphs.graphs}
     frame = OrtEngine(graphs.graphs[FRAME_GRAPH], name=FRAME_GRAPH) if FRAME_GRAPH in graphs.graphs else None
     for window in windows:
@@ -208,7 +208,7 @@ def _feeds(graphs: NetworkGraphs, windows: Iterable[Mapping[str, Array]]) -> dic
 
 
 def _probability_difference(engines: Engines, golden: GoldenGraph) -> float:
-    """Largest difference of a probability of the scene graph to PyTorch's."""
+    """Largest difference of the scene graph's probabilities from PyTorch's."""
     answers = engines.scene.infer(dict(golden.feeds))
     distances = [np.abs(softmax(answers[name]) - softmax(expected)).max() for name, expected in golden.answers.items()]
     return float(max(distances))

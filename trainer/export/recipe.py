@@ -1,4 +1,4 @@
-"""How a network was trained, in words: what its configuration came to, and nothing that it left without effect."""
+"""Describes in words how a network was trained, leaving out settings that had no effect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainer.models.systems import System
 
 
 def describe_recipe(config: Config, system: System) -> list[str]:
-    """Optimiser, weights that were kept, stages, teacher, weights to begin with, augmentation: a line each."""
+    """Return lines on optimiser, kept weights, stages, teacher, initial weights and augmentation."""
     train = config.train
     return [
         f"{train.optimizer}, {train.schedule} schedule, peak rate {train.learning_rate:g}, weight decay "
@@ -23,7 +23,7 @@ def describe_recipe(config: Config, system: System) -> list[str]:
 
 
 def describe_beginning(model: ModelConfig) -> list[str]:
-    """Weights that a network began with, and what of it kept them: a line each."""
+    """Return a line on the network's initial weights and one on its frozen parts, if there are any."""
     files = [
         f"`{weights.file}`{f' (SHA-256 {weights.sha256})' if weights.sha256 else ''} for {part or 'all of it'}"
         f"{f' ({weights.credit})' if weights.credit else ''}"
@@ -36,14 +36,14 @@ def describe_beginning(model: ModelConfig) -> list[str]:
 
 
 def _kept(train: TrainConfig) -> str:
-    """Which weights these are."""
+    """Which weights were kept, in words."""
     epoch = "the last epoch" if train.select == "last" else "the epoch of the lowest validation loss"
     average = f"averaged weights (decay {train.average_decay:g})" if train.average_decay else "weights"
     return f"{average} of {epoch}"
 
 
 def _stage(number: int, step: StepConfig) -> str:
-    """One stage of a recipe that trains part by part; what it shares with the others is left out."""
+    """A stage of a recipe that trains part by part, with only the settings it overrides."""
     changes = (("rate", step.learning_rate), ("batches of", step.batch_size), ("mixup α =", step.mixup))
     own = [f"{word} {value:g}" for word, value in changes if value is not None]
     parts = ", ".join(part or "all of it" for part in step.parts)
@@ -51,7 +51,7 @@ def _stage(number: int, step: StepConfig) -> str:
 
 
 def _taught(train: TrainConfig) -> str:
-    """The teacher."""
+    """The teacher, in words; empty if there was none."""
     distil = train.distil
     if distil is None:
         return ""
@@ -59,7 +59,7 @@ def _taught(train: TrainConfig) -> str:
 
 
 def _augmented(config: Config, system: System) -> list[str]:
-    """What was done to windows in training."""
+    """How windows were augmented in training, a phrase each."""
     augment, sound = config.augment, config.inputs.sound
     said: list[str] = []
     if sound is not None:
@@ -100,5 +100,5 @@ def _augmented(config: Config, system: System) -> list[str]:
 
 
 def _chances(*parts: tuple[float, str, bool]) -> list[str]:
-    """Words of what is not 0, with the number as a probability where it is one."""
+    """Phrases of the parts (number, phrase, is probability) whose number is not 0; probabilities are appended."""
     return [f"{words} ({percent(number)})" if chance else words for number, words, chance in parts if number]
