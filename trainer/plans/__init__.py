@@ -1,1 +1,1 @@
-"""From a bundle to proven TensorRT plans: typed graphs, ranges of int8, what plans cost, which are kept. No torch."""
+"""Builds verified TensorRT plans from a bundle: typed graphs, int8 ranges, what plans cost, which to keep. No torch."""

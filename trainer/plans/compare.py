@@ -1,4 +1,4 @@
-"""What plans cost on recordings: every window through the runtime twice, with the reference and with the plans."""
+"""Measures what plans cost in quality: the runtime judges every window with the reference and with each precision."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ Probabilities: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How one way to run a bundle answers, window by window."""
+    """How a bundle's answers, in one precision, compare with the reference's."""
 
     name: str
-    """What is compared: a precision; "reference" for what the others are compared with."""
+    """The precision, or "reference" for what the others are compared with."""
     backend: str
-    """What ran it."""
+    """The backend that ran it."""
     n_windows: int
-    """Windows that the reference has an answer to."""
+    """Number of windows that the reference answers."""
     agreement: float
-    """Share of them with the reference's label."""
+    """Fraction of them with the reference's label."""
     probability_difference: float | None
-    """Largest difference of a probability to the reference's; None where numbers were none."""
+    """Largest difference of a probability from the reference's; None if a window had no answer."""
     n_labelled: int
-    """Windows of recordings whose scene is known."""
+    """Number of windows of recordings whose scene is known."""
     accuracy: float | None
-    """Share of these that are named rightly, before any smoothing; None without labels."""
+    """Fraction of these labelled correctly, before any smoothing; None without labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Ways to run a bundle, compared on the same windows."""
+    """Several precisions of a bundle, compared on the same windows."""
 
     comparisons: tuple[Comparison, ...]
-    """The reference first."""
+    """One per precision, the reference first."""
     n_files: int
-    """Recordings that were read to their end."""
+    """Number of recordings read to their end."""
     failures: tuple[str, ...]
-    """A sentence for every recording that could not be."""
+    """A sentence for each recording that could not be."""
 
     def agreement(self, name: str) -> float:
-        """Share of windows with the reference's label."""
+        """Return the fraction of windows with the reference's label."""
         return next(entry.agreement for entry in self.comparisons if entry.name == name)
 
 
 class _Tally:
-    """Counts of one classifier."""
+    """Running counts for one classifier."""
 
     def __init__(self, name: str, classifier: Classifier) -> None:
         self.name, self.classifier = name, classifier
@@ -66,7 +66,7 @@ class _Tally:
         self.difference = 0.0
 
     def add(self, own: Probabilities | None, reference: Probabilities, target: int | None) -> None:
-        """One window that the reference has an answer to."""
+        """Count a window that the reference answers."""
         label = None if own is None else int(own.argmax())
         self.n += 1
         self.same += label == int(reference.argmax())
@@ -93,13 +93,13 @@ def compare(
     media: Sequence[Clip],
     on_file: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evaluation:
-    """Judge every window of some recordings in several ways.
+    """Judge every window of some recordings with several classifiers of a bundle.
 
     Args:
-        reference: What the others are compared with: ONNX Runtime in float32.
-        others: Name to classifier of the same bundle.
-        media: The recordings; one that cannot be read is left out and noted.
-        on_file: Called with how many files are done, of how many.
+        reference: The classifier that the others are compared with: ONNX Runtime in float32.
+        others: Classifiers of the same bundle, by name.
+        media: The recordings; one that cannot be read is noted as a failure.
+        on_file: Called with the number of files done and their total.
 
     Raises:
         DataError: No window of any recording can be judged.

@@ -1,4 +1,4 @@
-"""Plans of one or more precisions: built, proven, compared on recordings; which are kept, and which is quickest."""
+"""Builds plans in one or more precisions, verifies them, compares them on recordings, and decides which to keep."""
 
 from __future__ import annotations
 
@@ -23,51 +23,51 @@ from trainer.plans.media import RangeFeeds
 from trainer.plans.typed import Typed, typed_graphs
 
 LEAST_AGREEMENT: Mapping[Precision, float] = {"float32": 0.999, "float16": 0.999, "int8": 0.99}
-"""Share of inputs that must keep the reference's label for `--best` to keep a precision."""
+"""Fraction of inputs that must keep the reference's label for `--best` to keep a precision."""
 OpenEngines = Callable[[Bundle, Precision, PlanStore], Engines]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be made."""
+    """What to build."""
 
     precisions: tuple[Precision, ...]
-    """In this order."""
+    """The precisions, in this order."""
     best: bool = False
-    """Whether those that cannot be made, or cost too much, are left out instead of ending the run."""
+    """Leave out precisions that cannot be built or change too many labels, instead of failing."""
     batches: tuple[int, ...] = (1, 8)
     """Batch sizes to build for."""
     effort: int = 3
-    """How long TensorRT searches, 0 to 5."""
+    """TensorRT's optimisation level, 0 to 5: how long it searches for kernels."""
     workspace_bytes: int | None = None
-    """Most that a kernel may use while it runs; None: half of what is free."""
+    """Most memory that a kernel may use while it runs; None: half of what is free."""
     force: bool = False
-    """Whether plans that are there already are built anew."""
+    """Whether to rebuild existing plans."""
     explain: bool = False
-    """Whether the layer that diverges first is looked for where parity fails."""
+    """Whether to look for the first diverging layer if parity fails."""
     calibrate: tuple[Clip, ...] = ()
-    """Recordings that ranges of int8 are measured on; none: see `typed_graphs`."""
+    """Recordings to measure int8 ranges on; if empty, see `typed_graphs`."""
     evaluate: tuple[Clip, ...] = ()
-    """Recordings to compare plans on; none: only the golden inputs count."""
+    """Recordings to compare plans on; if empty, only the golden inputs count."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of it; filled while it runs."""
+    """The result of `make_plans`, filled in as it runs."""
 
     plans: dict[Precision, tuple[PlanInfo, ...]] = field(default_factory=dict)
-    """What was proven and kept, a plan a graph."""
+    """Plans that were verified and kept, one per graph."""
     origins: dict[Precision, str] = field(default_factory=dict)
     """Where the graphs they were built from come from."""
     refused: dict[Precision, str] = field(default_factory=dict)
-    """A sentence for every precision that was not kept."""
+    """The reason for each precision that was not kept, in a sentence."""
     evaluation: Evaluation | None = None
-    """Plans compared with ONNX Runtime on recordings; None where none were named."""
+    """Plans compared with ONNX Runtime on recordings; None if no recordings were given."""
     quickest: Precision | None = None
-    """The precision that the runtime takes by itself."""
+    """The precision that the runtime chooses by default."""
 
     def to_json(self, bundle: Bundle, machine: Machine, store: PlanStore) -> dict[str, Any]:
-        """All of it, for programs."""
+        """Return everything as JSON-compatible values."""
         evaluation = None if self.evaluation is None else encode(self.evaluation)
         plans = [encode(info) for infos in self.plans.values() for info in infos]
         return {
@@ -84,10 +84,10 @@ class Outcome:
 
 
 def open_plans(bundle: Bundle, precision: Precision, store: PlanStore) -> Engines:
-    """The plans of a store, loaded.
+    """Load the plans of a store.
 
     Raises:
-        BackendError: They cannot be.
+        BackendError: They cannot be loaded.
     """
     return load_engines(bundle, backend="tensorrt", precision=precision, plans=store.folder)
 
@@ -104,23 +104,24 @@ def make_plans(
     build_command: Sequence[str] = BUILD_COMMAND,
     open_engines: OpenEngines = open_plans,
 ) -> Outcome:
-    """Build, prove and compare plans.
+    """Build, verify and compare plans.
 
     Args:
-        bundle: Which.
-        wanted: What of it.
-        store: Where plans are kept.
-        machine: What they are for.
-        say: Told in a sentence what the user should know.
-        on_progress: Of every build, see `build_plans`.
-        on_file: Of the comparison: how many recordings are done, of how many.
-        build_command: What builds; see `engines.trt.exchange`.
-        open_engines: Loads what was built, for the comparison.
+        bundle: The bundle.
+        wanted: What to build of it, and how.
+        store: Where plans are stored.
+        machine: The machine they are built for.
+        say: Called with sentences the user should see.
+        on_progress: Called during every build, see `build_plans`.
+        on_file: Called during the comparison with the number of recordings done and their total.
+        build_command: The command that builds; see `engines.trt.exchange`.
+        open_engines: Loads the built plans for the comparison.
 
     Raises:
-        BackendError, BundleError: A plan cannot be built; with `wanted.best`, none can.
-        ParityError: It does not reproduce the golden answers.
-        DataError, SourceError: Recordings give no window.
+        BackendError, BundleError: A plan cannot be built, or with `wanted.best`, none can; or a plan fails while it is
+            compared.
+        ParityError: A plan does not reproduce the golden answers.
+        DataError, SourceError: The recordings give no window.
     """
     outcome = Outcome()
     for precision in wanted.precisions:
@@ -161,7 +162,7 @@ class _Build:
     on_progress: OnProgress | None
 
     def plans(self, store: PlanStore) -> tuple[PlanInfo, ...]:
-        """Build, prove and store."""
+        """Build, verify and store the plans; if parity fails, explain why if wanted."""
         try:
             return build_plans(
                 self.bundle,
@@ -178,7 +179,7 @@ class _Build:
             raise ParityError(f"{refused}; {self._why()}") from None
 
     def _why(self) -> str:
-        """Which layer of each graph diverges first."""
+        """Say which layer of each graph diverges first."""
         try:
             found = explain(self.bundle, self.typed.precision, **self._common())
         except BackendError as error:
@@ -186,7 +187,7 @@ class _Build:
         return "; ".join(f"{graph}: {divergence}" for graph, divergence in found.items())
 
     def _common(self) -> dict[str, Any]:
-        """What both are told."""
+        """Arguments that building and explaining share."""
         return {
             "machine": self.machine,
             "typed": self.typed.graphs,
@@ -198,7 +199,7 @@ class _Build:
 
 
 def _typed(bundle: Bundle, precision: Precision, wanted: Wanted, say: Callable[[str], None]) -> Typed:
-    """The graphs to build from."""
+    """The graphs to build from, with int8 ranges measured on recordings if any are given."""
     if precision != "int8" or not wanted.calibrate:
         return typed_graphs(bundle, precision, None, say)
     with load_engines(bundle, backend="onnxruntime", precision="float32") as engines:
@@ -216,7 +217,7 @@ def _compare(
     on_file: Callable[[int, int], None],
     open_engines: OpenEngines,
 ) -> Evaluation:
-    """Every precision that was built, and ONNX Runtime, on recordings."""
+    """Compare every precision that was built with ONNX Runtime on recordings."""
     with ExitStack() as stack:
         engines = load_engines(bundle, backend="onnxruntime", precision="float32")
         reference = stack.enter_context(Classifier(bundle, engines))
@@ -227,13 +228,13 @@ def _compare(
             others[precision] = stack.enter_context(Classifier(bundle, loaded[precision]))
         evaluation = compare(reference, others, media, on_file)
         for name, opened in loaded.items():
-            if opened.fell_back is not None:  # the rest was ONNX Runtime compared with itself
+            if opened.fell_back is not None:  # from there on, ONNX Runtime was compared with itself
                 raise BackendError(f"--evaluate: {name} failed on the way: {opened.fell_back}")
         return evaluation
 
 
 def _drop_coarse(outcome: Outcome, store: PlanStore) -> None:
-    """Leave out precisions that change too many labels, and delete their plans: the runtime takes what it finds."""
+    """Refuse precisions that change too many labels, and delete their plans: the runtime uses any plan it finds."""
     for precision, infos in list(outcome.plans.items()):
         parity = (entry for info in infos for entry in info.parity if entry.output == f"{SCENE_GRAPH}/fused")
         shares = [entry.agreement for entry in parity if entry.agreement is not None]

@@ -1,4 +1,4 @@
-"""Recordings as the runtime meets them: their windows, and what graphs are fed with."""
+"""Recordings as the runtime processes them: their windows, and the inputs of each graph."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from trainer.errors import DataError
 from trainer.evaluate.sources import open_clip
 
 N_RANGES = 256
-"""Windows that ranges of int8 are measured on, at most: what `trainer export` takes of a small network."""
+"""Most windows that int8 ranges are measured on: as many as `trainer export` uses for a small network."""
 
 
 def windows_of(classifier: Classifier, clip: Clip, step: Fraction) -> Iterator[Window]:
-    """The windows of a recording, as `ascstream file` cuts them.
+    """Yield the windows of a recording, as `ascstream file` cuts them.
 
     Args:
-        classifier: Whose windows.
+        classifier: The classifier that the windows are for.
         clip: The recording.
-        step: Between two windows, in seconds.
+        step: Step between windows, in seconds.
 
     Raises:
-        SourceError: It gives nothing that the bundle perceives, or breaks off.
+        SourceError: It has no input that the bundle uses, or breaks off.
     """
     with open_clip(clip) as source:
         yield from windows_in(classifier, source, step)
 
 
 def windows_in(classifier: Classifier, source: Source, step: Fraction) -> Iterator[Window]:
-    """The windows of an open source; else as `windows_of`."""
+    """Like `windows_of`, for an open source."""
     require_input(source.info, classifier.manifest)
     windower = Windower(classifier.manifest, step)
     for item in source.items(classifier.wants(step)):
@@ -53,32 +53,32 @@ def windows_in(classifier: Classifier, source: Source, step: Fraction) -> Iterat
 
 
 class RangeFeeds:
-    """What each graph of a bundle is fed with by recordings: up to `N_RANGES` windows, spread over files and time.
+    """The inputs that recordings give each graph of a bundle: up to `n` windows, spread over files and time.
 
-    Through decoder, front-end and float32 graphs of the runtime, so that int8 meets what it will meet in use.
+    They pass through the runtime's decoder, front-end and float32 graphs, so int8 is calibrated on what it gets in use.
     """
 
     def __init__(
         self, bundle: Bundle, engines: Engines, media: Sequence[Clip], say: Callable[[str], None], n: int = N_RANGES
     ) -> None:
-        """Prepare; nothing is decoded yet.
+        """Choose the recordings; nothing is decoded yet.
 
         Args:
-            bundle: Which.
-            engines: Its float32 graphs; they stay open.
+            bundle: The bundle.
+            engines: Its float32 graphs; they are not closed.
             media: The recordings.
-            say: Told of a file that cannot be read, in a sentence.
-            n: Windows at most.
+            say: Called with a sentence about each file that cannot be read.
+            n: The most windows to use.
         """
         self._bundle, self._engines, self._say = bundle, engines, say
         places = np.linspace(0, len(media) - 1, min(n, len(media))).astype(int).tolist()
         self._media = [media[place] for place in places]
         self._per_file = n // max(1, len(self._media))
         self.n_windows = 0
-        """Windows that the last graph was given."""
+        """Windows given to the most recent graph."""
 
     def of(self, graph: GraphName) -> Iterator[Mapping[str, Array]]:
-        """What that graph is fed with, one call after another; decoded as it is asked for.
+        """Yield the graph's inputs call by call, decoding on demand.
 
         Raises:
             DataError: No recording gives a window.
@@ -107,7 +107,7 @@ class RangeFeeds:
             )
 
     def _some_windows(self, classifier: Classifier, clip: Clip) -> Iterator[Window]:
-        """Windows of a recording without overlap, evenly spread as far as its length is known."""
+        """Non-overlapping windows of a recording, evenly spread if its length is known."""
         seconds = Fraction(str(classifier.manifest.window.seconds))
         with open_clip(clip) as source:
             n_windows = int((source.info.duration_seconds or 0) / seconds)
@@ -122,7 +122,7 @@ class RangeFeeds:
 
 
 class _Tap(Engine):
-    """An engine that keeps what it is fed with."""
+    """Wraps an engine and records its inputs."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine.name, engine.backend, engine.inputs, engine.outputs)
@@ -130,7 +130,7 @@ class _Tap(Engine):
         self._taken: list[Mapping[str, Array]] = []
 
     def take(self) -> list[Mapping[str, Array]]:
-        """What came since the last time."""
+        """Return the inputs recorded since the last call."""
         taken, self._taken = self._taken, []
         return taken
 

@@ -1,4 +1,4 @@
-"""What was built, what it costs and how fast it is, as tables that fit a terminal of 80 columns."""
+"""Tables of what was built, what it costs and how fast it is, for a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Plans = Mapping[Precision, Sequence[PlanInfo]]
 
 
 def plan_tables(plans: Plans, evaluation: Evaluation | None) -> list[Table]:
-    """Every table there is something for."""
+    """Return every table that has content."""
     infos = [info for group in plans.values() for info in group]
     tables = [_proven(infos)]
     if any(info.latency for info in infos):
@@ -24,7 +24,7 @@ def plan_tables(plans: Plans, evaluation: Evaluation | None) -> list[Table]:
 
 
 def _proven(infos: Sequence[PlanInfo]) -> Table:
-    """What plans are, and how they compare with the golden answers."""
+    """Table of the plans, and how they compare with the golden answers."""
     rows = []
     for info in infos:
         worst = max(info.parity, key=lambda entry: entry.max_difference / entry.tolerance)
@@ -50,7 +50,7 @@ def _proven(infos: Sequence[PlanInfo]) -> Table:
 
 
 def _timed(infos: Sequence[PlanInfo]) -> Table:
-    """How long calls take."""
+    """Table of latencies."""
     rows = []
     for info in infos:
         for batch in sorted({entry.batch for entry in info.latency}):
@@ -72,7 +72,7 @@ def _cells(latency: Sequence[Latency], batch: int, *, cuda_graph: bool) -> tuple
 
 
 def _compared(evaluation: Evaluation) -> Table:
-    """Plans and the reference on recordings."""
+    """Table of plans and reference on recordings."""
     entries = evaluation.comparisons
     note = (
         f"{entries[0].n_windows:,} windows of {evaluation.n_files:,} recordings, before any smoothing, through the "
@@ -87,7 +87,7 @@ def _compared(evaluation: Evaluation) -> Table:
 
 
 def _compared_row(entry: Comparison) -> tuple[str, ...]:
-    """One way to run the bundle."""
+    """The row of one precision or of the reference."""
     if entry.name == "reference":
         agreement = difference = "–"
     else:
@@ -97,20 +97,20 @@ def _compared_row(entry: Comparison) -> tuple[str, ...]:
 
 
 def _share(share: float) -> str:
-    """In per cent; never rounded up to all of it."""
+    """A fraction in per cent; never rounded up to 100 %."""
     tenths = int(share * 1000 + 1e-9) if share < 1 else 1000
     return f"{tenths / 10:.1f} %" if tenths < 1000 else "100 %"
 
 
 def _bytes(n_bytes: int) -> str:
-    """In KiB or MiB, in at most seven letters as far as that goes."""
+    """A size in KiB or MiB, in at most seven characters up to 999 MiB."""
     if n_bytes < 1000 * 1024:
         return f"{n_bytes / 1024:.0f} KiB"
     return f"{n_bytes / (1 << 20):.1f} MiB" if n_bytes < 10 << 20 else f"{n_bytes / (1 << 20):,.0f} MiB"
 
 
 def _seconds(seconds: float) -> str:
-    """As in 4.2 s, 12 min."""
+    """A duration such as 4.2 s or 12 min."""
     if seconds < 99.5:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min"

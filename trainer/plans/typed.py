@@ -1,4 +1,4 @@
-"""The graphs that plans are built from: the bundle's own in a precision, else made from its float32 ones."""
+"""The graphs that plans are built from: the bundle's own in a precision, or converted from its float32 graphs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from engines.manifest import GraphName, Precision
 
 
 class Feeds(Protocol):
-    """What graphs meet in use."""
+    """Provides graph inputs on which int8 ranges are measured."""
 
     def of(self, graph: GraphName) -> Iterator[Mapping[str, Array]]:
-        """What that graph is fed with, one call after another."""
+        """Yield that graph's inputs, call by call."""
         ...
 
 
@@ -27,21 +27,21 @@ class Typed:
     """A bundle's graphs in one precision."""
 
     precision: Precision
-    """Which."""
+    """The precision."""
     graphs: Mapping[GraphName, bytes]
-    """Every graph of the bundle; one that has nothing to gain is still float32."""
+    """Every graph of the bundle; one that cannot be converted is still float32."""
     origin: str
-    """Where they come from, for people."""
+    """Where the graphs come from, in words."""
 
 
 class GoldenFeeds:
-    """The golden inputs of a bundle, a case at a time: few, but always there."""
+    """The golden inputs of a bundle, one case at a time: few, but usually available."""
 
     def __init__(self, bundle: Bundle) -> None:
-        """Read them.
+        """Read the golden inputs.
 
         Raises:
-            BundleError: It has none.
+            BundleError: The bundle has none.
         """
         if bundle.manifest.golden is None:
             raise BundleError(
@@ -50,7 +50,7 @@ class GoldenFeeds:
         self._golden = read_golden(bundle.read(bundle.manifest.golden), bundle.manifest)
 
     def of(self, graph: GraphName) -> Iterator[Mapping[str, Array]]:
-        """The graph's cases."""
+        """Yield the graph's golden inputs, one case at a time."""
         feeds = self._golden[graph].feeds
         for case in range(N_CASES):
             yield {name: array[case : case + 1] for name, array in feeds.items()}
@@ -59,18 +59,18 @@ class GoldenFeeds:
 def typed_graphs(
     bundle: Bundle, precision: Precision, feeds: Feeds | None = None, say: Callable[[str], None] = lambda _: None
 ) -> Typed:
-    """A bundle's graphs in a precision.
+    """Return a bundle's graphs in a precision.
 
     Args:
-        bundle: Which.
-        precision: Which.
-        feeds: What ranges of int8 are measured on, even where the bundle holds int8 graphs; None: the bundle's graphs,
-            or else its golden inputs.
-        say: Told in a sentence what the user should know.
+        bundle: The bundle.
+        precision: The precision.
+        feeds: Inputs to measure int8 ranges on, even if the bundle has int8 graphs; None: use the bundle's int8 graphs,
+            or if it has none, its golden inputs.
+        say: Called with sentences the user should see.
 
     Raises:
         BundleError: A graph is missing or altered.
-        BackendError: None of the graphs can be typed so, or a package is not installed.
+        BackendError: None of the graphs can be converted, or a package is not installed.
     """
     specs = bundle.manifest.graphs
     measured = precision == "int8" and feeds is not None
@@ -108,10 +108,10 @@ def typed_graphs(
 
 
 def _need_onnx(bundle: Bundle, precision: Precision) -> None:
-    """Say what to type where graphs would have to be made and cannot.
+    """Check that onnx is installed, which converting graphs needs.
 
     Raises:
-        BackendError: onnx is not installed.
+        BackendError: It is not; the message says what to type.
     """
     if find_spec("onnx") is None:
         raise BackendError(
