@@ -1,4 +1,4 @@
-"""What a network said of a set of clips, segment by segment, and with a modality missing: what evaluation reads."""
+"""A network's answers for a set of clips, per segment and with single modalities: the input of evaluation."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from trainer.errors import RunError
 from trainer.files import UNREADABLE_ARRAYS, write_whole
 
 WHOLE = "whole"
-"""The condition in which all of a network's modalities are there; the others name the one that is left."""
+"""The condition in which all modalities are present; the other conditions name the one that remains."""
 _LOGITS = "logits_"
 _RESUME = "go on with: trainer fit CONFIG --resume"
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Logits of every segment of some clips, under every condition the network can answer in."""
+    """Logits of every segment of some clips, under every condition that the network supports."""
 
     clips: NDArray[np.int64]
-    """[n_segments] position of each segment's clip in the run's list; in order of clips and of time."""
+    """[n_segments] index of each segment's clip in the run's list; ordered by clip, then by time."""
     logits: Mapping[str, NDArray[np.float32]]
-    """[n_segments, n_labels] a condition: "whole"; "audio", "video": that modality alone."""
+    """[n_segments, n_labels] per condition: "whole"; "audio" or "video", with that modality alone."""
 
 
 def save_answers(path: Path, answers: Answers) -> None:
-    """Write answers whole or not at all."""
+    """Write answers atomically."""
     arrays: dict[str, Any] = {_LOGITS + name: logits.astype(np.float32) for name, logits in answers.logits.items()}
     write_whole(path, lambda file: np.savez(file, clips=answers.clips, **arrays))
 
 
 def load_answers(path: Path) -> Answers:
-    """Read what `save_answers` wrote.
+    """Read a file written by `save_answers`.
 
     Raises:
-        RunError: It is not there, or is something else.
+        RunError: It does not exist, or is something else.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -1,4 +1,4 @@
-"""What a network has to beat: multinomial logistic regression on the mean and spread of each band of the log-mel."""
+"""Baseline for the networks: multinomial logistic regression on each log-mel band's mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.data.augment import Floats
 from trainer.evaluate.metrics import Integers, Vector
 
 _PENALTY = 1e-2
-"""Weight of the squared coefficients, by the mean loss."""
+"""Weight of the squared coefficients relative to the mean loss."""
 _STEPS = 200
 
 
@@ -24,9 +24,9 @@ def summarise(features: Floats) -> Vector:
 def fit_regression(
     train: Vector, targets: Integers, weights: Vector, n_labels: int, test: Vector
 ) -> NDArray[np.float64]:
-    """Logits of `test` by a regression on `train`, both standardised by `train`: [n_test, n_labels].
+    """Fit on `train` and return the logits of `test`, both standardised by `train`'s statistics: [n_test, n_labels].
 
-    The penalised loss is convex and is brought to its minimum by L-BFGS: nothing in it is random.
+    The penalised loss is convex and minimised by L-BFGS; nothing is random.
     """
     mean, std = train.mean(axis=0), np.maximum(train.std(axis=0), 1e-6)
     inputs, answers = torch.from_numpy((train - mean) / std), torch.from_numpy(targets)

@@ -1,7 +1,7 @@
-"""A bundle on clips, through the very engines of the runtime: what a precision or a backend costs, in figures.
+"""Evaluate a bundle on clips with the runtime's engines, to measure what a precision or a backend costs.
 
-Segments and what is made of them are those of `trainer.data.segments`, so that answers can be compared with the
-network's own, segment by segment.
+Segments and their inputs come from `trainer.data.segments`, so answers can be compared with the network's own,
+segment by segment.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from trainer.inputs import FEATURES, FRAMES, PRESENCE, WAVEFORM, Inputs
 
 Floats = NDArray[np.float32]
 _ENCODED = 32
-"""Frames encoded in one call."""
+"""Frames per encoder call."""
 _ORDER = {"audio": 0, "video": 1}
-"""Columns of presence flags as the trainer has them."""
+"""The trainer's column order of presence flags."""
 
 
 def bundle_inputs(manifest: Manifest) -> Inputs:
-    """What a bundle takes of a window, as training has it.
+    """Convert a bundle's inputs to the trainer's form.
 
     Raises:
-        DataError: It takes two inputs of one kind, as no network of this trainer does.
+        DataError: It takes two inputs of one kind, which no network of this trainer does.
     """
     specs = _by_name(manifest)
     return Inputs(
@@ -53,19 +53,19 @@ def evaluate_bundle(
     backend: str = REFERENCE_BACKEND,
     threads: int = 1,
 ) -> Answers:
-    """What a bundle says of every segment of some clips, with all modalities and with each alone as far as it can.
+    """Answer every segment of some clips with a bundle, with all modalities and, if supported, with each alone.
 
     Args:
         bundle: An opened bundle.
         store: Decoded clips, for `bundle_inputs`.
-        clips: Their numbers in `store`.
-        labels: Scenes the clips may be of; the bundle has to know the same.
-        precision: One that the bundle holds.
-        backend: What runs its graphs.
-        threads: CPU threads one call may use.
+        clips: Their positions in `store`.
+        labels: The clips' possible scenes; the bundle must have the same.
+        precision: A precision that the bundle holds.
+        backend: Backend that runs its graphs.
+        threads: CPU threads per call.
 
     Returns:
-        Logits; `Answers.clips` are the numbers in `store`.
+        Logits; `Answers.clips` are positions in `store`.
 
     Raises:
         DataError: The bundle has other labels, or there is no clip.
@@ -85,7 +85,7 @@ def evaluate_bundle(
 
 
 def _answer(manifest: Manifest, engines: Engines, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Inputs of n windows, by the trainer's names, to logits a head."""
+    """Map the inputs of n windows, under the trainer's names, to logits per head."""
     feeds = {}
     for name, spec in _by_name(manifest).items():
         values = inputs[name]
@@ -100,7 +100,7 @@ def _answer(manifest: Manifest, engines: Engines, inputs: Mapping[str, Floats]) 
 
 
 def _encode(encoder: Engine, frames: Floats, seen: NDArray[np.bool_], size: int) -> Floats:
-    """[n, n_frames, 3, height, width] to [n, n_frames, size]; zeros in windows without a picture, as in the runtime."""
+    """[n, n_frames, 3, height, width] to [n, n_frames, size]; zeros for windows without video, as in the runtime."""
     encoded = np.zeros((*frames.shape[:2], size), np.float32)
     images = frames[seen].reshape(-1, *frames.shape[2:])
     batches = [images[first : first + _ENCODED] for first in range(0, len(images), _ENCODED)]
@@ -111,7 +111,7 @@ def _encode(encoder: Engine, frames: Floats, seen: NDArray[np.bool_], size: int)
 
 
 def _by_name(manifest: Manifest) -> dict[str, InputSpec]:
-    """A bundle's inputs by the trainer's names, in the manifest's order."""
+    """A bundle's inputs under the trainer's names, in the manifest's order."""
     specs: dict[str, InputSpec] = {}
     for spec in manifest.inputs:
         name = PRESENCE if spec.presence is not None else FRAMES

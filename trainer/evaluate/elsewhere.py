@@ -1,4 +1,4 @@
-"""A trained network or a bundle on a prepared corpus: the one it was made from, or another with the same scenes."""
+"""Evaluate a trained network or a bundle on a prepared corpus: its own, or another with the same scenes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from trainer.evaluate.report import bundle_report, run_report
 
 
 def evaluate_run_on(run: ClipRun, folder: Path) -> tuple[dict[str, Any], Segments]:
-    """What a run's network says of a prepared corpus: of its evaluation split, or of all of it where it has none.
+    """Evaluate a run's network on a prepared corpus: on its evaluation split, or on all of it if it has none.
 
-    Of the corpus that the run was made from, places that it was trained, chosen or calibrated on are left out. Whether
-    another corpus shares places with it is for the caller to know.
+    On the corpus that the run was made from, places used for training, validation or calibration are left out. If
+    another corpus shares places with it, the caller has to know.
 
     Args:
         run: A finished run; temperatures and thresholds are those of its own held-out clips.
         folder: A prepared corpus with the same scenes.
 
     Returns:
-        The report, as `trainer.evaluate.report.write_clip_report` describes it, and the answers it is made of.
+        The report, as described in `trainer.evaluate.report.write_clip_report`, and the answers behind it.
 
     Raises:
         DataError: The corpus is missing, damaged, of other scenes, or was not prepared for this network.
@@ -53,7 +53,7 @@ def evaluate_run_on(run: ClipRun, folder: Path) -> tuple[dict[str, Any], Segment
 def evaluate_bundle_on(
     bundle: Bundle, folder: Path, *, precision: str = "float32", backend: str = REFERENCE_BACKEND, threads: int = 1
 ) -> tuple[dict[str, Any], Segments]:
-    """What a bundle says of a prepared corpus, through the runtime's engines; else as `evaluate_run_on`.
+    """Evaluate a bundle on a prepared corpus with the runtime's engines; otherwise like `evaluate_run_on`.
 
     Raises:
         DataError: The corpus is missing, damaged, of other scenes, or was not prepared for this bundle.
@@ -76,18 +76,18 @@ def evaluate_bundle_on(
 
 
 def entries_of(prepared: Prepared) -> list[ClipEntry]:
-    """A prepared corpus's clips as a run remembers them, in the order of its store."""
+    """A prepared corpus's clips as a run's entries, in the order of its store."""
     return [ClipEntry(c.key, c.label, c.city, c.location, c.device, c.split, c.seconds) for c in prepared.clips]
 
 
 def clips_to_judge(prepared: Prepared) -> list[int]:
-    """Numbers of the scenes' clips of the evaluation split; of all splits where there is none."""
+    """Positions of the evaluation split's clips, or of all splits' if it is empty; clips of no scene are left out."""
     scenes = [number for number, clip in enumerate(prepared.clips) if clip.label != NONE]
     return [number for number in scenes if prepared.clips[number].split == EVALUATE] or scenes
 
 
 def _open(folder: Path, labels: tuple[str, ...]) -> Prepared:
-    """A prepared corpus with these scenes."""
+    """Open a prepared corpus and check that it has these scenes."""
     prepared = open_prepared(folder)
     if prepared.labels != labels:
         raise DataError(f"{folder}: expected the scenes {', '.join(labels)}, got {', '.join(prepared.labels)}")

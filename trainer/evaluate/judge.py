@@ -1,6 +1,6 @@
-"""Logits to figures: what a network's answers are worth once temperatures and thresholds are settled.
+"""From logits to figures, given temperatures and thresholds.
 
-Temperatures and thresholds come from a run's held-out clips, or from the manifest of a bundle; figures from any clips.
+Temperatures and thresholds come from a run's held-out clips or a bundle's manifest; figures from any clips.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from trainer.evaluate.thresholds import choose_thresholds, measure_thresholds, s
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What makes answers of logits."""
+    """Everything needed to turn logits into answers."""
 
     labels: tuple[str, ...]
-    """Scenes, in order of the logits."""
+    """Scenes, in the order of the logits."""
     groups: tuple[tuple[int, ...], ...]
-    """Positions of each group's labels."""
+    """Indices of each group's labels."""
     window_seconds: float
     """Length of a segment."""
     smoothing: SmoothingSpec
-    """The runtime's filter."""
+    """Settings of the runtime's smoothing filter."""
     temperatures: dict[str, float]
-    """A temperature an output."""
+    """One temperature per output."""
     thresholds: dict[str, float]
-    """"scene", and "group" where there are groups; and what `choose_thresholds` knows of them."""
+    """"scene", and "group" if there are groups; from a run also what else `choose_thresholds` returns."""
 
     def smoothed(self, segments: Segments) -> Vector:
-        """[n_segments, n_labels] what the runtime's filter makes of the segments, each clip a stream of its own."""
+        """[n_segments, n_labels]: output of the runtime's filter for the segments, each clip as a separate stream."""
         probabilities = softmax(segments.logits[WHOLE], self.temperatures[OUTPUT_OF[WHOLE]])
         return smooth_clips(probabilities, segments.clips, self.smoothing, self.window_seconds, self.window_seconds)
 
 
 def judge_of_run(run: ClipRun, held_out: Segments) -> Judge:
-    """Temperatures, and thresholds for the precision that is asked for, from clips that were not trained on."""
+    """Fit temperatures, and thresholds for the configured precision, on clips that were not trained on."""
     groups = tuple(tuple(run.labels.index(label) for label in members) for members in run.groups.values())
     window, smoothing = run.config.window.seconds, run.config.smoothing
     plain = Judge(run.labels, groups, window, smoothing, fit_temperatures(held_out), {})
@@ -60,22 +60,22 @@ def judge_of_run(run: ClipRun, held_out: Segments) -> Judge:
 
 
 def judge_of_bundle(manifest: Manifest) -> Judge:
-    """What a bundle says of itself."""
+    """Take temperatures, thresholds and smoothing from a bundle's manifest."""
     groups = tuple(tuple(manifest.labels.index(label) for label in members) for members in manifest.groups.values())
     temperatures: dict[str, float] = {output.name: output.temperature for output in manifest.outputs}
-    if manifest.presence_input is not None:  # fused answers where a modality has no head
+    if manifest.presence_input is not None:  # a modality without a head is answered by the fused output
         temperatures = dict.fromkeys(manifest.modalities, temperatures[OUTPUT_OF[WHOLE]]) | temperatures
     thresholds = {"scene": manifest.thresholds.scene} | ({"group": manifest.thresholds.group} if groups else {})
     return Judge(manifest.labels, groups, manifest.window.seconds, manifest.smoothing, temperatures, thresholds)
 
 
 def judge_segments(judge: Judge, segments: Segments, smoothed: Vector | None = None) -> dict[str, Any]:
-    """Every figure of some segments: see `trainer.evaluate.report.write_clip_report`.
+    """Compute all figures of some segments: see `trainer.evaluate.report.write_clip_report`.
 
     Args:
-        judge: What makes answers of logits.
-        segments: What was said.
-        smoothed: [n_segments, n_labels] what the runtime's filter made of it; None: it is run over the segments.
+        judge: Temperatures, thresholds and smoothing.
+        segments: The answers.
+        smoothed: [n_segments, n_labels] output of the runtime's filter; None: the filter is run on the segments here.
     """
     whole = softmax(segments.logits[WHOLE], judge.temperatures[OUTPUT_OF[WHOLE]])
     smoothed = judge.smoothed(segments) if smoothed is None else smoothed
@@ -101,7 +101,7 @@ def judge_segments(judge: Judge, segments: Segments, smoothed: Vector | None = N
 
 
 def _breakdowns(judge: Judge, segments: Segments, probabilities: Vector) -> dict[str, Any]:
-    """Figures by scene, city, location and device; empty where the corpus does not say."""
+    """Figures by scene, city, location and device; empty if the corpus does not tell them."""
     scenes: dict[str, set[str]] = {}
     for index in set(segments.clips.tolist()):
         scenes.setdefault(segments.entries[index].place, set()).add(segments.entries[index].label)
@@ -116,7 +116,7 @@ def _breakdowns(judge: Judge, segments: Segments, probabilities: Vector) -> dict
 
 
 def _reliability(segments: Segments, calibrated: Vector) -> dict[str, dict[str, list[float]]]:
-    """Bins of confidence before and after calibration: see `trainer.evaluate.metrics.reliability`."""
+    """Reliability bins before and after calibration: see `trainer.evaluate.metrics.reliability`."""
     names = ("share", "confidence", "accuracy")
     both = {"uncalibrated": softmax(segments.logits[WHOLE]), "calibrated": calibrated}
     return {

@@ -1,7 +1,7 @@
-"""Figures of held-out predictions, in numpy: accuracy, log loss, calibration, scene by scene; and the temperature.
+"""Metrics of held-out predictions, in numpy: accuracy, log loss, calibration, per-scene recall; temperature fitting.
 
-Accuracy, log loss, Brier score and confusion are scikit-learn's to 1e-12 (tests). `weights` say how much a window
-counts. `balanced_weights` lets every scene count alike, and within it every recording: a long recording is no more
+Accuracy, log loss, Brier score and confusion agree with scikit-learn's to 1e-12 (tests). `weights` are per window.
+`balanced_weights` gives every scene the same total, and within a scene every recording: a long recording is no more
 evidence than a short one.
 """
 
@@ -18,40 +18,40 @@ Vector: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 
 _TINY = float(np.finfo(np.float64).eps)
-"""Smallest probability a logarithm is taken of: scikit-learn's, so that one sure mistake costs 36 and not infinity."""
+"""Lower bound of probabilities in logarithms, scikit-learn's: one certain mistake costs 36 instead of infinity."""
 _BINS = 15
-"""Bins of the calibration error."""
+"""Number of bins of the calibration error."""
 _COLDEST, _HOTTEST = 0.25, 20.0
-"""Temperatures considered."""
+"""Range of temperatures considered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How good calibrated probabilities are."""
+    """Metrics of calibrated probabilities."""
 
     accuracy: float
-    """Part of the windows whose best scene is right, by weight."""
+    """Weighted fraction of windows whose top scene is right."""
     log_loss: float
-    """Mean of −ln of the probability given to the right scene, by weight."""
+    """Weighted mean of −ln of the probability given to the right scene."""
     calibration_error: float
-    """Expected calibration error over 15 bins of confidence, by weight (Guo et al. 2017)."""
+    """Weighted expected calibration error over 15 bins of confidence (Guo et al. 2017)."""
     recall: dict[str, float]
-    """Per scene: part of its windows that are right, every recording counting alike."""
+    """Per scene: fraction of its windows that are right, all recordings weighted equally."""
     n_windows: dict[str, int]
-    """Per scene."""
+    """Number of windows per scene."""
     n_recordings: dict[str, int]
-    """Per scene."""
+    """Number of recordings per scene."""
 
 
 def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Vector:
-    """[n, n_labels] to probabilities, in double precision."""
+    """Logits [n, n_labels] to probabilities, in double precision."""
     scaled = np.asarray(logits, np.float64) / temperature
     exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
 def balanced_weights(targets: Integers, recordings: Integers) -> Vector:
-    """[n] and [n] to [n], sums to 1: scenes alike, within them recordings alike, within them windows alike."""
+    """Weights [n] summing to 1: equal over scenes, within them over recordings, within those over windows."""
     labels, label_of = np.unique(targets, return_inverse=True)
     numbers, number_of = np.unique(recordings, return_inverse=True)
     pairs, pair_of, n_windows = np.unique(label_of * len(numbers) + number_of, return_inverse=True, return_counts=True)
@@ -60,22 +60,22 @@ def balanced_weights(targets: Integers, recordings: Integers) -> Vector:
 
 
 def recording_weights(recordings: Integers) -> Vector:
-    """[n] to [n], sums to 1: recordings alike, within them windows alike; scenes as often as they were recorded."""
+    """Weights [n] summing to 1: equal over recordings, within them over windows; scenes in proportion to recordings."""
     _, positions, counts = np.unique(recordings, return_inverse=True, return_counts=True)
     return np.asarray(1 / (len(counts) * counts[positions]))
 
 
 def rights(probabilities: Vector, targets: Integers) -> Vector:
-    """[n]: 1 where the largest value is at the target, else 0; where k are largest, the target among them, 1/k.
+    """[n]: 1 if the largest value is at the target, else 0; 1/k if k values tie for largest, the target among them.
 
-    An answer that knows nothing is a guess, and not an answer of the scene that is first in the alphabet.
+    So a uniform prediction counts as a guess, not as an answer of the alphabetically first scene.
     """
     largest = probabilities == probabilities.max(axis=1, keepdims=True)
     return np.asarray(largest[np.arange(len(targets)), targets] / np.maximum(largest.sum(axis=1), 1))
 
 
 def accuracy(probabilities: Vector, targets: Integers, weights: Vector | None = None) -> float:
-    """Part of the rows whose largest value is at the target; see `rights` of ties."""
+    """Fraction of rows whose largest value is at the target; ties as in `rights`."""
     return float(np.average(rights(probabilities, targets), weights=weights))
 
 
@@ -90,20 +90,20 @@ def log_loss(probabilities: Vector, targets: Integers, weights: Vector | None = 
 
 
 def brier_score(probabilities: Vector, targets: Integers) -> float:
-    """Mean squared distance of the probabilities from the truth, summed over scenes: 0…2 (Brier 1950)."""
+    """Mean squared distance between probabilities and truth, summed over scenes: 0…2 (Brier 1950)."""
     chosen = probabilities[np.arange(len(targets)), targets]
     return float((np.square(probabilities).sum(axis=1) - 2 * chosen + 1).mean())
 
 
 def means_of(values: Vector | NDArray[np.bool_], members: Integers, n: int) -> Vector:
-    """[n_rows] values to [n]: the mean over the rows of each member 0…n − 1; NaN where it has none."""
+    """[n_rows] values to [n]: mean over the rows of each member 0…n − 1; NaN for members without rows."""
     counts = np.bincount(members, minlength=n)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.bincount(members, np.asarray(values, np.float64), minlength=n) / counts)
 
 
 def calibration_error(probabilities: Vector, targets: Integers, weights: Vector | None = None) -> float:
-    """Mean distance of confidence and accuracy over bins of confidence, each by the weight in it."""
+    """Expected calibration error: weighted mean over bins of |confidence − accuracy|."""
     _, confidence, right = reliability(probabilities, targets, weights)
     return float(np.abs(confidence - right).sum())
 
@@ -111,10 +111,10 @@ def calibration_error(probabilities: Vector, targets: Integers, weights: Vector 
 def reliability(
     probabilities: Vector, targets: Integers, weights: Vector | None = None
 ) -> tuple[Vector, Vector, Vector]:
-    """What a reliability diagram shows, over 15 equal bins of the best scene's probability.
+    """Data of a reliability diagram, over 15 equal bins of the top scene's probability.
 
     Returns:
-        [15] each: the share of the rows in a bin, and that share times their mean confidence, and times their accuracy.
+        [15] each: the share of rows in each bin, and that share times their mean confidence and times their accuracy.
     """
     confidence, right = probabilities.max(axis=1), rights(probabilities, targets)
     weights = np.full(len(targets), 1 / len(targets)) if weights is None else weights / weights.sum()
@@ -125,7 +125,7 @@ def reliability(
 
 
 def figures(probabilities: Vector, targets: Integers, recordings: Integers, labels: Sequence[str]) -> Figures:
-    """All of it, with balanced weights; scenes without a window are left out of the per-scene ones."""
+    """Compute all metrics with balanced weights; scenes without windows are left out of the per-scene ones."""
     weights = balanced_weights(targets, recordings)
     right = rights(probabilities, targets)
     present = [(index, label) for index, label in enumerate(labels) if np.any(targets == index)]
@@ -140,16 +140,16 @@ def figures(probabilities: Vector, targets: Integers, recordings: Integers, labe
 
 
 def fit_temperature(logits: NDArray[np.floating], targets: Integers, weights: Vector | None = None) -> float:
-    """The temperature of least log loss.
+    """Fit the temperature that minimises the log loss.
 
-    The loss is convex in β = 1/T, and its slope, the weighted mean of E_p[logit] − logit of the target, grows with β:
-    its zero is found by bisection, between ¼ and 20: a few recordings told apart without a fault are no ground for
-    certainty.
+    The loss is convex in β = 1/T, and its slope, the weighted mean of E_p[logit] − logit of the target, increases with
+    β; its zero is found by bisection. T is limited to ¼…20, as a few recordings classified without a mistake do not
+    justify certainty.
     """
     values = np.asarray(logits, np.float64)
     chosen = values[np.arange(len(targets)), targets]
     low, high = np.log(1 / _HOTTEST), np.log(1 / _COLDEST)
-    for _ in range(40):  # to 4e-12 of it
+    for _ in range(40):  # relative precision 4e-12
         middle = (low + high) / 2
         expected = (softmax(values, float(np.exp(-middle))) * values).sum(axis=1)
         if np.average(expected - chosen, weights=weights) < 0:
@@ -160,13 +160,13 @@ def fit_temperature(logits: NDArray[np.floating], targets: Integers, weights: Ve
 
 
 def recording_probabilities(probabilities: Vector, recordings: Integers) -> tuple[Vector, Integers]:
-    """One answer a recording: the mean of its windows' log-probabilities, normalised; and the recordings' numbers."""
+    """One answer per recording, the normalised mean of its windows' log-probabilities, and the recordings' numbers."""
     means, numbers = clip_means(np.log(np.maximum(probabilities, _TINY)), recordings)
     return softmax(means), numbers
 
 
 def clip_means(values: Vector, clips: Integers) -> tuple[Vector, Integers]:
-    """[n, …] values of windows to their means a clip, in the order of the clips' numbers; and those numbers."""
+    """Average window values [n, …] per clip, in the order of the clips' numbers, which are returned too."""
     numbers, positions, counts = np.unique(clips, return_inverse=True, return_counts=True)
     sums = np.zeros((len(numbers), *values.shape[1:]))
     np.add.at(sums, positions, values)
@@ -174,14 +174,14 @@ def clip_means(values: Vector, clips: Integers) -> tuple[Vector, Integers]:
 
 
 def confusion(probabilities: Vector, targets: Integers, weights: Vector, n_labels: int) -> Vector:
-    """[n_labels, n_labels]: row = scene, column = answer, each row the part of that scene by weight."""
+    """[n_labels, n_labels]: row = scene, column = answer, each row normalised to weighted fractions of its scene."""
     table = np.zeros((n_labels, n_labels))
     np.add.at(table, (targets, probabilities.argmax(axis=1)), weights)
     return np.asarray(table / np.maximum(table.sum(axis=1, keepdims=True), _TINY))
 
 
 def confusion_counts(probabilities: Vector, targets: Integers, n_labels: int) -> Integers:
-    """[n_labels, n_labels]: row = scene, column = answer; rows of `probabilities` that say nothing are in none."""
+    """[n_labels, n_labels] counts: row = scene, column = answer; uniform rows of `probabilities` are not counted."""
     told = np.ptp(probabilities, axis=1) > 0
     pairs = (targets * n_labels + probabilities.argmax(axis=1))[told]
     return np.bincount(pairs, minlength=n_labels**2).reshape(n_labels, n_labels)

@@ -1,6 +1,6 @@
-"""A report's plots as PNG: what was heard where each scene was, and whether 80 % sure is right 80 % of the time.
+"""A report's plots as PNG: the confusion matrix, and the reliability diagram (is 80 % sure right 80 % of the time?).
 
-One hue from light to dark, and Okabe and Ito's blue and orange: they differ for every kind of colour vision.
+One hue from light to dark, and Okabe and Ito's blue and orange, which differ for every kind of colour vision.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
 _DPI = 150
 _SHOWN = 0.002
-"""Bins that hold a smaller share of the segments have no point: it would be chance."""
+"""Bins with a smaller share of the segments get no point, as it would be noise."""
 _NUMBERED = 25
-"""Cells of more scenes than this hold no numbers: they would not be read."""
+"""With more scenes than this, cells have no numbers, as they would be too small to read."""
 
 
 def draw_confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> bytes:
-    """A confusion matrix: each cell the part of its scene's (row's) segments that were answered so (column).
+    """Draw a confusion matrix: each cell is the fraction of its scene's (row's) segments answered as its column.
 
     Args:
         labels: Scenes, in order.
-        counts: [n_labels, n_labels] segments.
+        counts: [n_labels, n_labels] segment counts.
 
     Raises:
         MissingError: matplotlib is not installed.
@@ -43,7 +43,7 @@ def draw_confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> by
     side = min(max(0.55 * len(names), 3.0), 14.0)
     figure = _figure(side + 1.6 + 0.09 * longest, side + 0.9 + 0.06 * longest)
     axes = figure.add_subplot()
-    axes.set_facecolor("#eeeeee")  # rows of scenes without a segment
+    axes.set_facecolor("#eeeeee")  # shows in rows of scenes without segments
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 9 if len(names) <= _NUMBERED else 7
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
@@ -67,11 +67,11 @@ def draw_confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> by
 
 
 def draw_reliability(bins: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
-    """A reliability diagram before and after calibration, above how often each confidence occurs.
+    """Draw a reliability diagram before and after calibration, above a histogram of the confidences.
 
     Args:
-        bins: "uncalibrated" and "calibrated" to "share", "confidence" and "accuracy" a bin, the latter two times the
-            share, as `trainer.evaluate.metrics.reliability` gives them.
+        bins: "uncalibrated" and "calibrated" to "share", "confidence" and "accuracy" per bin, the latter two multiplied
+            by the share, as `trainer.evaluate.metrics.reliability` returns them.
 
     Raises:
         MissingError: matplotlib is not installed.
@@ -109,7 +109,7 @@ def draw_reliability(bins: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes
 
 
 def _figure(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches, which no window and no global state knows of."""
+    """An empty figure of that size in inches, outside pyplot's windows and global state."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -123,7 +123,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _png(figure: Figure) -> bytes:
-    """The same bytes for the same figure: neither a date nor a version in it."""
+    """Render a figure as reproducible PNG bytes, without a date or a version."""
     file = io.BytesIO()
     metadata: dict[str, Any] = {"Software": None}
     figure.savefig(file, format="png", metadata=metadata, bbox_inches="tight", pad_inches=0.08)
@@ -131,10 +131,10 @@ def _png(figure: Figure) -> bytes:
 
 
 def _row_name(name: str, total: float) -> str:
-    """A scene with how many segments it has."""
+    """A scene's name with its number of segments."""
     return f"{name} ({total:,.0f})" if total else f"{name} (–)"
 
 
 def _percent(share: float) -> str:
-    """0.256 as "26"; what is there but rounds to nothing as "<1"."""
+    """0.256 as "26"; shares that round to zero as "<1"."""
     return "<1" if share < 0.005 else str(math.floor(100 * share + 0.5))

@@ -1,8 +1,8 @@
-"""The protocol of DCASE 2021 task 1B: every second of every clip is one decision; and the same ten seconds together.
+"""The protocol of DCASE 2021 task 1B: each second of each clip is one decision; and a clip's ten seconds together.
 
-Figures over segments are the challenge's: log loss (natural logarithm) ranks, accuracy stands beside it. Both are given
-over all segments and as the mean over scenes ("macro"), as the challenge's baseline prints them; macro accuracy is what
-scikit-learn calls balanced. Scenes without a segment are left out of macro means and are None by themselves.
+Segment metrics are the challenge's: log loss (natural logarithm) ranks, accuracy is reported beside it. Both are given
+over all segments and as the mean over scenes ("macro"), as in the challenge's baseline; macro accuracy is what
+scikit-learn calls balanced accuracy. Scenes without segments are left out of macro means; their own figures are None.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ if TYPE_CHECKING:
     from trainer.clip_run import ClipEntry
 
 OUTPUT_OF = {WHOLE: "fused"}
-"""The output a condition's temperature belongs to; other conditions bear their output's name."""
+"""Output that a condition's temperature belongs to, where its name is not the condition's."""
 _DRAWS = 1000
-"""Resamples of a bootstrap: the ends of its interval are then known to about a thirtieth of its length."""
+"""Bootstrap resamples; enough to know an interval's ends to about a thirtieth of its length."""
 _CONFIDENCE = (2.5, 97.5)
-"""Percentiles of its ends."""
+"""Percentiles at the interval's ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """What a network said of the segments of some clips, and what they are."""
+    """A network's answers for the segments of some clips, joined with the clips' metadata."""
 
     logits: Mapping[str, Vector]
-    """[n_segments, n_labels] a condition; "whole" first."""
+    """[n_segments, n_labels] per condition; "whole" first."""
     targets: Integers
-    """[n_segments] position of each one's scene among the labels."""
+    """[n_segments] index of each segment's scene among the labels."""
     clips: Integers
-    """[n_segments] position of each one's clip in `entries`."""
+    """[n_segments] index of each segment's clip in `entries`."""
     entries: tuple[ClipEntry, ...]
-    """The clips of the run."""
+    """The run's clips."""
 
     @property
     def n_clips(self) -> int:
-        """Clips that have segments."""
+        """Number of clips that have segments."""
         return len(np.unique(self.clips))
 
     def names(self, of: str) -> tuple[Integers, list[str]]:
-        """[n_segments] number of each one's "label", "city", "place" or "device", and these by number."""
+        """[n_segments] index of each segment's "label", "city", "place" or "device", and the sorted names."""
         column = [str(getattr(entry, of)) for entry in self.entries]
         names = sorted({column[index] for index in np.unique(self.clips)})
         number = {name: index for index, name in enumerate(names)}
@@ -74,13 +74,13 @@ class Segments:
 def gather_segments(
     answers: Answers, entries: Sequence[ClipEntry], labels: Sequence[str], where: Path | str
 ) -> Segments:
-    """Join answers with what the clips are.
+    """Join answers with their clips' metadata.
 
     Args:
-        answers: What a network said.
-        entries: The clips of the run; `answers.clips` are positions in it.
-        labels: Scenes in order of the logits.
-        where: What messages begin with.
+        answers: A network's answers.
+        entries: The run's clips; `answers.clips` are indices into them.
+        labels: Scenes, in the order of the logits.
+        where: Prefix of error messages.
 
     Raises:
         RunError: The answers are empty, not finite, or of other clips or labels.
@@ -117,7 +117,7 @@ def gather_segments(
 
 
 def fit_temperatures(segments: Segments) -> dict[str, float]:
-    """The temperature of least log loss for each output, every segment counting alike."""
+    """Fit each output's temperature to the least log loss, all segments weighted equally."""
     return {
         OUTPUT_OF.get(condition, condition): fit_temperature(logits, segments.targets)
         for condition, logits in segments.logits.items()
@@ -125,7 +125,7 @@ def fit_temperatures(segments: Segments) -> dict[str, float]:
 
 
 def score(probabilities: Vector, targets: Integers) -> dict[str, float]:
-    """Every figure of a set of decisions: [n, n_labels] probabilities against [n] scenes."""
+    """Compute the metrics of a set of decisions: [n, n_labels] probabilities against [n] scenes."""
     n_labels = probabilities.shape[1]
     right = rights(probabilities, targets)
     return {
@@ -139,10 +139,10 @@ def score(probabilities: Vector, targets: Integers) -> dict[str, float]:
 
 
 def score_clips(probabilities: Vector, targets: Integers, clips: Integers) -> dict[str, dict[str, float]]:
-    """One decision a clip, both ways there are.
+    """Score one decision per clip, combining its segments in both customary ways.
 
-    The challenge's baseline decides by the sum of log-probabilities and takes the log loss of the mean probabilities:
-    its 10-s accuracy is that of "mean_log_probability" here, its 10-s log loss that of "mean_probability".
+    The challenge's baseline decides by the sum of log-probabilities, but takes the log loss of the mean probabilities:
+    its 10-s accuracy corresponds to "mean_log_probability" here, its 10-s log loss to "mean_probability".
     """
     geometric, numbers = recording_probabilities(probabilities, clips)
     arithmetic, _ = clip_means(probabilities, clips)
@@ -155,13 +155,13 @@ def score_clips(probabilities: Vector, targets: Integers, clips: Integers) -> di
 
 
 def intervals(probabilities: Vector, targets: Integers, locations: Integers) -> dict[str, list[float]] | None:
-    """95 % intervals of accuracy and log loss by a bootstrap of whole locations (Davison & Hinkley 1997, §3.8).
+    """95 % intervals of accuracy and log loss by a bootstrap over whole locations (Davison & Hinkley 1997, §3.8).
 
-    Segments of a place err together, so that places are drawn, with replacement, as many as there are. A scene that a
-    draw leaves out is left out of that draw's macro means.
+    Errors are correlated within a location, so locations are resampled with replacement. A scene missing from a
+    resample is left out of that resample's macro means.
 
     Returns:
-        Lower and upper end a figure; None where there is one location only.
+        Lower and upper end per metric; None if there is only one location.
     """
     n_locations, n_labels = int(locations.max()) + 1, probabilities.shape[1]
     if n_locations < 2:
@@ -186,7 +186,7 @@ def intervals(probabilities: Vector, targets: Integers, locations: Integers) -> 
 
 
 def condition_figures(segments: Segments, condition: str, temperatures: Mapping[str, float]) -> dict[str, Any]:
-    """Figures of one condition: over segments, calibrated and not, and over clips.
+    """Metrics of one condition: over segments, calibrated and uncalibrated, and over clips.
 
     Returns:
         "calibrated" (with "interval"), "uncalibrated", "clips".
@@ -204,13 +204,13 @@ def condition_figures(segments: Segments, condition: str, temperatures: Mapping[
 def breakdown(
     segments: Segments, probabilities: Vector, of: str, names: Sequence[str] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Accuracy, log loss and counts by "label", "city", "place" or "device".
+    """Accuracy, log loss and counts, grouped by "label", "city", "place" or "device".
 
     Args:
-        segments: What was answered, and of which clips.
+        segments: The segments and their clips.
         probabilities: [n_segments, n_labels].
-        of: What to divide by.
-        names: What to list, in this order, with None where there is no segment; None: all there are.
+        of: The attribute to group by.
+        names: Groups to list, in this order, with None as metrics if they have no segment; None: all that occur.
     """
     members, present = segments.names(of)
     right = rights(probabilities, segments.targets)
@@ -228,10 +228,10 @@ def breakdown(
 
 
 def chance(n_labels: int) -> dict[str, float]:
-    """What a network gets that knows nothing and says so."""
+    """Metrics of a uniform prediction."""
     return {"accuracy": 1 / n_labels, "log_loss": math.log(n_labels)}
 
 
 def group_accuracy(probabilities: Vector, targets: Integers, groups: Sequence[Sequence[int]]) -> float | None:
-    """Part of the segments whose best group, a sum over its labels, holds the scene; None where there are no groups."""
+    """Fraction of segments whose best group by summed probability contains the scene; None if there are no groups."""
     return float(best_groups(probabilities, targets, groups)[1].mean()) if groups else None

@@ -1,8 +1,8 @@
-"""Held-out answers to figures: calibrated without peeking, by window and by recording, smoothed as the runtime would.
+"""From held-out answers to figures: calibrated out of sample, per window and per recording, smoothed as at runtime.
 
-A temperature is fitted per split on the answers of the other splits, so that no recording is judged by a number it
-helped to choose; the one that ships is fitted on all of them. The same holds for thresholds in spirit: they are the
-lowest at which the named answers are right as often as the configuration demands, on held-out recordings.
+A split's temperature is fitted on the answers of the other splits, so that no recording is judged by a value it helped
+to choose; the temperature that ships is fitted on all of them. Thresholds too rest on held-out recordings only: they
+are the lowest at which named answers are right as often as the configuration demands.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from trainer.files import write_text
 from trainer.run import BASELINE, FINAL, PREDICTIONS, REPORT, Run
 
 _TIME_CONSTANTS = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Of the runtime's filter, in seconds, to compare."""
+"""Time constants of the runtime's filter to compare, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Answers of several splits' networks, each of recordings it never heard."""
+    """Answers of several splits' networks, each on recordings held out from its training."""
 
     logits: Vector
     """[n_windows, n_labels]."""
     probabilities: Vector
     """[n_windows, n_labels], calibrated on the other splits."""
     targets: Integers
-    """[n_windows] scene of each."""
+    """[n_windows] scene index of each window."""
     recordings: Integers
-    """[n_windows] position of each one's recording in the run."""
+    """[n_windows] index of each window's recording in the run."""
     temperature: float
-    """Fitted on all of them."""
+    """Fitted on all windows."""
 
 
 def write_report(run: Run) -> dict[str, Any]:
-    """Make `report.json` of what the networks of a run said.
+    """Write `report.json` from the answers of a run's networks.
 
     Raises:
-        RunError: One of them is not trained yet.
+        RunError: A network is not trained yet.
     """
     folds = [split for split in run.splits if split.name.startswith("fold-")]
     sources = [split for split in run.splits if split.name.startswith("source-")]
@@ -89,10 +89,10 @@ def write_report(run: Run) -> dict[str, Any]:
 
 
 def gather(run: Run, splits: Sequence[Split], name: str = PREDICTIONS) -> HeldOut:
-    """The answers of several splits, each calibrated on the others.
+    """Collect the answers of several splits, each calibrated on the others.
 
     Raises:
-        RunError: One of them is not trained yet.
+        RunError: A network is not trained yet.
     """
     parts = [run.predictions(split, name) for split in splits]
     logits = np.concatenate([part.logits for part in parts]).astype(np.float64)
@@ -110,19 +110,19 @@ def gather(run: Run, splits: Sequence[Split], name: str = PREDICTIONS) -> HeldOu
 
 
 def smooth(run: Run, held_out: HeldOut, time_constant_seconds: float) -> Vector:
-    """[n_windows, n_labels]: what the runtime's filter makes of the windows, each recording a stream of its own."""
+    """[n_windows, n_labels]: output of the runtime's filter for the windows, each recording as a separate stream."""
     spec = replace(run.config.smoothing, time_constant_seconds=time_constant_seconds)
     step, window = run.config.evaluate.step_seconds, run.config.window.seconds
     return smooth_clips(held_out.probabilities, held_out.recordings, spec, window, step)
 
 
 def _groups(run: Run) -> list[list[int]]:
-    """Positions of each group's labels."""
+    """Indices of each group's labels."""
     return [[run.labels.index(label) for label in members] for members in run.groups.values()]
 
 
 def _figures(run: Run, held_out: HeldOut) -> dict[str, Any]:
-    """By window, calibrated and not, and by recording."""
+    """Metrics per window, calibrated and uncalibrated, and per recording."""
     targets, recordings, probabilities = held_out.targets, held_out.recordings, held_out.probabilities
     weights = balanced_weights(targets, recordings)
     plain = softmax(held_out.logits)
@@ -142,13 +142,13 @@ def _figures(run: Run, held_out: HeldOut) -> dict[str, Any]:
 
 
 def _group_accuracy(run: Run, probabilities: Vector, targets: Integers, weights: Vector) -> float | None:
-    """Part of the windows whose best group holds the scene."""
+    """Weighted fraction of windows whose best group contains the scene; None if there are no groups."""
     groups = _groups(run)
     return float(np.average(best_groups(probabilities, targets, groups)[1], weights=weights)) if groups else None
 
 
 def _one_source(run: Run, split: Split, splits: Sequence[Split]) -> dict[str, Any]:
-    """A source that was held out."""
+    """Metrics of one held-out source."""
     everything = gather(run, splits)
     mine = np.isin(everything.recordings, split.test)
     targets, recordings = everything.targets[mine], everything.recordings[mine]
@@ -164,7 +164,7 @@ def _one_source(run: Run, split: Split, splits: Sequence[Split]) -> dict[str, An
 
 
 def _smoothed(smoothed: Vector, held_out: HeldOut) -> dict[str, float]:
-    """What a user sees: after the filter, at all times of all held-out recordings."""
+    """Metrics as users see them: after the filter, at all times of all held-out recordings."""
     weights = balanced_weights(held_out.targets, held_out.recordings)
     return {
         "accuracy": accuracy(smoothed, held_out.targets, weights),
@@ -174,7 +174,7 @@ def _smoothed(smoothed: Vector, held_out: HeldOut) -> dict[str, float]:
 
 
 def _by_recording(run: Run, held_out: HeldOut, smoothed: Vector) -> list[dict[str, Any]]:
-    """Every held-out recording: what it is, and what was heard."""
+    """Each held-out recording with its label and what was recognised."""
     rows = []
     for number in np.unique(held_out.recordings):
         mine = held_out.recordings == number
@@ -194,7 +194,7 @@ def _by_recording(run: Run, held_out: HeldOut, smoothed: Vector) -> list[dict[st
 
 
 def _none(run: Run, temperature: float, threshold: float) -> list[dict[str, Any]]:
-    """Recordings of none of the scenes: how much of the time the shipped network would name one all the same."""
+    """Recordings of none of the scenes: how much of the time the shipped network would still name a scene."""
     final = next(split for split in run.splits if split.name == FINAL)
     if not final.test:
         return []

@@ -1,8 +1,8 @@
-"""A run on prepared clips to its report: temperatures and thresholds from held-out cities, figures, tables, plots.
+"""Report of a run on prepared clips: temperatures and thresholds from held-out cities, metrics, tables, plots.
 
     runs/slim-av/  report.json  figures.md  confusion.png  reliability.png
 
-`judge.py` and `protocol.py` compute the figures, `tables.py` sets them, `plots.py` draws them.
+`judge.py` and `protocol.py` compute the figures, `tables.py` formats them, `plots.py` draws them.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from trainer.run import REPORT
 
 FIGURES, CONFUSION, RELIABILITY = "figures.md", "confusion.png", "reliability.png"
 _FEWEST_CLIPS = 20
-"""Clips of every scene that temperatures may rest on: with fewer, one odd place of a small city decides over them."""
+"""Fewest clips per scene to fit temperatures on; with fewer, one odd place of a small city would determine them."""
 
 
 def write_clip_report(run: ClipRun, out: Path | None = None) -> dict[str, Any]:
-    """Make the report of a run on prepared clips: `report.json`, `figures.md`, `confusion.png`, `reliability.png`.
+    """Write the report of a run on prepared clips: `report.json`, `figures.md`, `confusion.png`, `reliability.png`.
 
     Args:
         run: A run whose network has answered.
         out: Where to write; None: into the run's folder.
 
     Returns:
-        What `report.json` holds: "temperatures" {"fused", "audio", "video"} as far as the network answers so ·
+        The content of `report.json`: "temperatures" {"fused", "audio", "video"} for the outputs the network has ·
         "thresholds" {"scene", "group", and their "_precision" and "_coverage"} as chosen, "thresholds_evaluated" the
-        same as measured on the evaluation · "conditions" {"whole", "audio", "video"} to `condition_figures` ·
-        "smoothed": figures after the runtime's filter · "by_class", "by_city", "by_location", "by_device" ·
-        "confusion": counts, row = scene · "reliability" · "calibration" and "validation": what temperatures were
-        fitted on, and what the epoch was chosen on.
+        same as measured on the evaluation split · "conditions" {"whole", "audio", "video"} to `condition_figures` ·
+        "smoothed": metrics after the runtime's filter · "by_class", "by_city", "by_location", "by_device" ·
+        "confusion": counts, row = scene · "reliability" · "calibration" and "validation": the data that temperatures
+        were fitted on, and the data that the epoch was chosen on.
 
     Raises:
         RunError: The network is not trained yet, or its answers are not finite or of other clips.
@@ -55,7 +55,7 @@ def write_clip_report(run: ClipRun, out: Path | None = None) -> dict[str, Any]:
 
 
 def write_report_files(report: dict[str, Any], folder: Path) -> None:
-    """Write a report's four files; `report.json` comes last: where it is, the others are."""
+    """Write a report's four files; `report.json` comes last, so its presence means that the others exist."""
     from trainer.evaluate.plots import draw_confusion, draw_reliability
     from trainer.evaluate.tables import report_to_markdown
 
@@ -68,7 +68,7 @@ def write_report_files(report: dict[str, Any], folder: Path) -> None:
 
 
 def run_report(run: ClipRun, segments: Segments, corpus: str | None = None) -> dict[str, Any]:
-    """Everything there is to say of some answers of a run's network; `corpus`: what they are of, if not the run's own.
+    """Build the full report on answers of a run's network; `corpus` names their corpus if it is not the run's own.
 
     Raises:
         RunError: The answers that temperatures are fitted on are missing, not finite, or of other clips.
@@ -95,15 +95,15 @@ def bundle_report(
     precision: str,
     smoothed: Vector | None = None,
 ) -> dict[str, Any]:
-    """Everything there is to say of a bundle's answers, at its own temperatures and thresholds.
+    """Build the full report on a bundle's answers, at its own temperatures and thresholds.
 
     Args:
-        manifest: Of the bundle.
-        answers: What it said; its clips are positions in `entries`.
+        manifest: The bundle's manifest.
+        answers: The bundle's answers; its clips are indices into `entries`.
         entries: The clips.
-        corpus: What tables call them.
-        precision: Of its graphs.
-        smoothed: [n_segments, n_labels] what the runtime made of them; None: its filter is run over the answers.
+        corpus: The corpus's name in tables.
+        precision: Precision of the bundle's graphs.
+        smoothed: [n_segments, n_labels] output of the runtime; None: its filter is run on the answers here.
 
     Raises:
         RunError: The answers are not finite.
@@ -116,17 +116,17 @@ def bundle_report(
 
 
 def _check_conditions(judge: Judge, segments: Segments, where: str) -> None:
-    """Every condition has a temperature."""
+    """Raise RunError unless every condition has a temperature."""
     missing = {OUTPUT_OF.get(condition, condition) for condition in segments.logits} - judge.temperatures.keys()
     if missing:
         raise RunError(f"{where}: expected answers of {', '.join(sorted(missing))} too, got none; train it anew")
 
 
 def read_segments(run: ClipRun, which: str) -> Segments:
-    """One of the run's own sets of answers, whose clips have to be of that split.
+    """Read one of the run's own sets of answers and check that its clips belong to that split.
 
     Raises:
-        RunError: They are missing, not finite, or of other clips.
+        RunError: The answers are missing, not finite, or of other clips.
     """
     splits = (SETS[which], VALIDATION) if which == CALIBRATION else (SETS[which],)
     where = answers_path(run.folder, which)
@@ -139,9 +139,10 @@ def read_segments(run: ClipRun, which: str) -> Segments:
 
 
 def read_held_out(run: ClipRun) -> Segments:
-    """What temperatures and thresholds rest on: the calibration clips, with those of validation where they are few.
+    """Answers to fit temperatures and thresholds on: the calibration clips, plus the validation clips if those are few.
 
-    Neither were trained on. Cities are what a bundle will meet anew, so that theirs serve alone if they can.
+    Neither were trained on. Calibration clips come from held-out cities; as a bundle will meet new cities, they are
+    used alone if there are enough of them.
 
     Raises:
         RunError: Answers are missing, not finite, or of other clips.
@@ -164,12 +165,12 @@ def read_held_out(run: ClipRun) -> Segments:
 
 
 def _entries_of(segments: Segments) -> list[ClipEntry]:
-    """The clips that have segments."""
+    """Entries of the clips that have segments."""
     return [segments.entries[index] for index in np.unique(segments.clips)]
 
 
 def _calibration(segments: Segments, judge: Judge) -> dict[str, Any]:
-    """What the temperatures were fitted on, and the log loss there before and after."""
+    """The data that temperatures were fitted on, and the log loss there before and after."""
     entries = _entries_of(segments)
     outputs = {OUTPUT_OF.get(condition, condition): logits for condition, logits in segments.logits.items()}
     return {
@@ -188,7 +189,7 @@ def _calibration(segments: Segments, judge: Judge) -> dict[str, Any]:
 
 
 def _validation(run: ClipRun, judge: Judge) -> dict[str, Any]:
-    """Figures of the split that chose the epoch: a little kind to the network."""
+    """Metrics of the validation split, slightly optimistic, as it was used to choose the epoch."""
     segments = read_segments(run, VALIDATION)
     calibrated = softmax(segments.logits[WHOLE], judge.temperatures[OUTPUT_OF[WHOLE]])
     return score(calibrated, segments.targets) | {"n_segments": len(segments.clips), "n_clips": segments.n_clips}

@@ -1,4 +1,4 @@
-"""Sources that an evaluation reads: sound and picture of two files as one stream; a stream with one of them gone."""
+"""Sources for evaluation: sound and video of two files as one stream, and a stream with either removed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from trainer.data.clips import Clip
 
 @contextmanager
 def open_clip(clip: Clip) -> Iterator[Source]:
-    """A clip's sound and picture as one source.
+    """Open a clip's sound and video as one source.
 
     Raises:
-        SourceError: A file of it cannot be read.
+        SourceError: One of its files cannot be read.
     """
     if clip.video is None or clip.video == clip.audio:
         with open_media(clip.audio) as source:
@@ -31,16 +31,16 @@ def open_clip(clip: Clip) -> Iterator[Source]:
 
 
 class Paired:
-    """Sound of one source, picture of another, from a common second 0; closes both."""
+    """Sound of one source and video of another, both starting at second 0; closes both."""
 
     def __init__(self, sound: Source, picture: Source) -> None:
         """Join two open sources."""
         self._sound, self._picture = sound, picture
         self.info = replace(sound.info, has_video=picture.info.has_video, offset_seconds=0.0)
-        """Named after the sound."""
+        """The sound's info, with the video's `has_video` and an offset of 0."""
 
     def items(self, wants: Wants) -> Iterator[StreamItem]:
-        """Blocks and frames in step: a frame before the block that reaches its time."""
+        """Interleave blocks and frames: each frame comes before the block that reaches its time."""
         blocks = _timed(self._sound.items(Wants(wants.audio, None))) if wants.audio else iter(())
         frames = _timed(self._picture.items(Wants(None, wants.video))) if wants.video else iter(())
         block, frame = next(blocks, None), next(frames, None)
@@ -54,7 +54,7 @@ class Paired:
                 block = next(blocks, None)
 
     def close(self) -> None:
-        """Close both; may be called twice."""
+        """Close both sources; may be called twice."""
         self._sound.close()
         self._picture.close()
 
@@ -66,17 +66,17 @@ class Paired:
 
 
 class Without:
-    """A source whose sound or picture is gone, as if its device had never been there."""
+    """A source without its sound or video, as if the device had never been there."""
 
     def __init__(self, source: Source, modality: Modality) -> None:
-        """Take an open source, and what to leave out."""
+        """Wrap an open source, naming the modality to remove."""
         self._source, self._modality = source, modality
         gone = {"has_audio": False} if modality == "audio" else {"has_video": False}
         self.info: SourceInfo = replace(source.info, **gone)  # type: ignore[arg-type]
-        """Without it."""
+        """The source's info without that modality."""
 
     def items(self, wants: Wants) -> Iterator[StreamItem]:
-        """What is left: lost blocks in place of sound, which time is counted by; no picture from the start."""
+        """What remains: lost blocks instead of sound, as blocks keep the time; or `EndOfVideo` first and no video."""
         if self._modality == "audio":
             for item in self._source.items(wants):
                 yield (
@@ -101,7 +101,7 @@ class Without:
 
 
 def _timed(items: Iterator[StreamItem]) -> Iterator[tuple[float, StreamItem]]:
-    """Each item with the moment it is needed at: a block's end, a frame's time, an event's with what went before."""
+    """Pair each item with the time it is due: a block's end, a frame's time, for events that of the preceding item."""
     moment = 0.0
     for item in items:
         if isinstance(item, AudioBlock):

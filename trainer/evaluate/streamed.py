@@ -1,7 +1,7 @@
-"""A bundle on labelled clips through the runtime itself: decoder, windows, engines, smoothing. What ships is measured.
+"""Evaluate a bundle on labelled clips with the runtime itself, as shipped: decoder, windows, engines, smoothing.
 
-Every second of a clip is one decision, as in `protocol.py`; the clip is streamed once with all that it has, and once
-with either modality gone where the bundle perceives both.
+Each second of a clip is one decision, as in `protocol.py`; each clip is streamed once with everything it has and, if
+the bundle takes both modalities, once without each of them.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from trainer.evaluate.report import bundle_report
 from trainer.evaluate.sources import Without, open_clip
 
 _FLOOR = 1e-12
-"""Of a probability before its logarithm."""
+"""Lower bound of a probability before its logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """What a bundle said of a corpus."""
+    """Result of streaming a corpus through a bundle."""
 
     report: dict[str, Any]
-    """As `bundle_report` gives it, with "decided", and "unanswered": windows a condition of which nothing is known."""
+    """From `bundle_report`, plus "decided", and "unanswered": the number of windows without an answer, by condition."""
     failures: tuple[str, ...]
-    """A sentence for every clip that could not be read."""
+    """One sentence for each unreadable clip."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """One clip under one condition, window by window."""
+    """Results of one clip under one condition, per window."""
 
     log_probabilities: NDArray[np.float64]
-    """[n_windows, n_labels] of this window alone; zeros where the bundle had no answer."""
+    """[n_windows, n_labels] of each window on its own, unsmoothed; zeros where the bundle had no answer."""
     named: tuple[tuple[str, str], ...]
-    """Level and label that were decided, smoothed."""
+    """Level and label decided per window, after smoothing."""
     smoothed: NDArray[np.float64]
-    """[n_windows, n_labels] what the filter made of them."""
+    """[n_windows, n_labels] output of the smoothing filter."""
 
 
 def evaluate_streamed(
@@ -60,13 +60,13 @@ def evaluate_streamed(
     precision: str = "float32",
     on_clip: OnClip = unwatched,
 ) -> Streamed:
-    """Stream every clip and report, at the bundle's own temperatures, thresholds and smoothing.
+    """Stream every clip and report, with the bundle's own temperatures, thresholds and smoothing.
 
     Args:
-        classifier: The bundle, loaded.
-        clips: What `read_labelled` gave.
-        precision: Of its graphs, for the report.
-        on_clip: Called with how many clips are done, of how many.
+        classifier: The loaded bundle.
+        clips: Clips from `read_labelled`.
+        precision: Precision of the bundle's graphs, for the report.
+        on_clip: Called with the number of clips done and the total.
 
     Raises:
         DataError: No clip can be read.
@@ -105,14 +105,14 @@ def evaluate_streamed(
 
 
 def _conditions(manifest: Manifest) -> dict[str, Modality | None]:
-    """What a bundle can answer in, to the modality that is gone then: as `Classifier` chooses a head."""
+    """Map each condition a bundle can answer in to the modality removed for it, as `Classifier` chooses heads."""
     others: dict[Modality, Modality] = {"audio": "video", "video": "audio"}
     alone = [name for name in manifest.modalities if manifest.output(name) or manifest.presence_input]
     return {WHOLE: None, **{name: others[name] for name in alone if len(manifest.modalities) == len(others)}}
 
 
 def _answers(manifest: Manifest, heard: Mapping[str, Sequence[_Heard]]) -> tuple[Answers, dict[str, int]]:
-    """Logits of all windows a condition, less conditions that never answer; and how many windows had no answer."""
+    """Logits of all windows per condition, without conditions that never answer, and counts of unanswered windows."""
     temperatures = judge_of_bundle(manifest).temperatures
     owners = np.repeat(np.arange(len(heard[WHOLE])), [len(part.log_probabilities) for part in heard[WHOLE]])
     logits: dict[str, NDArray[np.float32]] = {}
@@ -126,7 +126,7 @@ def _answers(manifest: Manifest, heard: Mapping[str, Sequence[_Heard]]) -> tuple
 
 
 def _hear(classifier: Classifier, clip: Clip, gone: Modality | None) -> _Heard:
-    """Stream one clip under one condition; a clip without what is left has no windows."""
+    """Stream one clip under one condition; there are no windows if no modality is left."""
     labels = classifier.manifest.labels
     settings = StreamSettings(step_seconds=classifier.manifest.window.seconds)
     rows, named, smoothed = [], [], []
@@ -143,13 +143,16 @@ def _hear(classifier: Classifier, clip: Clip, gone: Modality | None) -> _Heard:
 
 
 def _as_long(heard: _Heard, n: int) -> _Heard:
-    """With the windows of the whole clip: cut, or with zeros, no answer, after them."""
+    """Crop to the whole clip's number of windows, or pad with zeros, which mean no answer."""
     rows = heard.log_probabilities[:n]
     return replace(heard, log_probabilities=np.pad(rows, ((0, n - len(rows)), (0, 0))))
 
 
 def _decided(manifest: Manifest, decided: Sequence[tuple[str, str, str]]) -> dict[str, dict[str, float]]:
-    """How often a scene, a group or neither was named after smoothing, and how often rightly; of scenes, of none."""
+    """Shares of windows in which a scene, a group or neither was named after smoothing, and how often rightly.
+
+    Given separately for clips of scenes and clips of none of them.
+    """
     group_of = {label: group for group, members in manifest.groups.items() for label in members}
     out: dict[str, dict[str, float]] = {}
     for which in ("scenes", "none"):

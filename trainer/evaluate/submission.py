@@ -1,10 +1,10 @@
-"""The table that DCASE 2021 task 1B asks for: a row a segment, its scene, a probability for each scene; tab-separated.
+"""The submission table of DCASE 2021 task 1B, tab-separated: one row per segment with its scene and probabilities.
 
     filename                                scene_label  airport  bus  …  tram
     airport-lisbon-1175-44106_0.wav.mp4     airport      0.91     0.0…
 
-As the challenge's baseline writes it: the segment's number behind the clip's name, `.wav`, `.mp4` or both by what was
-heard and seen, scenes in alphabetical order. Probabilities have all their digits, so that reading gives them back.
+Formatted as by the challenge's baseline: the segment's number after the clip's name, `.wav`, `.mp4` or both according
+to the modalities used, scenes in alphabetical order. Probabilities have all digits, so reading them back is exact.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from trainer.files import write_text
 
 FILENAME, LABEL = "filename", "scene_label"
 _SUM_TOLERANCE = 1e-6
-"""How far a row's probabilities may be from 1 in sum: files of others are rounded."""
+"""Allowed deviation of a row's sum from 1, as other systems' files are rounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a system answered."""
+    """A system's answers."""
 
     labels: tuple[str, ...]
-    """Scenes, in order of the columns."""
+    """Scenes, in the order of the columns."""
     names: tuple[str, ...]
-    """[n_segments] file of each segment."""
+    """[n_segments] file name of each segment."""
     answers: tuple[str, ...]
-    """[n_segments] scene it is said to be."""
+    """[n_segments] predicted scene."""
     probabilities: Vector
     """[n_segments, n_labels]."""
 
@@ -45,12 +45,12 @@ class Submission:
 def submission_of(
     segments: Segments, labels: Sequence[str], temperatures: Mapping[str, float], suffix: str
 ) -> Submission:
-    """Name the segments and their scenes, calibrated.
+    """Build a submission from calibrated answers.
 
     Args:
-        segments: What was answered, all modalities there.
-        labels: Scenes, in order of the logits.
-        temperatures: One for "fused".
+        segments: Answers, with all modalities present.
+        labels: Scenes, in the order of the logits.
+        temperatures: With one for "fused".
         suffix: ".wav", ".mp4" or ".wav.mp4".
     """
     probabilities = softmax(segments.logits[WHOLE], temperatures[OUTPUT_OF[WHOLE]])
@@ -65,7 +65,7 @@ def submission_of(
 
 
 def write_submission(path: Path, submission: Submission) -> None:
-    """Write the table whole or not at all."""
+    """Write the table atomically."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
     writer.writerow((FILENAME, LABEL, *submission.labels))
@@ -75,10 +75,10 @@ def write_submission(path: Path, submission: Submission) -> None:
 
 
 def read_submission(path: Path) -> Submission:
-    """Read such a table, and check it as the challenge would.
+    """Read a submission and check it as the challenge would.
 
     Raises:
-        DataError: It cannot be read, or is none; the message names the line.
+        DataError: It cannot be read or is not a submission; the message names the line.
     """
     try:
         lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8")), delimiter="\t"))
@@ -107,7 +107,7 @@ def read_submission(path: Path) -> Submission:
 
 
 def _probabilities(row: Sequence[str], labels: Sequence[str], where: str) -> list[float]:
-    """A row's numbers: probabilities, of which the answer's is the largest."""
+    """Parse a row's probabilities, and check that the predicted scene has the largest."""
     try:
         values = [float(cell) for cell in row[2:]]
     except ValueError as error:

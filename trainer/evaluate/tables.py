@@ -1,4 +1,4 @@
-"""A report as tables for people: Markdown for `figures.md`, lines for the command line."""
+"""A report as human-readable tables: Markdown for `figures.md`, plain text for the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from trainer.data.clips import VALIDATION
 
 _WORST = 10
-"""Locations shown; `report.json` has all."""
+"""Number of locations shown; `report.json` has all."""
 _NAMED = ("precision", "coverage")
 _CONDITIONS = {"whole": "everything there", "audio": "sound alone", "video": "picture alone"}
 
@@ -21,15 +21,15 @@ class Table:
     title: str
     """Heading."""
     head: tuple[str, ...]
-    """Names of the columns."""
+    """Column names."""
     rows: tuple[tuple[str, ...], ...]
-    """Cells, as many as there are columns."""
+    """Cells, one per column."""
     note: str = ""
-    """What has to be known to read it."""
+    """Explanation below the table."""
 
 
 def report_to_markdown(report: Mapping[str, Any]) -> str:
-    """Every table of a report, under a heading each."""
+    """All tables of a report as Markdown, each under a heading."""
     head = (
         f"# {report['name']}: figures\n\n"
         f"`{report['model']}` on {report['corpus']}: {report['n_segments']:,} segments of "
@@ -42,12 +42,12 @@ def report_to_markdown(report: Mapping[str, Any]) -> str:
 
 
 def card_tables(report: Mapping[str, Any]) -> list[Table]:
-    """Every table of a report."""
+    """All tables of a report."""
     return [*main_tables(report), *_detailed_tables(report)]
 
 
 def table_to_lines(table: Table) -> list[str]:
-    """A table in columns of plain text, its title above."""
+    """A table as plain-text columns, with its title above."""
     lines = [table.head, *table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.head))]
     return [
@@ -63,7 +63,7 @@ def table_to_lines(table: Table) -> list[str]:
 
 
 def main_tables(report: Mapping[str, Any]) -> list[Table]:
-    """What matters first: segments, clips, scenes."""
+    """The main tables: segments, clips, scenes."""
     tables = [_segments(report), _clips(report)]
     if report["n_segments"] == report["n_clips"]:
         tables.pop()
@@ -71,7 +71,7 @@ def main_tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 def _detailed_tables(report: Mapping[str, Any]) -> list[Table]:
-    """The rest, as far as the corpus has it."""
+    """The remaining tables, as far as the corpus has the data."""
     places = report["by_location"]
     worst = sorted(places, key=lambda name: (places[name]["accuracy"], -places[name]["log_loss"]))[:_WORST]
     parts = [
@@ -90,7 +90,7 @@ def _detailed_tables(report: Mapping[str, Any]) -> list[Table]:
 
 
 def _segments(report: Mapping[str, Any]) -> Table:
-    """Every segment a decision."""
+    """Metrics with one decision per segment."""
     rows: list[tuple[str, ...]] = []
     for name, condition in report["conditions"].items():
         figures = condition["calibrated"]
@@ -143,7 +143,7 @@ def _segments(report: Mapping[str, Any]) -> Table:
 
 
 def _clips(report: Mapping[str, Any]) -> Table:
-    """Every clip a decision, both ways."""
+    """Metrics with one decision per clip, combined in both ways."""
     rows = []
     for name, condition in report["conditions"].items():
         logs, means = condition["clips"]["mean_log_probability"], condition["clips"]["mean_probability"]
@@ -167,7 +167,7 @@ def _clips(report: Mapping[str, Any]) -> Table:
 
 
 def _members(title: str, name: str, members: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Accuracy and log loss a scene, city, location or device."""
+    """Accuracy and log loss per scene, city, location or device."""
     counts = ("segments", "clips") if name == "location" else ("segments", "clips", "locations")
     rows = tuple(
         (
@@ -182,7 +182,7 @@ def _members(title: str, name: str, members: Mapping[str, Mapping[str, Any]]) ->
 
 
 def _calibration(report: Mapping[str, Any]) -> Table:
-    """Temperatures, and what they do where they were fitted and where they were not."""
+    """Temperatures, and their effect on the clips they were fitted on and on the evaluation."""
     fitted, rows = report["calibration"], []
     for output, temperature in report["temperatures"].items():
         condition = report["conditions"].get("whole" if output == "fused" else output)
@@ -212,7 +212,7 @@ def _calibration(report: Mapping[str, Any]) -> Table:
 
 
 def _thresholds(report: Mapping[str, Any]) -> Table:
-    """From which score on something is named."""
+    """The thresholds for naming a scene or group, with their precision and coverage."""
     chosen, found = report["thresholds"], report["thresholds_evaluated"]
     rows = tuple(
         (level, f"{found[level]:.2f}", *(_named(part, level, what) for what in _NAMED for part in (chosen, found)))
@@ -230,13 +230,13 @@ def _thresholds(report: Mapping[str, Any]) -> Table:
 
 
 def _named(part: Mapping[str, float], level: str, what: str) -> str:
-    """A threshold's precision or coverage; a dash where it was not measured, or for the precision of nothing."""
+    """A threshold's precision or coverage; a dash if it was not measured, or is the precision of no answers."""
     nothing = what == "precision" and part.get(f"{level}_coverage") == 0
     return "–" if nothing else percent(part.get(f"{level}_{what}"))
 
 
 def _confusion(report: Mapping[str, Any]) -> Table:
-    """Counts of segments."""
+    """The confusion matrix, in segments."""
     rows = tuple(
         (label, *(f"{count:,}" for count in row))
         for label, row in zip(report["labels"], report["confusion"], strict=True)
@@ -246,7 +246,7 @@ def _confusion(report: Mapping[str, Any]) -> Table:
 
 
 def decided_table(decided: Mapping[str, Mapping[str, float]]) -> Table:
-    """What was named after smoothing, of scenes and of clips of none of them."""
+    """Decisions after smoothing, for clips of scenes and clips of none."""
     rows = tuple(
         (
             which,
@@ -260,7 +260,7 @@ def decided_table(decided: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def silent_lines(report: Mapping[str, Any]) -> list[str]:
-    """A sentence for each condition in which some windows had no answer."""
+    """One sentence for each condition with unanswered windows."""
     lines = []
     for name, n in report["unanswered"].items():
         row = _CONDITIONS.get(name, name)
@@ -272,7 +272,7 @@ def silent_lines(report: Mapping[str, Any]) -> list[str]:
 
 
 def table_to_markdown(table: Table) -> str:
-    """Heading, table, note."""
+    """A table as Markdown: heading, table, note."""
     lines = [table.head, ["---", *["---:"] * (len(table.head) - 1)], *table.rows]
     grid = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
     return "\n\n".join(part for part in (f"## {table.title}" * bool(table.title), grid, table.note) if part)
@@ -284,10 +284,10 @@ def percent(value: float | None) -> str:
 
 
 def loss(value: float | None) -> str:
-    """Three digits after the point; None as a dash."""
+    """A loss with three decimals; None as a dash."""
     return "–" if value is None else f"{value:.3f}"
 
 
 def _range(ends: Sequence[float] | None, factor: float, digits: int) -> str:
-    """Both ends of an interval, to be put behind a figure: "(56.6–63.5)"; nothing where there is none."""
+    """An interval to append to a figure: " (56.6–63.5)"; empty if there is none."""
     return "" if ends is None else f" ({'–'.join(f'{factor * end:.{digits}f}' for end in ends)})"

@@ -1,4 +1,4 @@
-"""From which score on a scene or a group is named: chosen on held-out answers, after the runtime's own filter."""
+"""Score thresholds for naming a scene or a group, chosen on held-out answers after the runtime's own filter."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from engines.manifest import SmoothingSpec
 from trainer.evaluate.metrics import Integers, Vector, recording_weights
 
 _CONSIDERED = np.round(np.arange(0.40, 0.96, 0.01), 2)
-"""Thresholds to choose from."""
+"""Candidate thresholds."""
 
 
 def smooth_clips(
     probabilities: Vector, clips: Integers, spec: SmoothingSpec, window_seconds: float, step_seconds: float
 ) -> Vector:
-    """What the runtime's filter makes of the windows, each clip a stream of its own.
+    """Run the runtime's filter over the windows, each clip as a separate stream.
 
     Args:
-        probabilities: [n_windows, n_labels], calibrated; the windows of a clip in order of time.
-        clips: [n_windows] which clip each belongs to.
-        spec: The filter.
+        probabilities: [n_windows, n_labels], calibrated; each clip's windows in order of time.
+        clips: [n_windows] clip of each window.
+        spec: The filter's settings.
         window_seconds: Length of a window.
-        step_seconds: Time between two windows' ends.
+        step_seconds: Time between the ends of successive windows.
     """
     smoothed = np.empty_like(probabilities)
     _, positions, counts = np.unique(clips, return_inverse=True, return_counts=True)
     order = np.argsort(positions, kind="stable")
     firsts = np.cumsum(counts) - counts
-    for count in np.unique(counts):  # clips of equal length go side by side
+    for count in np.unique(counts):  # clips of equal length are filtered as one batch
         rows = order[firsts[counts == count, None] + np.arange(count)]
         scene_filter = SceneFilter(probabilities.shape[1], spec, window_seconds)
         for k in range(count):
@@ -48,23 +48,23 @@ def choose_thresholds(
     precision: float,
     group_precision: float | None = None,
 ) -> dict[str, float]:
-    """The lowest thresholds whose named answers are right as often as demanded.
+    """Choose the lowest thresholds at which named answers are right as often as demanded.
 
-    Every clip counts alike; scenes count as often as they were recorded, since how often a named answer is right
-    depends on how often it could have been another. Where no threshold is enough, the highest considered stands. Groups
-    are judged where no scene is named.
+    Every clip has equal weight; scenes count in proportion to their recordings, as a named answer's precision depends
+    on how often each other scene occurs. If no threshold suffices, the highest candidate is used. Groups are judged
+    only where no scene is named.
 
     Args:
-        smoothed: [n_windows, n_labels] what `smooth_clips` gives.
-        targets: [n_windows] scene of each.
-        clips: [n_windows] clip of each.
-        groups: The positions of each group's labels.
-        precision: Part of the named answers that shall be right.
-        group_precision: Of named groups; None: the same.
+        smoothed: [n_windows, n_labels] from `smooth_clips`.
+        targets: [n_windows] scene of each window.
+        clips: [n_windows] clip of each window.
+        groups: Indices of each group's labels.
+        precision: Fraction of the named answers that must be right.
+        group_precision: The same for named groups; None: equal to `precision`.
 
     Returns:
-        "scene", and "group" where there are groups, and for each its "_precision" and "_coverage": how often it is
-        right where it is named, and the part of all time it is named.
+        "scene", and "group" if there are groups, and for each its "_precision" and "_coverage": the fraction of its
+        named answers that are right, and the fraction of the time that it is named.
     """
     weights = recording_weights(clips)
     scores = smoothed.max(axis=1)
@@ -85,9 +85,9 @@ def measure_thresholds(
     groups: Sequence[Sequence[int]],
     thresholds: Mapping[str, float],
 ) -> dict[str, float]:
-    """How often named answers are right, and how much of the time there is one, at given thresholds.
+    """Measure the precision and coverage of named answers at given thresholds.
 
-    Arguments and result are those of `choose_thresholds`; `thresholds` has "scene", and "group" where there are groups.
+    Arguments and result are as in `choose_thresholds`; `thresholds` has "scene", and "group" if there are groups.
     """
     weights = recording_weights(clips)
     scores, right = smoothed.max(axis=1), smoothed.argmax(axis=1) == targets
@@ -102,7 +102,7 @@ def measure_thresholds(
 def best_groups(
     probabilities: Vector, targets: Integers, groups: Sequence[Sequence[int]]
 ) -> tuple[Vector, NDArray[np.bool_]]:
-    """[n] each: the score of the best group, the sum of its labels', and whether it holds the scene."""
+    """[n] each: the best group's score, the sum over its labels, and whether the group contains the scene."""
     member_of = np.full(probabilities.shape[1], -1)
     for number, members in enumerate(groups):
         member_of[list(members)] = number
@@ -111,7 +111,7 @@ def best_groups(
 
 
 def _lowest(scores: Vector, right: NDArray[np.bool_], weights: Vector, precision: float) -> float:
-    """The lowest threshold that is enough; else the highest considered."""
+    """The lowest candidate with sufficient precision, or the highest if there is none."""
     for value in _CONSIDERED:
         named = scores >= value
         coverage = weights[named].sum()

@@ -1,6 +1,6 @@
 """Scene logits from CLIP's frame embedding: zero-shot from the label names, by a linear probe, or fused with sound.
 
-Consists of the two parts it is exported as: `encoder` (ViT-B/32) for one frame, `scene` for a window's embeddings.
+Each network has the two parts it is exported as: `encoder` (ViT-B/32) for one frame, `scene` for a window's embeddings.
 """
 
 from __future__ import annotations

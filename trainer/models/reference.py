@@ -334,4 +334,4 @@ _ROWS = (
 )
 
 REFERENCES: Mapping[str, Reference] = MappingProxyType({row.name: row for row in _ROWS})
-"""Name to record, in the order to print them."""
+"""Records by name, in the order they are printed."""

@@ -46,7 +46,13 @@ class SlimAv(nn.Module):
         self.scene = SlimAvScene(n_labels, n_channels=n_channels, dropout=dropout)
 
     def forward(self, features: Tensor, frames: Tensor, presence: Tensor) -> Answers:
-        """Features [n, n_channels, n_mels, n_hops], frames [n, n_frames, 3, h, w], flags [n, 2], to the answers."""
+        """Map a window's inputs to the answers.
+
+        Args:
+            features: [n, n_channels, n_mels, n_hops].
+            frames: [n, n_frames, 3, height, width].
+            presence: [n, 2] flags, audio first.
+        """
         answers: Answers = self.scene(features, encode_frames(self.encoder, frames), presence)
         return answers
 

@@ -26,7 +26,7 @@ Norm = Literal["channel", "row"]
 
 
 class Answers(NamedTuple):
-    """Logits of a window."""
+    """Logits of a window, from the global network and from each group."""
 
     fused: Tensor
     """[n, n_labels] from the global network: the network's answer."""
