@@ -195,7 +195,7 @@ class _Current:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         code = self._pop()[0]
-        if code and kind is None:  # the pop worked anyway, and the code only reports an earlier failure
+        if code and kind is None:  # otherwise the pop has worked, and its code only repeats that error
             raise _refused("give the context back", code)
 
 
