@@ -1,8 +1,8 @@
-"""One profile of a plan: the buffers it reads and writes, and the batch size it is ready for. See runtime.py.
+"""One profile of a plan: its input and output buffers, and the batch size it is prepared for. Used by runtime.py.
 
-Tensors lie one after the other, packed anew for every batch size, so that a small batch copies little. A lane that gets
-another size than last time lays them out, tells TensorRT, and runs plainly once, which TensorRT wants before it is
-recorded.
+Tensors are packed one after the other, anew for each batch size, so that a small batch copies little. For a batch size
+other than the last one, a lane lays the tensors out, passes the addresses to TensorRT, and first runs without a CUDA
+graph, which TensorRT requires before capturing one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from engines.trt.loaded import Executor
 from engines.trt.memory import Cuda, DeviceBuffer, HostBuffer
 
 _ALIGNMENT = 256
-"""Bytes: what TensorRT asks of addresses."""
+"""Alignment in bytes that TensorRT requires of addresses."""
 
 
 class NotRecordedError(BackendError):
-    """The kernels could not be recorded; they may well run."""
+    """The kernels could not be captured in a CUDA graph; launching them one by one may still work."""
 
 
 class Side:
-    """All inputs of a call, or all outputs: page-locked memory, and the device's, where that is another one."""
+    """All inputs of a call, or all outputs: page-locked host memory, and device memory if that is separate."""
 
     def __init__(self, specs: Mapping[str, TensorSpec], largest: int, cuda: Cuda) -> None:
         self._specs = tuple(specs.values())
@@ -45,7 +45,7 @@ class Side:
             self.address = self.device.address
 
     def lay_out(self, batch: int) -> tuple[dict[str, Array], dict[str, int], int]:
-        """Where everything lies for a batch size: views of the host's memory, the device's addresses, bytes in all."""
+        """Lay out the tensors for a batch size: views of the host memory, device addresses, and total size in bytes."""
         views, addresses, start, end = {}, {}, 0, 0
         for spec in self._specs:
             shape = (batch, *_fixed(spec))
@@ -56,20 +56,20 @@ class Side:
         return views, addresses, end
 
     def free(self) -> None:
-        """Give both back; may be called twice."""
+        """Release both buffers; may be called twice."""
         if self.device is not None:
             self.device.free()
         self.host.free()
 
 
 class Lane:
-    """One profile, ready for the batch size that came last."""
+    """One profile, prepared for the most recent batch size."""
 
     def __init__(
         self, executor: Executor, given: Side, answer: Side, cuda: Cuda, stream: Any, *, records: bool
     ) -> None:
         self.records = records
-        """Whether the kernels of a batch size that comes again are recorded."""
+        """Whether the kernels are captured in a CUDA graph when a batch size repeats."""
         self._executor = executor
         self._given = given
         self._answer = answer
@@ -83,17 +83,17 @@ class Lane:
         self._n_bytes = (0, 0)
 
     def run(self, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:
-        """Compute.
+        """Run a batch.
 
         Args:
             feeds: An array for every input.
-            batch: How many there are in each.
+            batch: Number of windows or images in each.
 
         Returns:
-            Views of page-locked memory, which the next call of any lane writes to.
+            Views of page-locked memory, which the next call of any lane overwrites.
 
         Raises:
-            NotRecordedError: The kernels cannot be recorded; without `records` they may run.
+            NotRecordedError: The kernels cannot be captured; they may still run with `records` off.
             BackendError: The device or TensorRT failed.
         """
         if batch != self._batch:
@@ -115,7 +115,7 @@ class Lane:
         return self._outputs
 
     def forget(self) -> None:
-        """Start anew with the next call, whatever it brings."""
+        """Discard the captured graph and the layout; the next call prepares everything anew."""
         graph, self._graph = self._graph, None
         if graph is not None:
             graph.free()
@@ -123,13 +123,13 @@ class Lane:
         self._ran = False
 
     def close(self) -> None:
-        """Give back what executes; may be called twice."""
+        """Release the graph and the executor; may be called twice."""
         self.forget()
         self._inputs, self._outputs = (), {}
         self._executor.close()
 
     def _prepare(self, batch: int) -> None:
-        """Get ready for another batch size."""
+        """Prepare for another batch size."""
         self.forget()
         inputs, sources, n_in = self._given.lay_out(batch)
         outputs, targets, n_out = self._answer.lay_out(batch)
@@ -139,7 +139,7 @@ class Lane:
         self._batch = batch
 
     def _queue(self) -> None:
-        """Copy in, compute, copy out; only what has to be copied."""
+        """Queue the copy in, the kernels and the copy out; copies only where they are needed."""
         n_in, n_out = self._n_bytes
         if self._given.device is not None:
             self._cuda.copy_in(self._given.address, self._given.host, n_in, self._stream)
@@ -154,6 +154,6 @@ def _fixed(spec: TensorSpec) -> tuple[int, ...]:
 
 
 def _size(spec: TensorSpec, batch: int) -> int:
-    """Bytes that a tensor takes, up to where the next may start."""
+    """Size of a tensor in bytes, rounded up to where the next one may start."""
     n_bytes = batch * prod(_fixed(spec)) * np.dtype(spec.dtype).itemsize
     return -(-n_bytes // _ALIGNMENT) * _ALIGNMENT
