@@ -1,4 +1,4 @@
-"""Which files of a plan store may go: what was not finished, is damaged, or is another machine's."""
+"""Find the files of a plan store that may be removed: unfinished, damaged, or for another machine."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from engines.trt.records import Machine
 from engines.trt.sidecar import PLAN, SIDECAR, Entry
 
 TIMING, LOCK = ".timing", ".lock"
-"""What the names of a timing cache and of a lock end in."""
+"""Suffixes of the names of timing caches and of locks."""
 _OURS = re.compile(rf"[0-9a-f]{{32}}(\.json|\.plan|\.timing)|\.[0-9a-f]{{32}}\.\w+\.[0-9a-f]{{12}}\{PARTIAL}")
-"""Names that the store gives; whatever else lies in the folder is left alone."""
+"""Names that the store itself uses; anything else in the folder is left alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A file that may go."""
+    """A file that may be removed."""
 
     name: str
     """Its name."""
     size: int
     """Its length in bytes."""
     why: str
-    """What it is."""
+    """Why it may be removed."""
 
 
 def find_leftovers(
     names: Sequence[str], entries: Sequence[Entry], machine: Machine | None, timing: str | None, *, everything: bool
 ) -> dict[str, str]:
-    """Name to what it is; sidecars first, so that none is ever without its plan.
+    """Map the name of each file that may be removed to the reason; sidecars come first, so none outlives its plan.
 
     Args:
-        names: Of all files in the folder.
+        names: Names of all files in the folder.
         entries: Its sidecars.
-        machine: The one whose plans stay; None: those of every machine do.
-        timing: That machine's timing cache.
-        everything: Whether none stay.
+        machine: The machine whose plans stay; None: those of every machine stay.
+        timing: Name of that machine's timing cache.
+        everything: Whether to remove all plans and timing caches.
     """
     reasons: dict[str, str] = {}
     kept: set[str] = set()
