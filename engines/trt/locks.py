@@ -1,7 +1,7 @@
-"""Locks between processes that a dead holder cannot keep: `flock` on a small file that names the holder.
+"""Locks between processes that do not outlive their holder: `flock` on a small file that names the holding process.
 
-Nothing is locked on Windows, nor on a file system without locks: what they guard is named after its content, so that
-two writers waste time there, and no more.
+Nothing is locked on Windows, or on a file system without locks: what the locks guard is named after its content, so two
+writers at once only waste time.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-"""What a file system without locks answers."""
+"""Error codes of a file system without locks."""
 
 if sys.platform == "win32":
 
     @contextmanager
     def locked(path: Path, on_wait: Callable[[int | None], object]) -> Iterator[None]:  # noqa: ARG001
-        """Nothing is locked here."""
+        """Do nothing: there are no locks on Windows."""
         yield
 
     def remove_if_free(path: Path) -> bool:
-        """Remove a lock's file; nobody holds it."""
+        """Remove a lock's file, which nobody can hold on Windows."""
         path.unlink(missing_ok=True)
         return True
 
@@ -36,24 +36,24 @@ else:
 
         Args:
             path: The lock's file.
-            on_wait: Told the process that holds it, where that is known, before it is waited for.
+            on_wait: Called before waiting, with the id of the process that holds the lock, or None if it is unknown.
 
         Raises:
-            OSError: The file cannot be made.
+            OSError: The file cannot be created.
         """
         fd = _acquire(path, on_wait)
         try:
-            with suppress(OSError):  # a full disk: who holds it is not known then
+            with suppress(OSError):  # if the disk is full, the holder is just unknown to others
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, str(os.getpid()).encode(), 0)
             yield
         finally:
             with suppress(OSError):
-                path.unlink()  # before it is given back: whoever waits sees that it holds a file that is gone
+                path.unlink()  # before the lock is released: a waiting process then sees that its file is gone
             os.close(fd)
 
     def remove_if_free(path: Path) -> bool:
-        """Remove a lock's file unless someone holds it; whether it is gone.
+        """Remove a lock's file unless someone holds it; return whether it is gone.
 
         Raises:
             OSError: It cannot be removed.
@@ -75,7 +75,7 @@ else:
             os.close(fd)
 
     def _acquire(path: Path, on_wait: Callable[[int | None], object]) -> int:
-        """A descriptor that holds the lock of the file that is at `path`."""
+        """Return a descriptor that holds the lock on the file currently at `path`."""
         import fcntl
 
         while True:
@@ -86,7 +86,7 @@ else:
                 except BlockingIOError:
                     on_wait(_holder(fd))
                     fcntl.flock(fd, fcntl.LOCK_EX)
-                if _is_at(fd, path):  # or else its last holder removed it
+                if _is_at(fd, path):  # otherwise its last holder has removed it
                     return fd
             except BaseException as error:
                 if isinstance(error, OSError) and error.errno in _NO_LOCKS:
@@ -96,14 +96,14 @@ else:
             os.close(fd)
 
     def _is_at(fd: int, path: Path) -> bool:
-        """Whether the file that is open is the one at `path`."""
+        """Whether the open file is the one at `path`."""
         try:
             return os.path.samestat(os.fstat(fd), path.stat())
         except FileNotFoundError:
             return False
 
     def _holder(fd: int) -> int | None:
-        """The process that says it holds the lock."""
+        """The process id written in the lock's file, if there is one."""
         with suppress(OSError, ValueError):
             return int(os.pread(fd, 20, 0))
         return None
