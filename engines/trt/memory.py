@@ -1,7 +1,7 @@
-"""The seam to CUDA: about eight functions, of pycuda or of cuda-bindings. Addresses are whole numbers, sizes bytes.
+"""The interface to CUDA: a dozen functions, implemented with pycuda or cuda-bindings. Addresses are ints, sizes bytes.
 
-Whoever implements it imports its library late, keeps the device's *primary* context, and makes it current only within
-`current()`, so that any thread may call in turn, and other libraries of the process keep their own context.
+Implementations import their library late, retain the device's *primary* context, and make it current only within
+`current()`, so that threads can take turns calling, and other libraries in the process keep their own context.
 """
 
 from __future__ import annotations
@@ -15,55 +15,55 @@ from engines.trt.records import Device
 
 
 class HostBuffer(Protocol):
-    """Page-locked memory of the processor: copies to and from it do not wait."""
+    """Page-locked host memory: copies to and from it are asynchronous."""
 
     array: Array
     """[n_bytes] uint8."""
     address: int | None
-    """Where the device sees the same memory, without a copy: integrated devices only."""
+    """The same memory's address on the device, without a copy: integrated devices only."""
 
     def free(self) -> None:
-        """Give it back; may be called twice."""
+        """Release it; may be called twice."""
         ...
 
 
 class DeviceBuffer(Protocol):
-    """Memory of the device."""
+    """Device memory."""
 
     address: int
-    """Where; a multiple of 256."""
+    """Its address, a multiple of 256."""
 
     def free(self) -> None:
-        """Give it back; may be called twice."""
+        """Release it; may be called twice."""
         ...
 
 
 class Cuda(Protocol):
-    """One device. Every method but `close` must be called within `current()`; errors are `BackendError`s."""
+    """One device. All methods but `close` must be called within `current()`; errors are `BackendError`s."""
 
     device: Device
-    """Which."""
+    """The device."""
     name: str
-    """The library and its version: "pycuda 2026.1"."""
+    """Name and version of the library: "pycuda 2026.1"."""
 
     def current(self) -> AbstractContextManager[None]:
-        """Make the primary context this thread's; give the thread's former one back at the end."""
+        """Make the primary context current in this thread; restore the thread's previous one at the end."""
         ...
 
     def free_bytes(self) -> int:
-        """Device memory that is free."""
+        """Free device memory."""
         ...
 
     def host_buffer(self, n_bytes: int) -> HostBuffer:
-        """Page-locked memory; mapped into the device's where that is the same memory."""
+        """Allocate page-locked memory, mapped for the device if that shares its memory with the CPU."""
         ...
 
     def device_buffer(self, n_bytes: int) -> DeviceBuffer:
-        """Device memory."""
+        """Allocate device memory."""
         ...
 
     def stream(self) -> Any:
-        """A queue of work for the device: an object with `handle`, a whole number, and `free()`."""
+        """Create a stream, a queue of work for the device: an object with an integer `handle`, and `free()`."""
         ...
 
     def copy_in(self, address: int, host: HostBuffer, n_bytes: int, stream: Any) -> None:
@@ -79,13 +79,13 @@ class Cuda(Protocol):
         ...
 
     def capture(self, stream: Any, work: Callable[[], None]) -> Any:
-        """Record what `work` queues, instead of doing it: an object for `launch`, with `free()`."""
+        """Record the work that `work` queues, instead of executing it; return an object for `launch`, with `free()`."""
         ...
 
     def launch(self, graph: Any, stream: Any) -> None:
-        """Queue everything that was recorded, in one call."""
+        """Queue all the recorded work in one call."""
         ...
 
     def close(self) -> None:
-        """Give the primary context back; may be called twice."""
+        """Release the primary context; may be called twice."""
         ...
