@@ -1,4 +1,4 @@
-"""Which of the two ways to CUDA is taken: pycuda where it is installed, else cuda-bindings."""
+"""Choose one of the two CUDA libraries: pycuda if it is installed, else cuda-bindings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def open_cuda(library: CudaLibrary = "auto", *, device: Device | None = None) ->
     """Retain the primary context of the first device.
 
     Args:
-        library: What reaches the driver.
-        device: What the driver says of the device; None: it is asked.
+        library: The library used to reach the driver.
+        device: The driver's description of the device; None: ask for it.
 
     Raises:
-        BackendError: There is no device, or not that library.
+        BackendError: There is no device, or that library is not installed.
     """
     device = device or find_device()
     if device is None:
