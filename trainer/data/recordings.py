@@ -1,4 +1,4 @@
-"""Which recordings there are and what they are called: a labelled CSV or a folder of classes, checked row by row."""
+"""Read and check a labelled list of recordings: a CSV, validated row by row, or a folder with a folder per class."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.config import DataConfig
 from trainer.errors import DataError
 
 STILLS = {".jpg", ".jpeg", ".png", ".webp"}
-"""How files end that hold one picture."""
+"""Extensions of files that contain a single picture."""
 _SUFFIXES = MEDIA_SUFFIXES | STILLS
 _FILE, _LABEL = "file", "scene_label"
 _OPTIONAL = ("confidence", "licence", "recording", "source", "split", "city", "location", "video")
@@ -24,30 +24,30 @@ class Recording:
     """One labelled file."""
 
     file: str
-    """Path as the list names it, with '/'."""
+    """Path as given in the list, with '/'."""
     path: Path
-    """Where it lies."""
+    """Path of the file itself."""
     label: str
     """The scene, or the `none` label."""
     group: str
-    """What is never split between training and evaluation: files of one place and time; else the file itself."""
+    """Never divided between training and evaluation: files of one place and time; by default the file itself."""
     source: str
-    """Where it comes from."""
+    """Source of the recording."""
     confidence: str = ""
-    """How sure the label is, in the list's words."""
+    """How certain the label is, in the list's words."""
     licence: str = ""
-    """Its terms, in the list's words."""
+    """Licence terms, in the list's words."""
     split: str = ""
-    """Which part of the corpus it belongs to, if the list says: "train", "validation", "evaluate", or a fold."""
+    """Part of the corpus it belongs to, if the list says: "train", "validation", "evaluate", or a fold."""
     city: str = ""
-    """Where it was recorded, if the list says."""
+    """City of the recording, if the list says."""
     location: str = ""
     """The place in that city, if the list says."""
     video: Path | None = None
-    """Its picture, if the list names a file of its own."""
+    """Separate file with its picture, if the list names one."""
 
     def sha256(self) -> str:
-        """Hash of the file's bytes."""
+        """SHA-256 of the file's bytes."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
@@ -56,28 +56,28 @@ class Corpus:
     """The recordings of a run."""
 
     labels: tuple[str, ...]
-    """Scenes that are trained, in alphabetical order."""
+    """Scenes to train, in alphabetical order."""
     recordings: tuple[Recording, ...]
     """Recordings of these scenes, in the list's order."""
     none: tuple[Recording, ...]
     """Recordings of none of the scenes."""
     left_out: tuple[Recording, ...]
-    """Recordings of scenes with too few of them."""
+    """Recordings of scenes that have too few of them."""
 
     def targets(self) -> list[int]:
-        """Position in `labels` of each recording's scene."""
+        """Index in `labels` of each recording's scene."""
         return [self.labels.index(recording.label) for recording in self.recordings]
 
 
 def load_corpus(root: Path, config: DataConfig) -> Corpus:
-    """Read the list of recordings and choose the scenes that can be trained and evaluated.
+    """Read the list of recordings and select the scenes that can be trained and evaluated.
 
     Args:
         root: The data folder.
-        config: Which list in it, and the rules.
+        config: The list within it, and the rules.
 
     Raises:
-        DataError: The list is missing or broken; a row has no file or no label; fewer than two scenes remain.
+        DataError: The list is missing or invalid, a row has no file or no label, or fewer than two scenes remain.
     """
     place = root / (config.labels or "")
     rows = _read_folder(place) if place.is_dir() else read_list(place)
@@ -107,10 +107,10 @@ def load_corpus(root: Path, config: DataConfig) -> Corpus:
 
 
 def read_list(path: Path) -> list[Recording]:
-    """Read `file,scene_label,…`; files lie below the list's folder.
+    """Read a CSV `file,scene_label,…`, whose files are below its folder.
 
     Raises:
-        DataError: It cannot be read, or a row is broken; the message names the line.
+        DataError: The list cannot be read, or a row is invalid; the message names the line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -130,7 +130,7 @@ def read_list(path: Path) -> list[Recording]:
 
 
 def _checked(path: Path, rows: Iterable[tuple[int, dict[str, str | None]]]) -> list[Recording]:
-    """Rows as recordings; a group keeps one label."""
+    """Convert rows to recordings, checking each; all files of a group must have the same label."""
     recordings: list[Recording] = []
     lines: dict[str, int] = {}
     label_of: dict[str, Recording] = {}
@@ -173,9 +173,9 @@ def _checked(path: Path, rows: Iterable[tuple[int, dict[str, str | None]]]) -> l
 
 
 def is_media(path: Path, folder: Path) -> bool:
-    """Whether what lies below a folder looks like a recording or a picture; what is hidden there does not.
+    """Whether a path below a folder looks like a recording or a picture; hidden files and folders are excluded.
 
-    A link that leads nowhere does: whoever opens it says so.
+    A dangling link counts as one, so that whoever opens it reports the error.
     """
     if path.suffix.lower() not in _SUFFIXES or any(part[0] == "." for part in path.relative_to(folder).parts):
         return False
@@ -183,7 +183,7 @@ def is_media(path: Path, folder: Path) -> bool:
 
 
 def _read_folder(path: Path) -> list[Recording]:
-    """Read `class/file`; every file is a recording of its own."""
+    """Read a folder of `class/file`; every file is a recording of its own."""
     recordings: list[Recording] = []
     for folder in sorted(entry for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."):
         files = sorted(entry for entry in folder.rglob("*") if is_media(entry, folder))

@@ -1,4 +1,4 @@
-"""What a network says of windows of known places: every second of a clip, with all modalities and with one alone."""
+"""A network's answers on windows at given positions: all windows of a clip, with all modalities and with one alone."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from trainer.evaluate.answers import WHOLE, Answers
 from trainer.inputs import PRESENCE, Inputs
 
 Answer = Callable[[Mapping[str, Floats]], dict[str, Floats]]
-"""Inputs of some windows to logits a head: `fused`, and `audio` and `video` where the network has such heads."""
+"""Maps the inputs of some windows to logits per head: `fused`, and `audio` and `video` if the network has them."""
 FUSED = "fused"
 _ALONE = {"audio": AUDIO, "video": VIDEO}
-"""Condition to the column of presence that stays."""
+"""Maps each condition to the presence column that stays set."""
 _WINDOWS = 64
-"""Windows answered at once."""
+"""Number of windows answered per call."""
 
 
 class SegmentReader:
-    """Reads the windows that clips are judged by, as a network takes them; several threads may use it."""
+    """Reads the windows that clips are evaluated on, as the network's inputs; safe to use from several threads."""
 
     def __init__(
         self,
@@ -37,14 +37,14 @@ class SegmentReader:
         names: Sequence[str],
         encoded: EmbeddingStore | None = None,
     ) -> None:
-        """Take clips, the network's inputs with their statistics, and the names of those it takes.
+        """Set up reading of clips.
 
         Args:
             store: Decoded clips.
-            inputs: With their statistics.
-            config: The window, and how many threads read.
+            inputs: The network's inputs, with their normalisation statistics.
+            config: The window, and the number of reading threads.
             names: Inputs that the network takes.
-            encoded: Embeddings to take in place of frames.
+            encoded: Embeddings to use instead of frames.
         """
         self._reader = StretchReader(store, inputs, config.window, encoded=encoded)
         self._maker = TensorMaker(inputs, config.window, names, encoded)
@@ -53,25 +53,25 @@ class SegmentReader:
     def segments(
         self, clips: Sequence[int], step_seconds: float | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Clip and position of every window of these clips: by default one after another, without overlap."""
+        """Clip and start position of every window of these clips; by default consecutive, without overlap."""
         starts = [self._reader.starts(clip, step_seconds) for clip in clips]
         owners = np.repeat(np.asarray(clips, np.int64), [len(part) for part in starts])
         return owners, np.array([start for part in starts for start in part], np.int64)
 
     def answers(self, clips: Sequence[int], answer: Answer) -> Answers:
-        """What a network says of every window of these clips, and of each with a modality missing where it can."""
+        """The network's answers on every window of these clips, and with one modality alone where it can."""
         owners, starts = self.segments(clips)
         return Answers(owners, self.logits(owners, starts, answer))
 
     def logits(
         self, clips: NDArray[np.int64], starts: NDArray[np.int64], answer: Answer, *, alone: bool = True
     ) -> dict[str, Floats]:
-        """[n_windows, n_labels] a condition of the windows at these places.
+        """Logits [n_windows, n_labels] per condition, for windows at the given positions.
 
-        As in the runtime, the head of the modality that is left answers, and where there is none the fused one, if the
-        network takes presence flags. Where the one that is left is silence or a covered lens the runtime says
-        `unknown`: logits of 0 stand for that. A network with neither answers as a whole only, and so does any where
-        `alone` is False.
+        With one modality alone, as in the runtime, that modality's head answers; without such a head the fused one
+        does, if the network takes presence flags. If that modality is silent or dark the runtime answers `unknown`,
+        which logits of 0 represent. A network with neither such heads nor flags answers only with all modalities, and
+        so does any network if `alone` is False.
         """
         parts: dict[str, list[Floats]] = {}
         for inputs in self.read(clips, starts):
@@ -81,7 +81,7 @@ class SegmentReader:
         return {condition: np.concatenate(part).astype(np.float32) for condition, part in parts.items()}
 
     def read(self, clips: NDArray[np.int64], starts: NDArray[np.int64]) -> Iterator[dict[str, Floats]]:
-        """Inputs of the windows at these places, in order, some of them at a time."""
+        """Yield the inputs of the windows at the given positions, in order and in batches."""
 
         def read(number: int) -> dict[str, Floats]:
             chosen = slice(number * _WINDOWS, (number + 1) * _WINDOWS)
@@ -94,7 +94,7 @@ class SegmentReader:
 
 
 def _under_all_conditions(inputs: Mapping[str, Floats], answer: Answer) -> dict[str, Floats]:
-    """Logits a condition of some windows."""
+    """Logits per condition for a batch of windows."""
     heads = answer(inputs)
     logits = {WHOLE: heads[FUSED]}
     for condition, kept in _ALONE.items():
@@ -112,7 +112,7 @@ def _under_all_conditions(inputs: Mapping[str, Floats], answer: Answer) -> dict[
 
 
 def mean_log_loss(logits: Floats, targets: Sequence[int] | NDArray[np.int64]) -> float:
-    """Mean over windows of −log of the probability of what is right: [n, n_labels] and [n]."""
+    """Mean negative log-likelihood of the right scene: logits [n, n_labels], targets [n]."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     right = shifted[np.arange(len(targets)), targets]
     return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - right))

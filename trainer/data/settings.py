@@ -1,4 +1,4 @@
-"""How clips are decoded once and for all: at which rate, on how many channels, at which size. Part of the index."""
+"""How clips are decoded when a corpus is prepared: sample rate, channels, picture size. Part of the index."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from trainer.errors import ConfigError, DataError
 from trainer.inputs import Inputs
 
 FRAME_RATE = 5.0
-"""Frames kept of each second where nobody says otherwise."""
+"""Default number of frames kept per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundSettings:
-    """What is kept of the sound: 16-bit samples."""
+    """How sound is stored: as 16-bit samples."""
 
     sample_rate: int = rule("an integer in Hz", minimum=1000, maximum=384000)
-    """In Hz."""
+    """Sample rate in Hz."""
     n_channels: int = rule("1 or 2", minimum=1, maximum=2)
     """1: the mean of left and right · 2: left and right."""
     refuse_mono: bool = rule("true or false", default=False)
-    """Whether a mono clip was left out rather than copied to both channels."""
+    """Whether mono clips were left out instead of copied to both channels."""
 
     @property
     def wants(self) -> AudioWants:
-        """What the decoder is asked for."""
+        """The request to the decoder."""
         return AudioWants(self.sample_rate, self.n_channels, refuse_mono=self.refuse_mono)
 
 
 @dataclass(frozen=True, slots=True)
 class PictureSettings:
-    """What is kept of the picture: JPEG images."""
+    """How pictures are stored: as JPEG."""
 
     width: int = rule("an integer number of pixels", minimum=8, maximum=4096)
     """In pixels."""
@@ -48,11 +48,11 @@ class PictureSettings:
     short_side: int | None = rule("an integer number of pixels, or null", default=None)
     """As in the manifest."""
     frame_rate: float = rule("a positive number", above=0, maximum=240, default=FRAME_RATE)
-    """Frames kept of each second: the newest at 0, 1/rate, 2/rate … seconds."""
+    """Frames kept per second: the newest at 0, 1/rate, 2/rate … seconds."""
 
     @property
     def wants(self) -> VideoWants:
-        """What the decoder is asked for: of each moment of the grid the newest frame, however old."""
+        """The request to the decoder: at each time of the grid the newest frame, however old."""
         step = 1 / Fraction(str(self.frame_rate))
         schedule = FrameSchedule(step, (Fraction(0),), float("inf"))
         return VideoWants(self.width, self.height, self.fit, self.short_side, self.interpolation, schedule)
@@ -60,7 +60,7 @@ class PictureSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is kept of a clip; at least one of both."""
+    """What is kept of a clip; at least one of the two is set."""
 
     sound: SoundSettings | None = rule("an object, or null", default=None)
     """None: no sound."""
@@ -68,7 +68,7 @@ class Settings:
     """None: no picture."""
 
     def differences(self, other: Settings) -> list[str]:
-        """What differs, in words: "sound.sample_rate: 44100 and 48000"."""
+        """The settings that differ, as text: "sound.sample_rate: 44100 and 48000"."""
         ours, theirs = encode(self), encode(other)
         lines = []
         for part in ("sound", "picture"):
@@ -87,14 +87,14 @@ class Settings:
 
 
 def settings_for(inputs: Inputs, frame_rate: float = FRAME_RATE) -> Settings:
-    """What has to be decoded for a network's inputs.
+    """The settings that a network's inputs require.
 
     Args:
-        inputs: What the network takes.
-        frame_rate: Frames a second to keep.
+        inputs: The network's inputs.
+        frame_rate: Frames to keep per second.
 
     Raises:
-        ConfigError: The frame rate cannot be, or is too low for the inputs.
+        ConfigError: The frame rate is invalid, or too low for the inputs.
     """
     video = inputs.video
     if video is not None:
@@ -109,7 +109,7 @@ def settings_for(inputs: Inputs, frame_rate: float = FRAME_RATE) -> Settings:
 
 
 def _settings(inputs: Inputs, frame_rate: float) -> Settings:
-    """Sound and picture as the inputs want them."""
+    """Sound and picture settings that the inputs require."""
     sound = picture = None
     if inputs.sound is not None:
         entries = [entry for entry in (inputs.audio, inputs.waveform) if entry is not None]
@@ -123,10 +123,10 @@ def _settings(inputs: Inputs, frame_rate: float) -> Settings:
 
 
 def check_settings(where: str, settings: Settings, inputs: Inputs) -> None:
-    """Clips that were decoded so can give these inputs; stereo sound gives mono, too.
+    """Check that clips decoded with these settings can provide these inputs; stereo sound can also provide mono.
 
     Raises:
-        DataError: They cannot; the message names both.
+        DataError: They cannot; the message names what is needed and what there is.
     """
     wanted = _settings(inputs, FRAME_RATE)
     faults = []
@@ -168,5 +168,5 @@ def _picture_faults(kept: PictureSettings | None, wanted: PictureSettings, video
 
 
 def _often_enough(frame_rate: float, video: VideoInput) -> bool:
-    """Whether at any moment some frame is young enough, as far as the grid goes."""
+    """Whether a grid at this rate always has a frame that is recent enough."""
     return 1 / frame_rate <= video.max_age_seconds + 1e-9

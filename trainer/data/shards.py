@@ -1,11 +1,11 @@
-"""Writing shards: plain tar files in WebDataset's convention, whole or not at all, the same bytes every time.
+"""Write shards: plain tar files in WebDataset's convention, written atomically and byte-for-byte reproducible.
 
-    KEY.json   what the clip is
+    KEY.json   metadata of the clip
     KEY.s16    samples: 16-bit little-endian integers, channels interleaved
-    KEY.000.jpg, KEY.001.jpg …   frames, their times in KEY.json
+    KEY.000.jpg, KEY.001.jpg …   frames; their times are in KEY.json
 
-Uncompressed on purpose: a window's samples are read where they lie, 1 s of stereo in 0.07 ms. As FLAC, a street takes
-0.4 of the bytes and 3 ms a window. Any tar program, and WebDataset, reads these files as well.
+Deliberately uncompressed: a window's samples are read in place, 1 s of stereo in 0.07 ms. As FLAC, a street recording
+would take 0.4 times the space but 3 ms per window. Any tar program, and WebDataset, can read these files too.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from trainer.errors import DataError
 from trainer.files import write_whole
 
 PARTS = ".parts"
-"""Folder of what is needed to go on: the plan, and what each finished shard holds."""
+"""Folder with what is needed to resume: the plan, and the content of each finished shard."""
 PARTIAL = ".partial"
-"""How files end that are being written."""
+"""Extension of files that are being written."""
 _NOT_IN_JSON = ("shard", "offset", "frame_sizes")
 
 
@@ -49,50 +49,50 @@ class ShardTask:
     """One shard to write."""
 
     folder: Path
-    """Where to."""
+    """Destination folder."""
     number: int
-    """Which one."""
+    """Index of the shard."""
     clips: tuple[tuple[str, Clip], ...]
     """Key and clip, in order."""
     settings: Settings
-    """How they are decoded."""
+    """How the clips are decoded."""
 
     @property
     def path(self) -> Path:
-        """The shard."""
+        """Path of the shard."""
         return self.folder / shard_name(self.number)
 
     @property
     def part_path(self) -> Path:
-        """What tells that it is finished."""
+        """Path of the JSON file that marks the shard as finished."""
         return self.folder / PARTS / f"shard-{self.number:05d}.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardPart:
-    """What a finished shard holds."""
+    """The content of a finished shard."""
 
     shard: Shard
-    """The file."""
+    """The tar file."""
     clips: tuple[PreparedClip, ...]
     """Clips in it."""
     left_out: tuple[LeftOut, ...]
-    """Clips that should have been."""
+    """Clips that could not be decoded."""
 
 
 def write_shard(task: ShardTask, on_clip: Callable[[LeftOut | None], None]) -> ShardPart:
     """Decode the clips of a shard and write it.
 
     Args:
-        task: Which one.
-        on_clip: Called after each clip, with why it was left out if it was.
+        task: The shard.
+        on_clip: Called after each clip, with the reason if it was left out, else None.
 
     Raises:
-        OSError: It cannot be written; nothing is left of it.
+        OSError: The shard cannot be written; nothing of it remains.
     """
     clips: list[PreparedClip] = []
     left_out: list[LeftOut] = []
-    # the process's number: what is left of a process that was stopped may still be at work
+    # with the process id: a leftover worker of an interrupted run may still be writing
     fresh = task.path.with_name(f".{task.path.name}.{os.getpid()}{PARTIAL}")
     try:
         with fresh.open("wb", buffering=1 << 20) as file:
@@ -116,7 +116,7 @@ def write_shard(task: ShardTask, on_clip: Callable[[LeftOut | None], None]) -> S
 
 
 def read_part(task: ShardTask) -> ShardPart | None:
-    """What a finished shard holds; None where it is not finished, or not as it was written."""
+    """The content of a finished shard; None if it is unfinished, or differs from what was written."""
     try:
         data = json.loads(task.part_path.read_bytes())
         part = ShardPart(
@@ -136,7 +136,7 @@ def _part_to_json(part: ShardPart) -> bytes:
 
 
 def _add(tar: _Tar, task: ShardTask, key: str, clip: Clip, decoded: DecodedClip) -> PreparedClip:
-    """Put a clip's members into a shard."""
+    """Add a clip's members to a shard."""
     entry = PreparedClip(
         key=key,
         label=clip.scene_label,
@@ -165,21 +165,21 @@ def _add(tar: _Tar, task: ShardTask, key: str, clip: Clip, decoded: DecodedClip)
 
 
 class _Tar:
-    """A tar that is hashed while it is written."""
+    """A tar file that is hashed while it is written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._digest = hashlib.sha256()
         self.size = 0
-        """Bytes so far."""
+        """Bytes written so far."""
 
     @property
     def sha256(self) -> str:
-        """Hash of what was written."""
+        """Hash of what has been written."""
         return self._digest.hexdigest()
 
     def add(self, name: str, data: bytes) -> None:
-        """Write a member that says nothing of when and by whom it was made."""
+        """Write a member without timestamp or owner, so that the bytes are reproducible."""
         info = tarfile.TarInfo(name)
         info.size = len(data)
         info.mode = 0o644
@@ -199,18 +199,18 @@ class _Tar:
 
 
 def printable(text: str) -> str:
-    """A text that may hold the name of any file, as one line for a terminal."""
+    """Replace unprintable characters, so that a text with arbitrary file names is one line, safe for a terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def remove_partials(folder: Path) -> None:
-    """Remove what processes that were stopped have left."""
+    """Delete temporary files left behind by interrupted processes."""
     for path in [*folder.glob(f".*{PARTIAL}"), *(folder / PARTS).glob(f".*{PARTIAL}")]:
         path.unlink(missing_ok=True)
 
 
 def keys_of(clips: Sequence[Clip]) -> list[str]:
-    """A name a clip for its members: its file's, made unique, letters and digits that any file system takes."""
+    """A unique name per clip for its tar members: its file name reduced to ASCII letters, digits, "-" and "_"."""
     taken: set[str] = set()
     last: dict[str, int] = {}
     keys = []
@@ -227,4 +227,4 @@ def keys_of(clips: Sequence[Clip]) -> list[str]:
 
 
 _LONGEST_KEY = 80
-"""Characters; a tar's names have 100."""
+"""In characters; names in a tar have room for 100."""

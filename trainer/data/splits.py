@@ -1,4 +1,4 @@
-"""Who is held out: folds that never share a recording, and whole sources; `check_no_leak` guards every one of them."""
+"""Cross-validation splits: folds that never share a recording, and whole sources; `check_no_leak` checks every one."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from trainer.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Positions of recordings: some to train on, some to be judged by."""
+    """Indices of the recordings to train on and to evaluate on."""
 
     name: str
-    """Of the folder it is kept in: "fold-0", "source-moodist", "final"."""
+    """Name, also of its folder: "fold-0", "source-moodist", "final"."""
     train: tuple[int, ...]
-    """Recordings that are trained on."""
+    """Recordings to train on."""
     test: tuple[int, ...]
-    """Recordings that are held out; none for the final network."""
+    """Held-out recordings; none for the final network."""
 
 
 def deal_folds(recordings: Sequence[Recording], n_folds: int, seed: int) -> list[Split]:
-    """Deal recordings into folds, scene by scene, so that every scene is in every training part.
+    """Divide recordings into folds, scene by scene, so that every scene is in every training part.
 
-    A scene's groups, shuffled, go round the folds, each scene beginning where the last one ended: folds differ by a
-    group at most, and a scene of two groups has one in training at all times.
+    A scene's groups are shuffled and dealt to the folds in turn, each scene starting where the previous one ended.
+    Folds thus differ by at most one group, and a scene with two groups always has one in training.
 
     Raises:
         DataError: A scene has a single group.
@@ -54,7 +54,7 @@ def deal_folds(recordings: Sequence[Recording], n_folds: int, seed: int) -> list
 
 
 def hold_out_sources(recordings: Sequence[Recording]) -> list[Split]:
-    """Each source held out once, where the others still have every scene; none where there is one source."""
+    """Hold out each source once, if the other sources cover every scene; empty if there is only one source."""
     labels = {recording.label for recording in recordings}
     splits = []
     for source in sorted({recording.source for recording in recordings}):
@@ -66,7 +66,7 @@ def hold_out_sources(recordings: Sequence[Recording]) -> list[Split]:
 
 
 def check_no_leak(split: Split, recordings: Sequence[Recording]) -> Split:
-    """Give `split` back if no recording is on both sides.
+    """Return `split` if no group of recordings is on both sides.
 
     Raises:
         DataError: One is; the message names it.

@@ -1,4 +1,4 @@
-"""Clips as training reads them: any stretch of samples, any moment's frame, by number; from memory or from shards."""
+"""The interface through which training reads clips: samples and frames at any position, by clip index."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples: TypeAlias = NDArray[np.float32]
-"""[n_channels, n_samples] float32, −1…1."""
+"""[n_channels, n_samples] float32 in −1…1."""
 Frames: TypeAlias = NDArray[np.uint8]
-"""[n_frames, height, width, 3] RGB, scaled and cut as the network's input says."""
+"""[n_frames, height, width, 3] RGB, scaled and cropped as the network's input requires."""
 
 
 class ClipStore(Protocol):
@@ -19,20 +19,20 @@ class ClipStore(Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """In Hz; 0 where there is no sound."""
+        """Sample rate in Hz; 0 without sound."""
 
     def __len__(self) -> int:
         """Number of clips."""
 
     def seconds(self, clip: int) -> float:
-        """Length of a clip."""
+        """Length of a clip in seconds."""
 
     def samples(self, clip: int, start: int, n_samples: int) -> Samples:
-        """Samples from `start` on; zeros where they lie outside of the clip."""
+        """Samples from position `start` on; zeros outside the clip."""
 
     def frames(self, clip: int, times: Sequence[float], max_age_seconds: float) -> tuple[Frames, NDArray[np.bool_]]:
-        """For each time the newest frame stamped at or before it and not older than `max_age_seconds`.
+        """For each time, the newest frame with a timestamp at or before it and at most `max_age_seconds` older.
 
         Returns:
-            Frames, black where there is none, and whether each is there: [n_frames].
+            Frames, black where there is none, and whether each exists: [n_frames].
         """

@@ -1,7 +1,7 @@
-"""A computed corpus in the layout of TAU Urban Audio-Visual Scenes 2021: of any size, with the holes of the real one.
+"""A synthetic corpus of any size in the layout of TAU Urban Audio-Visual Scenes 2021, with the gaps of the real one.
 
-Whatever a clip is, its sound and its picture follow from the seed, its location and its number alone: a larger corpus
-contains the smaller one, byte for byte in sound. `synth_sound` and `synth_picture` say what the scenes are made of.
+A clip's sound and picture depend only on the seed, its location and its number: a larger corpus contains the smaller
+one, byte for byte in sound. `synth_sound` and `synth_picture` define what the scenes consist of.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ LICENCE = "CC0-1.0"
 _CLIPS_A_LOCATION = 4
 """In training; the real corpus has 28."""
 _LOCATIONS_A_CELL = 500
-"""Numbers kept for the locations of one scene, city and fold."""
+"""Location numbers reserved for each scene, city and fold."""
 _BYTES_A_SECOND = 2 * 3 * SAMPLE_RATE + 20_000
-"""Sound and picture, to see beforehand whether they fit."""
+"""Sound and picture per second, an estimate for checking free disk space."""
 
 
 @dataclass(frozen=True, slots=True)
 class SynthClip:
-    """One clip to compute."""
+    """One clip to generate."""
 
     scene: str
-    """What it shows."""
+    """Its scene."""
     city: str
-    """Where; cities differ in their locations only."""
+    """Its city; cities differ in their locations only."""
     location: int
-    """Of this scene, city and fold."""
+    """Number of its location; never shared with another scene, city or fold."""
     segment: int
     """Number of the clip in the corpus."""
     fold: str
@@ -46,7 +46,7 @@ class SynthClip:
 
     @property
     def stem(self) -> str:
-        """Name of its files."""
+        """File name of its sound and its picture, without extension."""
         return f"{self.scene}-{self.city}-{self.location}-{self.segment}"
 
 
@@ -59,22 +59,22 @@ def write_corpus(
     cities: Sequence[str] = CITIES,
     on_clip: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Compute a corpus; it appears whole or not at all.
+    """Generate a corpus; it appears complete or not at all.
 
     Args:
-        out: The new folder; `read_tau_av_2021` reads it.
-        clips_per_cell: Clips to train on of each scene in each city where the real corpus has some; two fifths of them
-            to evaluate, at other locations.
-        seconds: Length of a clip; one in ten is a sample longer or shorter, as the real ones are.
-        seed: Everything random follows from it.
-        cities: Some of `CITIES`.
-        on_clip: Called after each clip with how many are done and how many there are.
+        out: The new folder; `read_tau_av_2021` can read it.
+        clips_per_cell: Training clips of each scene in each city where the real corpus has some; two fifths as many are
+            added for evaluation, at other locations.
+        seconds: Length of a clip; one in ten is a sample longer or shorter, as in the real corpus.
+        seed: Determines everything random.
+        cities: A subset of `CITIES`.
+        on_clip: Called after each clip with the number of clips done and the total.
 
     Returns:
         `out`.
 
     Raises:
-        ConfigError: `out` is taken, an argument cannot be, or too few cities are left for a scene.
+        ConfigError: `out` exists and is not an empty folder, an argument is invalid, or a scene has too few cities.
         TrainerError: It does not fit on the disk.
     """
     clips = plan_corpus(clips_per_cell, cities)
@@ -108,7 +108,7 @@ def write_corpus(
 
 
 def plan_corpus(clips_per_cell: int, cities: Sequence[str] = CITIES) -> list[SynthClip]:
-    """Which clips a corpus has.
+    """The clips of a corpus.
 
     Raises:
         ConfigError: See `write_corpus`.
@@ -133,7 +133,7 @@ def plan_corpus(clips_per_cell: int, cities: Sequence[str] = CITIES) -> list[Syn
 
 
 def _plan_scene(scene: str, fold: str, n_clips: int, cities: Sequence[str]) -> list[SynthClip]:
-    """Clips of a scene in one fold, in every city where the real corpus has some; clips of two locations take turns."""
+    """Clips of a scene in one fold, in each city where the real corpus has some, alternating between two locations."""
     counts = TRAIN_COUNTS if fold == "train" else EVALUATE_COUNTS
     clips = []
     for city in CITIES:
@@ -149,7 +149,7 @@ def _plan_scene(scene: str, fold: str, n_clips: int, cities: Sequence[str]) -> l
 
 
 def _write_lists(root: Path, clips: Sequence[SynthClip]) -> None:
-    """meta.csv and the official fold's three lists, with tabs."""
+    """Write meta.csv and the official fold's three lists, tab-separated."""
     for folder in ("audio", "video", "evaluation_setup"):
         (root / folder).mkdir(parents=True)
     files, label = ["filename_audio", "filename_video"], ["scene_label"]
@@ -163,7 +163,7 @@ def _write_lists(root: Path, clips: Sequence[SynthClip]) -> None:
 
 
 def _write_list(path: Path, columns: Sequence[str], clips: Sequence[SynthClip]) -> None:
-    """One list."""
+    """Write one list."""
     lines = ["\t".join(columns)]
     for clip in clips:
         row = (f"audio/{clip.stem}.wav", f"video/{clip.stem}.mp4", clip.scene, f"{clip.city}-{clip.location}")
@@ -172,7 +172,7 @@ def _write_list(path: Path, columns: Sequence[str], clips: Sequence[SynthClip]) 
 
 
 def _write_clip(root: Path, clip: SynthClip, seconds: float, seed: int) -> None:
-    """Sound and picture of a clip."""
+    """Write sound and picture of a clip."""
     place_rng = np.random.default_rng([seed, clip.location])
     clip_rng = np.random.default_rng([seed, clip.location, clip.segment])
     place, view = draw_place(clip.scene, place_rng), draw_view(clip.scene, place_rng)

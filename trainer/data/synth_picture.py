@@ -1,4 +1,4 @@
-"""Pictures of the synthetic scenes: a still place in its colours, people and vehicles that move, light that differs."""
+"""Pictures of the synthetic scenes: a static place in typical colours, moving people and vehicles, varying light."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from numpy.typing import NDArray
 FRAME_RATE = 25
 WIDTH, HEIGHT = 192, 108
 _SHAKE = 6
-"""Pixels the camera moves to any side."""
+"""How far the camera moves in each direction, in pixels."""
 
 Colour: TypeAlias = tuple[int, int, int]
 Picture: TypeAlias = NDArray[np.uint8]
-"""[height, width, 3] uint8, red, green, blue."""
+"""[height, width, 3] uint8 RGB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a scene looks like."""
+    """The appearance of a scene."""
 
     above: Colour
     """Sky or ceiling."""
     behind: Colour
     """Walls or houses."""
     floor: Colour
-    """What one stands on."""
+    """The ground."""
     windows: int = 0
-    """Bright or dark openings in the walls."""
+    """Number of bright or dark openings in the walls."""
     lamps: int = 0
-    """Lights on the ceiling."""
+    """Number of lights on the ceiling."""
     poles: int = 0
-    """Bars from top to bottom, as to hold on to."""
+    """Number of vertical bars from top to bottom, like grab poles."""
     trees: int = 0
-    """Crowns on trunks."""
+    """Number of trees: crowns on trunks."""
     people: int = 0
-    """Who walks by."""
+    """Mean number of people walking by."""
     vehicles: int = 0
-    """What drives by."""
+    """Mean number of vehicles driving by."""
 
 
 _SKY, _ASPHALT, _PAVING = (170, 195, 220), (80, 82, 86), (160, 152, 142)
-LOOKS = {  # neighbours on purpose, as in the sound: bus and tram, metro and tram, the two streets and the square
+LOOKS = {  # similar on purpose, as in the sound: bus and tram, metro and tram, the two streets and the square
     "airport": Look((215, 218, 222), (190, 195, 200), (150, 150, 152), windows=6, lamps=10, people=6),
     "bus": Look((150, 150, 148), (70, 85, 120), (95, 95, 100), windows=5, lamps=3, poles=3, people=1),
     "metro": Look((185, 185, 180), (60, 62, 70), (90, 85, 80), windows=5, lamps=6, poles=5, people=1),
@@ -59,41 +59,41 @@ LOOKS = {  # neighbours on purpose, as in the sound: bus and tram, metro and tra
     "street_traffic": Look(_SKY, (150, 130, 118), _ASPHALT, windows=12, trees=2, people=2, vehicles=4),
     "tram": Look((165, 165, 160), (90, 95, 85), (90, 90, 92), windows=6, lamps=3, poles=4, people=1),
 }
-"""What each scene is made of."""
+"""The appearance of each scene."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One location as the camera sees it: the same in all of its clips."""
+    """One location as the camera sees it, the same in all of its clips."""
 
     background: Picture
-    """What stands still, with a margin for the camera's movement."""
+    """The static picture, with a margin for the camera's movement."""
     people: int
-    """Of the scene."""
+    """Mean number of people, as in the scene's `Look`."""
     vehicles: int
-    """Of the scene."""
+    """Mean number of vehicles, as in the scene's `Look`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mover:
-    """Something that crosses the picture."""
+    """An object that crosses the picture."""
 
     top: int
-    """Its upper edge."""
+    """Top edge."""
     height: int
     """In pixels."""
     width: int
     """In pixels."""
     start: float
-    """Left edge at the beginning."""
+    """Left edge in the first frame."""
     speed: float
-    """Pixels a frame, to the right."""
+    """Pixels per frame, positive to the right."""
     colour: NDArray[np.uint8]
-    """Its colour."""
+    """RGB colour."""
 
 
 def draw_view(scene: str, rng: np.random.Generator) -> View:
-    """A location of a scene: its colours, its horizon and what stands where."""
+    """Draw a location of a scene: its colours, its horizon and the position of everything in it."""
     look = LOOKS[scene]
     height, width = HEIGHT + 2 * _SHAKE, WIDTH + 2 * _SHAKE
     cast = rng.normal(0, 12, 3)
@@ -120,7 +120,7 @@ def draw_view(scene: str, rng: np.random.Generator) -> View:
 
 
 def make_frames(view: View, n_frames: int, rng: np.random.Generator) -> Iterator[Picture]:
-    """Yield frames of one clip, 25 a second: the place in this clip's light, and what moves."""
+    """Yield the frames of one clip, 25 per second: the place in this clip's light, with moving objects."""
     background = np.clip(view.background * rng.uniform(0.6, 1.25), 0, 255).astype(np.uint8)
     movers = [_draw_person(rng) for _ in range(rng.poisson(view.people))]
     movers += [_draw_vehicle(rng) for _ in range(rng.poisson(view.vehicles))]
@@ -147,14 +147,14 @@ def write_video(path: Path, frames: Iterable[Picture]) -> None:
 
 
 def _draw_person(rng: np.random.Generator) -> _Mover:
-    """A figure of some height, walking."""
+    """A walking figure of random height."""
     height = int(rng.integers(24, 60))
     speed = rng.choice((-1, 1)) * rng.uniform(0.2, 1.2)
     return _Mover(HEIGHT - 8 - height, height, height // 3, rng.uniform(0, WIDTH), speed, _paint(rng))
 
 
 def _draw_vehicle(rng: np.random.Generator) -> _Mover:
-    """A box on wheels, driving."""
+    """A moving box."""
     width = int(rng.integers(40, 90))
     speed = rng.choice((-1, 1)) * rng.uniform(2.0, 6.0)
     return _Mover(
@@ -163,5 +163,5 @@ def _draw_vehicle(rng: np.random.Generator) -> _Mover:
 
 
 def _paint(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Any colour."""
+    """A random colour."""
     return rng.integers(20, 230, 3, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Sound of the synthetic scenes: noise, engines, voices, steps and birds, mixed as each scene would have them."""
+"""Sound of the synthetic scenes: noise, engines, voices, steps and birds, mixed as typical of each scene."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SAMPLE_RATE = 48_000
 _FULL = (1 << 23) - 1
 """Largest 24-bit sample."""
 _PEAK = 0.7
-"""Loud clips are scaled to this."""
+"""Maximum peak; louder clips are scaled down to it."""
 _ABSENT = -90.0
-"""dB at which an ingredient is not made at all."""
+"""Level in dB that marks an ingredient as absent: it is not generated."""
 _PAD = 240
-"""Samples made beyond a clip, so that every length comes from a fast transform."""
+"""Clips are generated at a multiple of this many samples and then cut, so that the transform is always fast."""
 
 Stereo = NDArray[np.float32]
 """[2, n_samples] float32."""
@@ -23,31 +23,31 @@ Stereo = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Levels of what is heard, in dB relative to each other."""
+    """Levels of a scene's ingredients, in dB relative to each other."""
 
     noise: float
-    """The place's own noise."""
+    """Background noise."""
     slope: float
-    """How that noise falls, in dB an octave above 60 Hz."""
+    """Spectral slope of that noise, in dB per octave above 60 Hz."""
     engine: float = _ABSENT
-    """A motor's harmonics."""
+    """Harmonics of an engine."""
     engine_hertz: float = 40.0
-    """Their fundamental."""
+    """Fundamental frequency of the engine."""
     traffic: float = _ABSENT
-    """Noise of what passes by, swelling within seconds."""
+    """Noise of passing vehicles, swelling within seconds."""
     voices: float = _ABSENT
-    """Many voices, in syllables."""
+    """Many voices, with a syllable rhythm."""
     steps: float = _ABSENT
     """Footsteps."""
     birds: float = _ABSENT
-    """Chirps."""
+    """Bird chirps."""
     squeal: float = _ABSENT
     """Wheels in a curve: a high tone that comes and goes."""
     music: float = _ABSENT
     """Slow chords, or a gong before an announcement."""
 
 
-MIXES = {  # neighbours on purpose: bus and tram, metro and tram, the two streets, hall and mall share much
+MIXES = {  # similar on purpose: bus and tram, metro and tram, the two streets; airport hall and mall share much
     "airport": Mix(0, -5, engine=-22, engine_hertz=98, voices=-4, steps=-10, music=-14),
     "bus": Mix(2, -8, engine=0, engine_hertz=34, traffic=-10, voices=-14),
     "metro": Mix(6, -7, engine=-8, engine_hertz=52, squeal=-12, voices=-16),
@@ -59,23 +59,23 @@ MIXES = {  # neighbours on purpose: bus and tram, metro and tram, the two street
     "street_traffic": Mix(0, -6, engine=-12, engine_hertz=46, traffic=2, voices=-18, steps=-18),
     "tram": Mix(2, -8, engine=-6, engine_hertz=70, traffic=-16, squeal=-8, voices=-12),
 }
-"""What each scene is made of."""
+"""The mix of each scene."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What one location adds to its scene: the same in all of its clips."""
+    """A location: its variation of the scene, the same in all of its clips."""
 
     mix: Mix
-    """The scene's mix with this place's own levels."""
+    """The scene's mix with this location's own levels."""
     level: float
-    """Its loudness in dBFS: the real corpus lies between −61 and −25."""
+    """Loudness in dBFS; the real corpus ranges from −61 to −25."""
     tilt: float
-    """dB an octave around 1 kHz, as rooms and streets differ."""
+    """Spectral tilt in dB per octave around 1 kHz, as rooms and streets differ."""
 
 
 def draw_place(scene: str, rng: np.random.Generator) -> Place:
-    """A location of a scene: every level some dB off."""
+    """Draw a location of a scene, varying every level by some dB."""
     mix = MIXES[scene]
     values = {}
     for field in fields(Mix):
@@ -90,12 +90,12 @@ def draw_place(scene: str, rng: np.random.Generator) -> Place:
 
 
 def make_sound(place: Place, n_samples: int, rng: np.random.Generator) -> Stereo:
-    """[2, n_samples] float32 of a place.
+    """Generate sound [2, n_samples] float32 of a location.
 
     Args:
-        place: Where.
-        n_samples: At 48 kHz.
-        rng: This clip's.
+        place: The location.
+        n_samples: Length at 48 kHz.
+        rng: Random generator of this clip.
     """
     mix = place.mix
     n = -(-n_samples // _PAD) * _PAD
@@ -121,13 +121,13 @@ def make_sound(place: Place, n_samples: int, rng: np.random.Generator) -> Stereo
 
 
 def to_pcm24(samples: Stereo) -> bytes:
-    """Interleaved little-endian 24-bit samples; n_samples × 2 × 3 bytes."""
+    """Samples as interleaved little-endian 24-bit PCM; n_samples × 2 × 3 bytes."""
     whole = np.rint(samples.T * _FULL).astype("<i4")
     return np.ascontiguousarray(whole).view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
 
 
 def _wave(harmonics: list[float]) -> NDArray[np.float32]:
-    """One period of a tone, 2,048 samples, of RMS 1."""
+    """One period of a tone with these harmonic amplitudes, 2,048 samples, RMS 1."""
     phase = 2 * np.pi * np.arange(2048) / 2048
     wave = np.sum([level * np.sin((k + 1) * phase + k) for k, level in enumerate(harmonics)], axis=0)
     return np.asarray(wave / np.sqrt(np.mean(wave**2)), np.float32)
@@ -138,12 +138,12 @@ _PURE = _wave([1.0, 0.1])
 
 
 def _gain(level: float) -> np.float32:
-    """A level in dB as a factor."""
+    """Convert a level in dB to a factor."""
     return np.float32(10 ** (level / 20))
 
 
 def _noise(levels: NDArray[np.float32], n: int, rng: np.random.Generator) -> Stereo:
-    """[2, n] noise of RMS 1 whose spectrum has these levels in dB; left and right differ."""
+    """[2, n] noise with this magnitude spectrum in dB, RMS 1, independent in the left and right channels."""
     gains = np.float32(10) ** (levels / np.float32(20))
     gains[0] = 0
     parts = rng.standard_normal((2, gains.size, 2), dtype=np.float32) * gains[:, None]
@@ -153,24 +153,24 @@ def _noise(levels: NDArray[np.float32], n: int, rng: np.random.Generator) -> Ste
 
 
 def _wander(n: int, rate: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """[n] −1…1, straight between random values, `rate` of them a second."""
+    """[n] in −1…1, linear between random values, `rate` of them per second."""
     knots = rng.uniform(-1, 1, max(2, int(n / SAMPLE_RATE * rate) + 2))
     return np.interp(np.arange(n, dtype=np.float32), np.linspace(0, n, knots.size), knots).astype(np.float32)
 
 
 def _swell(n: int, rate: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """[n] 0…1, mostly low: something passes now and then."""
+    """[n] in 0…1, mostly low: something passes now and then."""
     return np.square(np.maximum(0.1, _wander(n, rate, rng)))
 
 
 def _tone(hertz: NDArray[np.float32], wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[n] a periodic tone that follows `hertz`."""
+    """[n] periodic tone whose frequency follows `hertz`."""
     phase = np.cumsum(hertz * np.float32(wave.size / SAMPLE_RATE), dtype=np.float64)
     return wave.take(phase.astype(np.int64) & (wave.size - 1))
 
 
 def _voices(octaves: NDArray[np.float32], n: int, rng: np.random.Generator) -> Stereo:
-    """[2, n] noise between 200 Hz and 4 kHz in syllables, four a second."""
+    """[2, n] noise around 500 to 900 Hz, modulated like syllables, about four per second."""
     levels = np.float32(-9) * np.abs(octaves - np.float32(np.log2(rng.uniform(500, 900))))
     voices = _noise(levels, n, rng)
     voices *= np.float32(0.4) + np.abs(_wander(n, 8.0, rng))
@@ -178,7 +178,7 @@ def _voices(octaves: NDArray[np.float32], n: int, rng: np.random.Generator) -> S
 
 
 def _music(n: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """[n] two notes at a time, a second each, fading."""
+    """[n] two notes at a time, one second each, decaying."""
     n_notes = -(-n // SAMPLE_RATE)
     notes = 220.0 * 2 ** (rng.choice([0, 3, 5, 7, 10, 12, 15], (2, n_notes)) / 12)
     fade: NDArray[np.float32] = np.tile(np.exp(-2.5 * np.arange(SAMPLE_RATE, dtype=np.float32) / SAMPLE_RATE), n_notes)[
@@ -190,7 +190,7 @@ def _music(n: int, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _add_steps(sound: Stereo, gain: np.float32, rng: np.random.Generator) -> None:
-    """Walkers, each with a pace, a place between left and right and a click of its own."""
+    """Add walkers, each with its own pace, stereo position and click sound, in place."""
     length = 2400
     fall = np.exp(-np.arange(length, dtype=np.float32) / 260)
     for _ in range(int(rng.integers(1, 5))):
@@ -202,7 +202,7 @@ def _add_steps(sound: Stereo, gain: np.float32, rng: np.random.Generator) -> Non
 
 
 def _add_birds(sound: Stereo, gain: np.float32, rng: np.random.Generator) -> None:
-    """Chirps that rise or fall, in calls of some syllables."""
+    """Add chirps that rise or fall, in calls of several syllables, in place."""
     length = 3600
     inside = np.arange(length, dtype=np.float32) / length
     for _ in range(max(2, round(sound.shape[1] / SAMPLE_RATE * 0.8))):
@@ -216,12 +216,12 @@ def _add_birds(sound: Stereo, gain: np.float32, rng: np.random.Generator) -> Non
 
 
 def _sides(rng: np.random.Generator) -> Stereo:
-    """[2, 1] gains of equal power that place a sound between left and right."""
+    """[2, 1] equal-power gains that pan a sound to a random stereo position."""
     left = rng.uniform(0.1, 0.9)
     return np.sqrt(np.array([[left], [1 - left]], np.float32))
 
 
 def _levelled(sound: Stereo, level: float) -> Stereo:
-    """The sound at `level` dBFS, or lower where a peak would be clipped."""
+    """Scale the sound to `level` dBFS, or lower if it would exceed the maximum peak."""
     rms, peak = float(np.sqrt(np.mean(np.square(sound)))), float(np.abs(sound).max())
     return sound * np.float32(min(10 ** (level / 20) / rms, _PEAK / peak))

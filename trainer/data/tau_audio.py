@@ -1,10 +1,10 @@
-"""TUT and TAU Urban Acoustic Scenes 2018 … 2022, mobile or not: sound only, tab-separated lists, devices in the names.
+"""TUT and TAU Urban Acoustic Scenes 2018 … 2022, mobile or not: sound only, tab-separated lists, device in file names.
 
     TAU-urban-acoustic-scenes-2022-mobile-development/
       audio/SCENE-CITY-LOCATION-SEGMENT[-CUT]-DEVICE.wav  meta.csv
       evaluation_setup/fold1_train.csv  fold1_evaluate.csv
 
-The lists of 2018 end in .txt and have no header. meta.csv repeats them and is not needed.
+The lists of 2018 have the extension .txt and no header. meta.csv repeats the lists and is not needed.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ def read_tau_audio(
     train_share: float = 0.9,
     seed: int = 30,
 ) -> Corpus:
-    """Read a corpus: its training fold divided by location into "train" and "validation", the rest as "evaluate".
+    """Read a corpus: its training fold divided into "train" and "validation" by location, the other fold as "evaluate".
 
     Args:
-        root: The folder with `evaluation_setup`, or the one above it.
-        devices: Letters of the devices that are kept ("a", "b", "c", "s1" …); None keeps all.
-        allow_partial: Whether clips without their files are left out.
-        train_share: Part of each scene to train on.
-        seed: Which locations are drawn.
+        root: The folder that contains `evaluation_setup`, or its parent.
+        devices: Letters of the devices to keep ("a", "b", "c", "s1" …); None keeps all.
+        allow_partial: Whether clips without their files are left out instead of being an error.
+        train_share: Fraction of each scene to train on.
+        seed: Seed of the draw of locations.
 
     Raises:
-        DataError: The lists are missing, broken or leak; or files are missing, all named at once.
+        DataError: The lists are missing, invalid or leak between splits; or files are missing, all in one message.
     """
     base = _find_base(root)
     training = _read_fold(base, "train", TRAIN, devices)
@@ -51,7 +51,7 @@ def read_tau_audio(
 
 
 def _find_base(root: Path) -> Path:
-    """The folder with the lists: `root`, or the only folder below it that has some."""
+    """The folder with the lists: `root`, or the only folder in it that has some."""
     below = [entry for entry in sorted(root.iterdir()) if (entry / _SETUP).is_dir()] if root.is_dir() else []
     if (root / _SETUP).is_dir():
         return root
@@ -62,7 +62,7 @@ def _find_base(root: Path) -> Path:
 
 
 def _read_fold(base: Path, name: str, split: str, devices: frozenset[str] | None) -> list[Clip]:
-    """The clips of one list that the devices wanted have recorded."""
+    """The clips in one list that were recorded by the selected devices."""
     path = next((path for path in base.glob(f"{_SETUP}/fold1_{name}.*") if path.suffix in (".csv", ".txt")), None)
     if path is None:
         raise DataError(

@@ -1,7 +1,7 @@
-"""Stretches of a clip, and the tensors a network takes of them: made by the runtime's own functions.
+"""Read windows from clips and convert them to the tensors a network takes, with the runtime's own functions.
 
-A stretch is what a window is made of: its samples with all that has to come before them, its frames, and which
-modality is usable. Sound that the runtime would call silent and a picture it would call dark are absent here, too.
+A `Stretch` holds what a window is made of: its samples with the lead and context before them, its frames, and which
+modalities are usable. Sound that the runtime would call silent and pictures it would call dark count as absent here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trainer.data.store import ClipStore, Frames, Samples
 from trainer.inputs import EMBEDDINGS, FEATURES, FRAMES, PRESENCE, WAVEFORM, Inputs
 
 _TICKS = 1000
-"""Positions a second where there is no sound to count in."""
+"""Positions per second where there is no sound to count samples of."""
 _THRESHOLDS = Thresholds()
 
 
@@ -28,19 +28,19 @@ class Stretch:
     """One window's samples and frames, as they were decoded."""
 
     samples: Samples | None
-    """[n_channels, lead + context + window]; None where no sound is wanted."""
+    """[n_channels, lead + context + window]; None if no sound is needed."""
     frames: Frames | None
-    """[n_frames, height, width, 3]; None where no picture is wanted, or embeddings are in its place."""
+    """[n_frames, height, width, 3]; None if no picture is needed, or embeddings replace it."""
     audio: bool
-    """Whether there is anything to hear."""
+    """Whether the sound is usable: there and not silent."""
     video: bool
-    """Whether there is anything to see."""
+    """Whether the picture is usable: there and not dark."""
     embeddings: NDArray[np.float32] | None = None
-    """[n_frames, embedding_size] of frames that were encoded beforehand."""
+    """[n_frames, embedding_size] of frames that were encoded in advance."""
 
 
 class StretchReader:
-    """Reads windows of clips; several threads may use it."""
+    """Reads windows of clips; safe to use from several threads."""
 
     def __init__(
         self,
@@ -50,41 +50,41 @@ class StretchReader:
         lead: int = 0,
         encoded: EmbeddingStore | None = None,
     ) -> None:
-        """Take a store and what is wanted of it.
+        """Set up reading from a store.
 
         Args:
             store: Decoded clips.
-            inputs: What the network takes.
-            window: How long a window is.
-            lead: Samples to read before the context.
-            encoded: Embeddings to take in place of frames.
+            inputs: The network's inputs.
+            window: Length of a window.
+            lead: Number of samples to read before the context.
+            encoded: Embeddings to use instead of frames.
         """
         self._store = store
         self._encoded = encoded
         self._video = inputs.video
         self._has_sound = inputs.sound is not None
         self.rate = inputs.sample_rate or _TICKS
-        """Positions a second."""
+        """Positions per second."""
         self._n_window = round(window.seconds * self.rate)
         self._before = inputs.n_samples(window.seconds) - self._n_window + lead if self._has_sound else 0
         self._pad = round(window.pad_seconds * self.rate)
 
     def last_start(self, clip: int) -> int:
-        """The last position a whole window of a clip begins at; 0 where the clip is shorter than one."""
+        """The last position at which a whole window of a clip can start; 0 if the clip is shorter than a window."""
         return max(0, round(self._store.seconds(clip) * self.rate) - self._n_window)
 
     def starts(self, clip: int, step_seconds: float | None = None) -> list[int]:
-        """Positions of the windows a clip is judged by, from its start on; at least one, padded.
+        """Start positions of the windows a clip is evaluated on, from its start; at least one, padded if necessary.
 
         Args:
-            clip: Its number.
-            step_seconds: Time between two windows; None: a window's length.
+            clip: Index of the clip.
+            step_seconds: Time between two windows; None: the window's length.
         """
         step = self._n_window if step_seconds is None else max(1, round(step_seconds * self.rate))
         return list(range(0, self.last_start(clip) + self._pad + 1, step))
 
     def read(self, clip: int, start: int) -> Stretch:
-        """The window that begins at a position."""
+        """Read the window that starts at a position."""
         samples = self.samples(clip, start) if self._has_sound else None
         audio = samples is not None and not is_silent(samples[:, self._before :], _THRESHOLDS.silence_dbfs)
         if self._video is None:
@@ -101,23 +101,23 @@ class StretchReader:
         return Stretch(samples, frames, audio, video)
 
     def samples(self, clip: int, start: int) -> Samples:
-        """Sound alone of the window that begins at a position."""
+        """Read only the sound of the window that starts at a position."""
         return self._store.samples(clip, start - self._before, self._before + self._n_window)
 
 
 class TensorMaker:
-    """Makes what a network takes of stretches; several threads may use it."""
+    """Converts stretches to the tensors a network takes; safe to use from several threads."""
 
     def __init__(
         self, inputs: Inputs, window: WindowSpec, names: Sequence[str], encoded: EmbeddingStore | None = None
     ) -> None:
-        """Take the inputs, statistics filled in, and the names of those the network takes.
+        """Set up the tensors of a network.
 
         Args:
-            inputs: What they are.
-            window: How long a window is.
-            names: Of those that are made.
-            encoded: Where stretches have their embeddings from; tensors then have `embeddings` in place of `frames`.
+            inputs: The inputs, with their normalisation statistics.
+            window: Length of a window.
+            names: Names of the inputs that the network takes.
+            encoded: The store of the stretches' embeddings; tensors then have `embeddings` instead of `frames`.
         """
         self._inputs = inputs
         self._encoded = encoded
@@ -132,16 +132,16 @@ class TensorMaker:
         self._n_window = round(window.seconds * inputs.sample_rate)
 
     def empty(self, n: int) -> dict[str, NDArray[np.float32]]:
-        """Tensors of `n` windows, to be filled."""
+        """Tensors for `n` windows, to be filled."""
         tensors = {name: np.zeros((n, *shape), np.float32) for name, shape in self._shapes.items()}
         if self._encoded is not None and EMBEDDINGS in tensors:
             tensors[EMBEDDINGS][:] = self._encoded.nothing
         return tensors
 
     def fill(self, tensors: dict[str, NDArray[np.float32]], item: int, stretch: Stretch) -> None:
-        """Put one window into its place; where the network takes flags, an absent modality stays as `empty` has it.
+        """Fill one window; if the network takes presence flags, an absent modality keeps the values set by `empty`.
 
-        Where nothing at all is usable the runtime gives no answer; here the window is taken as it is.
+        If no modality is usable, the runtime gives no answer; here the window is used as it is.
         """
         audio, video = stretch.audio, stretch.video
         if not self._has_presence or not (audio or video):
@@ -160,7 +160,7 @@ class TensorMaker:
                 out[:] = audio_tensor(stretch.samples[:, -length:], self._entry(name))
 
     def _entry(self, name: str) -> AudioInput:
-        """The description of an input made of samples."""
+        """The description of an input made from samples."""
         entry = self._inputs.audio if name == FEATURES else self._inputs.waveform
         if entry is None:
             raise ValueError(f"expected an input {name!r}, got none")
@@ -181,7 +181,7 @@ class TensorMaker:
 
 
 def _nearest(present: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For each slot the nearest one that is filled, of two alike the earlier one; itself where none is."""
+    """For each slot, the index of the nearest filled one, the earlier of two; its own index if none is filled."""
     slots, filled = np.arange(len(present)), np.flatnonzero(present)
     if filled.size == 0:
         return slots

@@ -1,4 +1,4 @@
-"""Zip archives, unpacked so that nothing lands outside the folder and every file appears whole."""
+"""Unpack zip archives so that nothing is written outside the folder and every file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from trainer.files import write_whole
 
 
 def unpack(archive: Path, folder: Path, on_bytes: Callable[[int, int], None] | None = None) -> dict[str, int]:
-    """Unpack an archive; files that are there already with the right size are left alone, so it can be repeated.
+    """Unpack an archive; existing files of the right size are left alone, so unpacking can be repeated.
 
     Args:
         archive: A zip file.
-        folder: Where its files go.
-        on_bytes: Called with the bytes done and those there are, after each file.
+        folder: Destination of its files.
+        on_bytes: Called after each file with the bytes done and the total.
 
     Returns:
-        Size of each file by its name in the archive.
+        Size of each file, by its name in the archive.
 
     Raises:
-        DataError: It is no zip file, is damaged or encrypted, or has a member that would leave the folder; in the last
-            two cases nothing has been written.
-        TrainerError: There is no room for it.
+        DataError: It is not a zip file, is damaged or encrypted, or has a member that would leave the folder; in the
+            last two cases nothing has been written.
+        TrainerError: There is not enough room on the disk.
     """
     try:
         with zipfile.ZipFile(archive) as file:
@@ -49,10 +49,10 @@ def unpack(archive: Path, folder: Path, on_bytes: Callable[[int, int], None] | N
 
 
 def check_room(folder: Path, n_bytes: int) -> None:
-    """See that so much fits on the disk of `folder`, which need not be there yet.
+    """Check that `n_bytes` fit on the disk of `folder`, which need not exist yet.
 
     Raises:
-        TrainerError: It does not.
+        TrainerError: They do not.
     """
     place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(place).free
@@ -61,7 +61,7 @@ def check_room(folder: Path, n_bytes: int) -> None:
 
 
 def _target(archive: Path, folder: Path, member: zipfile.ZipInfo) -> Path:
-    """Where a member goes; refused if that is not inside the folder, or if it is more than plain bytes."""
+    """Destination of a member; refused if that is outside the folder, or the member is not a plain readable file."""
     name = PurePosixPath(member.filename)
     if name.is_absolute() or ".." in name.parts or "\\" in member.filename or ":" in member.filename or not name.parts:
         raise DataError(f"{archive}: expected files that stay in their folder, got {member.filename!r}; delete it")
@@ -74,5 +74,5 @@ def _target(archive: Path, folder: Path, member: zipfile.ZipInfo) -> Path:
 
 
 def has_size(path: Path, n_bytes: int) -> bool:
-    """Whether a file of that size is at `path`."""
+    """Whether there is a file of exactly that size at `path`."""
     return path.is_file() and path.stat().st_size == n_bytes

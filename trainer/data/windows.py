@@ -1,4 +1,4 @@
-"""Clips to batches: balanced and augmented windows to train on, the same ones whatever the number of threads."""
+"""Draw balanced and augmented training windows and make batches of them, independent of the number of threads."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ from trainer.errors import ConfigError
 from trainer.inputs import FEATURES, PRESENCE, Inputs
 
 _MEASURED_WINDOWS = 768
-"""Windows the normalisation is measured on: a band's mean is then known to a twentieth of its spread."""
+"""Windows that the normalisation is measured on: enough to know a band's mean to 1/20 of its standard deviation."""
 _PLAN, _WINDOWS, _MIXING = 0, 1, 2
-"""Streams of random numbers: which clips, what is done to each window, what is done to the batch."""
+"""Streams of random numbers: which clips, the augmentation of each window, the augmentation of the batch."""
 
 
 class WindowSampler:
-    """Draws windows: scenes equally often, within each its clips in turn, and a random place in the clip.
+    """Draws windows: scenes equally often, within a scene its clips in turn, at a random position in the clip.
 
-    Of the windows, `augment.none_share` are of none of the scenes: every scene alike is wanted of them.
+    A fraction `augment.none_share` of the windows shows none of the scenes; their target is uniform over all scenes.
 
-    Clips count alike, long or short: so does evaluation. All random numbers follow from seed, epoch, batch and place in
-    the batch; neither threads nor processes change what a window is. Mixtures are among a process's own windows.
+    Clips count equally, whatever their length, as in evaluation. All random numbers derive from seed, epoch, batch and
+    position in the batch, so the number of threads or processes does not change a window. Windows are only mixed with
+    others of the same process.
     """
 
     def __init__(
@@ -48,17 +49,17 @@ class WindowSampler:
         responses: Sequence[Mono] = (),
         seed: Sequence[int] = (),
     ) -> None:
-        """Take the clips to train on.
+        """Set up sampling from the training clips.
 
         Args:
             store: Decoded clips.
-            clips: Positions in it.
-            targets: Scene of each of them; −1: none of them.
-            n_labels: How many scenes there are.
+            clips: Indices of the training clips in the store.
+            targets: Scene of each of them; −1: none of the scenes.
+            n_labels: Number of scenes.
             config: Window, inputs and augmentation.
             names: Inputs that the network takes.
             responses: Impulse responses of microphones.
-            seed: What random numbers follow from, beside the configuration's.
+            seed: Appended to the configuration's seed.
         """
         self._clips = np.asarray(clips, np.int64)
         self._targets = np.asarray(targets, np.int64)
@@ -83,12 +84,12 @@ class WindowSampler:
         self._ears = StretchReader(store, replace(inputs, video=None), config.window, lead)
 
     def use(self, encoded: EmbeddingStore | None) -> None:
-        """From the next epoch on, give `embeddings` in place of `frames`, unaugmented; None: frames again."""
+        """From the next epoch on, provide unaugmented `embeddings` instead of `frames`; None: frames again."""
         self._encoded = encoded
         self._reader = StretchReader(self._store, self._config.inputs, self._config.window, self._lead, encoded)
 
     def measure(self, rng: np.random.Generator) -> Inputs:
-        """The inputs with each band's mean and spread over augmented windows, where nothing else is said."""
+        """The inputs with each band's mean and standard deviation over augmented windows, unless configured."""
         inputs = self._config.inputs
         plain = inputs.audio
         if plain is None or plain.normalisation.kind != "none" or FEATURES not in self._names:
@@ -105,10 +106,10 @@ class WindowSampler:
         return replace(inputs, audio=_normalised(plain, mean, std))
 
     def batches(self, inputs: Inputs, epoch: int, config: Config, process: Process) -> Iterator[Batch]:
-        """This process's part of every batch of one epoch, prepared ahead by `train.workers` threads.
+        """This process's share of every batch of one epoch, prepared ahead by `train.workers` threads.
 
         Raises:
-            ConfigError: The batch cannot be divided among the processes.
+            ConfigError: The batch size is not a multiple of the number of processes.
         """
         size = config.train.batch_size
         if size % process.count:
@@ -129,9 +130,9 @@ class WindowSampler:
         return prefetched(prepare, n_steps, config.train.workers)
 
     def _plan(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """[n] positions in `clips`: every scene equally often, and within it every clip before any comes again.
+        """[n] positions in `clips`: every scene equally often, and within it every clip once before any is repeated.
 
-        A share of them, anywhere, are of none of the scenes instead.
+        A fraction of them, at random places, is replaced by clips of none of the scenes.
         """
         labels = rng.permuted(np.resize(rng.permutation(self._drawn), n))
         plan = np.empty(n, np.int64)
@@ -172,7 +173,7 @@ class WindowSampler:
         return Batch(inputs, targets)
 
     def _heard(self, reader: StretchReader, position: int, rng: np.random.Generator) -> Stretch:
-        """A window at a random place of a clip, its sound augmented, sometimes with another clip of its scene in it."""
+        """A window at a random position in a clip, its sound augmented, sometimes with another clip of its scene."""
         stretch = self._cut(reader, position, rng)
         if stretch.samples is None or self._augment is None:
             return stretch
@@ -185,23 +186,23 @@ class WindowSampler:
         return replace(stretch, samples=self._augment(samples, rng))
 
     def _seen(self, stretch: Stretch, rng: np.random.Generator) -> Stretch:
-        """The same with its frames augmented."""
+        """The same stretch with its frames augmented."""
         if stretch.frames is None or not stretch.video:
             return stretch
         return replace(stretch, frames=augment_frames(stretch.frames, self._config.augment, rng))
 
     def _cut(self, reader: StretchReader, position: int, rng: np.random.Generator) -> Stretch:
-        """A window at a random place of a clip."""
+        """A window at a random position in a clip."""
         clip = int(self._clips[position])
         return reader.read(clip, _place(reader, clip, rng))
 
 
 def _place(reader: StretchReader, clip: int, rng: np.random.Generator) -> int:
-    """A random place for a whole window of a clip."""
+    """A random start position for a whole window in a clip."""
     return int(rng.integers(reader.last_start(clip) + 1))
 
 
 def _normalised(audio: AudioInput, mean: NDArray[np.float64], std: NDArray[np.float64]) -> AudioInput:
-    """The input with these statistics, rounded to six digits."""
+    """The input with these normalisation statistics, rounded to six digits."""
     numbers = [tuple(float(f"{value:.6g}") for value in values) for values in (mean, np.maximum(std, 1e-3))]
     return replace(audio, normalisation=Normalisation(kind="per_bin", mean=numbers[0], std=numbers[1]))

@@ -1,4 +1,4 @@
-"""Tasks done by several processes that tell how far they are, and that are gone when this one is."""
+"""Run tasks in several processes that report progress and that end together with this process."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ T = TypeVar("T")
 M = TypeVar("M")
 
 Work = Callable[[T, Callable[[M], None]], object]
-"""Does a task and sends messages on the way: a function of a module, so that another process finds it."""
+"""Does a task and sends messages meanwhile: a module-level function, so that another process can import it."""
 
 
 class _ParentGoneError(BaseException):
-    """Nobody listens any more."""
+    """The parent process is no longer listening."""
 
 
 def run_tasks(work: Work[T, M], tasks: Sequence[T], n_workers: int, on_message: Callable[[M], None]) -> None:
-    """Do tasks, in this process where one is enough.
+    """Run tasks in several processes, or in this one if a single worker is enough.
 
     Args:
-        work: Does one.
-        tasks: What is to be done; they are begun in this order.
-        n_workers: Processes at most.
-        on_message: Takes what tasks send, in this process. Where it raises, all of them are stopped.
+        work: Does one task.
+        tasks: The tasks; they are started in this order.
+        n_workers: Maximum number of processes.
+        on_message: Called in this process with the messages of tasks. If it raises, all processes are killed.
 
     Raises:
-        TrainerError: A process was killed.
-        Exception: What a task raised; all others are stopped then.
+        TrainerError: A process ended unexpectedly.
+        Exception: Whatever a task raised; all other processes are killed then.
     """
     n_workers = min(n_workers, len(tasks))
     if n_workers <= 1:
@@ -71,12 +71,12 @@ def run_tasks(work: Work[T, M], tasks: Sequence[T], n_workers: int, on_message: 
 
 
 def _start(work: Work[T, M]) -> tuple[Connection, SpawnProcess]:
-    """A process that waits for tasks."""
+    """Start a process that waits for tasks."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-    # Ctrl-C is this process's business: the other one inherits that it hears none, from its first moment
-    resource_tracker.ensure_running()  # or starting it would undo that
+    # only this process handles Ctrl-C: the other inherits a mask that blocks SIGINT from its first moment
+    resource_tracker.ensure_running()  # otherwise process.start() starts it, which undoes the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         process.start()
@@ -87,7 +87,7 @@ def _start(work: Work[T, M]) -> tuple[Connection, SpawnProcess]:
 
 
 def _receive(connection: Connection, process: SpawnProcess) -> tuple[str, Any]:
-    """What a process sends."""
+    """Receive a message from a process."""
     try:
         kind, content = connection.recv()
     except (EOFError, ConnectionResetError):
@@ -102,7 +102,7 @@ def _receive(connection: Connection, process: SpawnProcess) -> tuple[str, Any]:
 
 
 def _serve(connection: Connection, work: Work[T, M]) -> None:
-    """What a process does: tasks, until nobody asks any more."""
+    """Main function of a worker process: do tasks until the parent sends no more."""
 
     def send(kind: str, content: object) -> None:
         try:
