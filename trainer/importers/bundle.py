@@ -42,7 +42,7 @@ def check_place(path: Path, *, overwrite: bool) -> None:
     Raises:
         BundleError: Something is in the way.
     """
-    around = next((folder for folder in path.absolute().parents if os.path.lexists(folder)), path)  # path is root
+    around = next((folder for folder in path.absolute().parents if os.path.lexists(folder)), path)  # path is the root
     if not around.is_dir():
         raise BundleError(f"{path}: expected a folder around it, got a file, {around}: choose another place")
     if around == path.absolute().parent:

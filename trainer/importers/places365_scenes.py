@@ -56,7 +56,7 @@ television_room television_studio temple/asia throne_room ticket_booth topiary_g
 train_station/platform tree_farm tree_house trench tundra underwater/ocean_deep utility_room valley vegetable_garden
 veterinarians_office viaduct village vineyard volcano volleyball_court/outdoor waiting_room water_park water_tower
 waterfall watering_hole wave wet_bar wheat_field wind_farm windmill yard youth_hostel zen_garden
-""".split()  # noqa: SIM905  (365 strings a line each would be a page nobody reads)
+""".split()  # noqa: SIM905  (one string per line would be 365 lines that nobody reads)
 )
 """In the order of the networks' outputs."""
 
