@@ -1,4 +1,4 @@
-"""The seam to TensorRT: a plan that was deserialised, and what executes it. `plan.py` has the real one."""
+"""The interface to TensorRT: a deserialised plan, and its executors. `plan.py` is the real implementation."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from engines.trt.records import Profile
 
 
 class Executor(Protocol):
-    """One profile of a plan, with the device memory that its activations take."""
+    """Runs one profile of a plan; owns the device memory for its activations."""
 
     def bind(self, addresses: Mapping[str, int]) -> None:
-        """Say where on the device every input and output lies."""
+        """Set the device addresses of all inputs and outputs."""
         ...
 
     def set_batch(self, batch: int) -> None:
-        """Say how many windows or images follow; within the profile."""
+        """Set the number of windows or images in the next calls; must be within the profile."""
         ...
 
     def execute(self, stream: int) -> None:
-        """Queue the kernels on that stream's handle.
+        """Queue the kernels on the stream with that handle.
 
         Raises:
             BackendError: TensorRT refused.
@@ -29,30 +29,30 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Give its memory back; may be called twice."""
+        """Release its memory; may be called twice."""
         ...
 
 
 class LoadedPlan(Protocol):
-    """A plan on a device. Every method must be called with the device's context current."""
+    """A plan on a device. All methods must be called with the device's context current."""
 
     inputs: Mapping[str, TensorSpec]
     """Name to spec; the first axis is "n", the batch."""
     outputs: Mapping[str, TensorSpec]
     """Name to spec."""
     profiles: tuple[Profile, ...]
-    """Batch sizes; an executor each."""
+    """Ranges of batch sizes; each one has its own executor."""
     memory_bytes: int
-    """Device memory it takes, weights included, as far as TensorRT tells."""
+    """Device memory it takes, weights included, as reported by TensorRT."""
     n_layers: int
-    """Layers, as far as TensorRT tells: about as many kernels are launched."""
+    """Number of layers, as reported by TensorRT: about as many kernels are launched."""
     version: str
-    """TensorRT's."""
+    """TensorRT's version."""
 
     def executor(self, profile: int, stream: int) -> Executor:
-        """What executes the profile of that position; getting ready is queued on that stream, which executes later."""
+        """Create an executor for a profile by its index; setup is queued on the stream that it must later run on."""
         ...
 
     def close(self) -> None:
-        """Give its memory back; may be called twice."""
+        """Release its memory; may be called twice."""
         ...
