@@ -1,4 +1,4 @@
-"""What TensorRT says: one logger a process. TensorRT keeps the first it is given, also after that one is gone."""
+"""TensorRT's messages: one logger per process, since TensorRT keeps the first it is given, even past its lifetime."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
 _MOST_LINES = 500
-"""On stderr."""
+"""Maximum number of lines written to stderr."""
 
 
 @cache
 def process_log() -> Any:
-    """The logger of this process, for whatever TensorRT makes: it keeps the last `errors` for messages.
+    """The logger of this process, for all TensorRT objects; it keeps the last `errors` for error messages.
 
-    Once its `tells` is true, warnings and errors go to stderr as well, a bounded number of them.
+    While its `tells` is true, it also writes warnings and errors to stderr, up to a maximum number.
     """
     import tensorrt as trt
 
@@ -43,14 +43,14 @@ def process_log() -> Any:
 
 
 def begin() -> Any:
-    """The logger, with no errors of earlier calls in it."""
+    """Return the logger, cleared of earlier errors."""
     log = process_log()
     log.errors.clear()
     return log
 
 
 def reason() -> str:
-    """The last errors in a line, the first of which is mostly the cause; they are not told again."""
+    """The last errors on one line, of which the first is usually the cause; clears them."""
     errors = process_log().errors
     said = " ".join(" ".join(errors).split())
     errors.clear()
