@@ -1,4 +1,4 @@
-"""How far a build is, from TensorRT's own reports: nested phases as one fraction, told ten times a second."""
+"""Turn TensorRT's progress reports on nested phases into one fraction, reported at most ten times a second."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 Tell: TypeAlias = Callable[[str, float], object]
-"""Takes what is going on, and how much of it is done: 0 to 1, never less than before."""
+"""Receives the current phase and the fraction done: 0 to 1, never less than before."""
 
 _SHORTEST_SECONDS = 0.1
-"""Between two reports."""
+"""Minimum time between two reports."""
 
 
 class Throttled:
-    """Tells at most ten times a second."""
+    """Passes on at most ten reports a second."""
 
     def __init__(self, tell: Tell, clock: Callable[[], float] = time.monotonic) -> None:
-        """Tell `tell`, by that clock."""
+        """Set the function that receives the reports, and the clock."""
         self._tell = tell
         self._clock = clock
         self._last: float | None = None
 
     def tell(self, phase: str, fraction: float) -> None:
-        """Tell it, unless the last was just now."""
+        """Report progress, unless the last report is too recent."""
         now = self._clock()
         if self._last is None or now - self._last >= _SHORTEST_SECONDS:
             self._last = now
@@ -33,7 +33,7 @@ class Throttled:
 
 @dataclass(slots=True)
 class _Phase:
-    """A phase that goes on: what share of the whole it is, and how far."""
+    """A running phase: where it starts, its share of the whole, and its steps."""
 
     start: float
     share: float
@@ -43,18 +43,18 @@ class _Phase:
 
 @dataclass(slots=True)
 class Phases:
-    """Nested phases as one fraction that never falls.
+    """Nested phases as one fraction that never decreases.
 
-    A phase within another one is the step at which that one is; phases that follow each other without a parent share
-    what is left of the whole, so that the last one cannot be told from the first: the fraction ends below 1.
+    A nested phase fills the step that its parent is at. Consecutive phases without a parent each take most of what is
+    left, since it is not known which one is the last: the fraction ends below 1.
     """
 
     fraction: float = 0.0
-    """How much is done."""
+    """Fraction of the whole that is done."""
     _going: dict[str, _Phase] = field(default_factory=dict)
 
     def start(self, name: str, parent: str | None, n_steps: int) -> float:
-        """A phase begins."""
+        """Start a phase; return the overall fraction."""
         above = self._going.get(parent or "")
         if above is None:
             place = _Phase(self.fraction, 0.98 * (1 - self.fraction), max(1, n_steps))
@@ -65,7 +65,7 @@ class Phases:
         return self.fraction
 
     def step(self, name: str, step: int) -> float:
-        """A step of a phase is done."""
+        """Complete a step of a phase; return the overall fraction."""
         phase = self._going.get(name)
         if phase is None:
             return self.fraction
@@ -73,7 +73,7 @@ class Phases:
         return self._reached(phase.start + phase.share * phase.n_done / phase.n_steps)
 
     def finish(self, name: str) -> float:
-        """A phase is over, all of its steps done or not."""
+        """End a phase, whether or not all of its steps are done; return the overall fraction."""
         phase = self._going.pop(name, None)
         return self.fraction if phase is None else self._reached(phase.start + phase.share)
 
