@@ -1,6 +1,6 @@
-"""The plan that was deserialised, and what executes it, over the real TensorRT: 10.3 to 11.4, and 8.6 where it must be.
+"""A deserialised plan and its executors, using the real TensorRT: 10.3 to 11.4, and 8.6 if necessary.
 
-A plan is code. Whoever calls this has verified its bytes; code of the processor's inside a plan is never allowed.
+A plan is code. Callers must have verified its bytes; code for the CPU inside a plan is never allowed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DTYPES = {
     "UINT8": "uint8",
     "BOOL": "bool",
 }
-"""TensorRT's names of element types; numpy has no others of them."""
+"""TensorRT's names of the element types that NumPy has."""
 
 
 def load_plan(plan: bytes, name: str) -> TensorRtPlan:
@@ -35,10 +35,10 @@ def load_plan(plan: bytes, name: str) -> TensorRtPlan:
 
     Args:
         plan: Its bytes, verified.
-        name: What messages call it.
+        name: What error messages call it.
 
     Raises:
-        BackendError: TensorRT is not installed or refuses the plan, or the plan is not of the kind that we build.
+        BackendError: TensorRT is not installed or rejects the plan, or the plan is not of the kind that we build.
     """
     _require_context(name)
     try:
@@ -63,7 +63,7 @@ def load_plan(plan: bytes, name: str) -> TensorRtPlan:
 
 
 class TensorRtPlan:
-    """The protocol `LoadedPlan`."""
+    """Implements the protocol `LoadedPlan`."""
 
     def __init__(self, runtime: trt.Runtime, engine: trt.ICudaEngine, name: str, n_bytes: int) -> None:
         import tensorrt as trt
@@ -83,12 +83,12 @@ class TensorRtPlan:
         self.memory_bytes = n_bytes + len(self.profiles) * int(getattr(engine, scratch))
 
     def executor(self, profile: int, stream: int) -> TensorRtExecutor:
-        """What executes the profile of that position; getting ready is queued on that stream, which executes later."""
+        """Create an executor for a profile by its index; setup is queued on the stream that it must later run on."""
         if self._engine is None:
             raise BackendError("expected an open plan, got one that was closed")
         begin()
         context: trt.IExecutionContext | None = self._engine.create_execution_context()
-        try:  # where the profile is refused it raises, whatever its type says
+        try:  # a rejected profile raises an exception, whatever the type annotations say
             ready = context is not None and context.set_optimization_profile_async(profile, stream)
         except RuntimeError:
             ready = False
@@ -97,13 +97,13 @@ class TensorRtPlan:
         return TensorRtExecutor(context, {name: spec.shape for name, spec in self.inputs.items()})
 
     def close(self) -> None:
-        """Give its memory back; may be called twice."""
+        """Release its memory; may be called twice."""
         self._engine = None
         self._runtime = None
 
 
 class TensorRtExecutor:
-    """The protocol `Executor`."""
+    """Implements the protocol `Executor`."""
 
     def __init__(self, context: trt.IExecutionContext, shapes: Mapping[str, Sequence[Any]]) -> None:
         self._context: trt.IExecutionContext | None = context
@@ -111,14 +111,14 @@ class TensorRtExecutor:
         self._shapes = {tensor: tuple(shape[1:]) for tensor, shape in shapes.items()}
 
     def bind(self, addresses: Mapping[str, int]) -> None:
-        """Say where on the device every input and output lies."""
+        """Set the device addresses of all inputs and outputs."""
         context = self._opened()
         for tensor, address in addresses.items():
             if not context.set_tensor_address(tensor, address):
                 raise self._refused(f"does not take {tensor} where it lies")
 
     def set_batch(self, batch: int) -> None:
-        """Say how many windows or images follow; within the profile."""
+        """Set the number of windows or images in the next calls; must be within the profile."""
         context = self._opened()
         for tensor, shape in self._shapes.items():
             if not context.set_input_shape(tensor, (batch, *shape)):
@@ -131,7 +131,7 @@ class TensorRtExecutor:
             raise self._refused(f"does not know the shape of {', '.join(unknown)} for {batch} at a time")
 
     def execute(self, stream: int) -> None:
-        """Queue the kernels on that stream's handle.
+        """Queue the kernels on the stream with that handle.
 
         Raises:
             BackendError: TensorRT refused.
@@ -140,26 +140,26 @@ class TensorRtExecutor:
             raise self._refused("failed")
 
     def close(self) -> None:
-        """Give its memory back; may be called twice."""
-        self._execute = self._closed  # a bound method keeps its object
+        """Release its memory; may be called twice."""
+        self._execute = self._closed  # a bound method keeps its object alive
         self._context = None
 
     def _closed(self, stream_handle: object) -> bool:  # noqa: ARG002
         return False
 
     def _opened(self) -> trt.IExecutionContext:
-        """The context, which is gone once this was closed."""
+        """The context; raises once this has been closed."""
         if self._context is None:
             raise BackendError("expected an open plan, got one that was closed")
         return self._context
 
     def _refused(self, what: str) -> BackendError:
-        """The error of a call that TensorRT refused."""
+        """The error for a call that TensorRT refused."""
         return BackendError(f"TensorRT {what}: {reason()}")
 
 
 def _spec(engine: trt.ICudaEngine, tensor: str, name: str) -> TensorSpec:
-    """A tensor as ours: on the device, a free batch axis, and only fixed ones after it."""
+    """Describe a tensor, which must be on the device, with a free batch axis and all other axes fixed."""
     import tensorrt as trt
 
     kind = engine.get_tensor_dtype(tensor).name
@@ -174,7 +174,7 @@ def _spec(engine: trt.ICudaEngine, tensor: str, name: str) -> TensorSpec:
 
 
 def _profile(engine: trt.ICudaEngine, index: int, inputs: Sequence[str], name: str) -> Profile:
-    """Batch sizes of a profile, which are those of each of its inputs."""
+    """Batch sizes of a profile, which must be the same for all inputs."""
     sizes = {tuple(int(shape[0]) for shape in engine.get_tensor_profile_shape(tensor, index)) for tensor in inputs}
     try:
         ((smallest, usual, largest),) = sizes
@@ -187,7 +187,7 @@ def _profile(engine: trt.ICudaEngine, index: int, inputs: Sequence[str], name: s
 
 
 def _require_context(name: str) -> None:
-    """Refuse where no context is current: TensorRT would end the process instead of raising."""
+    """Raise if no context is current: TensorRT would end the process instead."""
     context = ctypes.c_void_p()
     try:
         code = ctypes.CDLL(LIBRARY).cuCtxGetCurrent(ctypes.byref(context))
