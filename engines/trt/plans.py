@@ -1,8 +1,8 @@
-"""Where plans are kept: found by what they were made from and for, proven unaltered before a byte of them is used.
+"""The store of plans: a plan is found by what it was made from and for, and its bytes are verified before any use.
 
-`<digest of the key>.json`, the sidecar, says everything about a plan and names it; it is written last, by rename, so a
-plan is there when its sidecar is. The plan, plain as TensorRT gave it, is named after its own hash. A plan is code:
-`folder.py` keeps others from writing to it. Everything here may be deleted at any time.
+The sidecar, `<digest of the key>.json`, describes a plan and names its file. It is written last, by rename, so a plan
+exists once its sidecar does. The plan's file holds exactly what TensorRT gave, and is named after its hash. A plan is
+code: `folder.py` keeps others from writing to the folder. Everything in it can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from engines.trt.search import Found, Search
 from engines.trt.sidecar import MAX_SIDECAR_BYTES, PLAN, SIDECAR, Entry, read_sidecar, sidecar_name, write_sidecar
 
 MAX_TIMING_BYTES = 1 << 28
-"""Timing caches are a few megabytes."""
+"""Maximum size of a timing cache; they are usually a few megabytes."""
 _STORE_LOCK = "store.lock"
-"""Held while files are put in or taken out, so that what is half put in is not taken for a leftover."""
+"""Held while files are added or removed, so that a half-stored plan is not taken for a leftover."""
 
 
 class PlanStore:
-    """A folder of plans. It is looked at anew in every call, so that several processes may use it at a time."""
+    """A folder of plans. Every call looks at it anew, so several processes can use it at once."""
 
     def __init__(self, folder: Path | None = None, *, tell: Callable[[str], object] | None = None) -> None:
-        """Name the folder; it is made when something is stored.
+        """Set the folder; it is created when something is stored.
 
         Args:
-            folder: Where; None: the user's cache.
-            tell: Told what goes on although something is wrong, a sentence at a time; None: a warning of the logger.
+            folder: Where plans are kept; None: the user's cache.
+            tell: Called with a sentence about each problem that does not stop the work; None: log a warning.
         """
         self._named = folder
         self._folder = PrivateFolder(default_folder() if folder is None else folder)
@@ -51,20 +51,20 @@ class PlanStore:
         return self._folder.path
 
     def exists(self) -> bool:
-        """Whether the folder is there.
+        """Whether the folder exists.
 
         Raises:
-            BackendError: What is there is no folder, or someone else may write to it.
+            BackendError: What is there is not a folder, or someone else may write to it.
         """
         return self._folder.exists()
 
     def find(self, bundle: Bundle, machine: Machine, *, precision: str | None = None) -> Found:
-        """Look for a verified plan of every graph of a bundle, all in one precision; never raises.
+        """Find a verified plan for every graph of a bundle, all in one precision; never raises.
 
         Args:
-            bundle: Which.
-            machine: Where they are to run.
-            precision: "float32", "float16", "int8"; None: the one that was measured to be fastest.
+            bundle: The bundle.
+            machine: Where the plans are to run.
+            precision: "float32", "float16" or "int8"; None: the one measured to be fastest.
         """
         try:
             entries = self.entries()
@@ -73,10 +73,10 @@ class PlanStore:
         return Search(bundle, machine, entries, self._read, self._named).run(precision)
 
     def read(self, info: PlanInfo) -> bytes:
-        """Read a plan whole, through no link, and compare it with its sidecar: what TensorRT may deserialise.
+        """Read a whole plan, following no link, and check it against its sidecar: it is then safe to deserialise.
 
         Raises:
-            BackendError: It is missing, truncated, altered, no plain file, or someone else may write to it.
+            BackendError: It is missing, truncated, altered, not a regular file, or someone else may write to it.
         """
         try:
             return self._read(info)
@@ -85,17 +85,17 @@ class PlanStore:
             raise BackendError(f"{error}; build it for {info.bundle} again: {command}") from None
 
     def store(self, info: PlanInfo, plan: bytes) -> PlanInfo:
-        """Keep a plan: it is there whole or not at all, and an earlier one of its key stays until then.
+        """Store a plan: it appears whole or not at all, and an earlier one with the same key stays until then.
 
         Args:
-            info: All about it; its `plan`, `sha256` and `size` are set here, whatever they say.
-            plan: What TensorRT gave.
+            info: Its description; `plan`, `sha256` and `size` are set here, whatever they were.
+            plan: The plan from TensorRT.
 
         Returns:
-            What was stored.
+            The description that was stored.
 
         Raises:
-            BackendError: It is empty, or the disk refuses; an earlier plan of that key can still be used.
+            BackendError: It is empty, or writing fails; an earlier plan with that key can still be used.
         """
         if not plan:
             raise BackendError(f"{info.key.graph}: expected a plan, got none: 0 bytes are not stored")
@@ -115,19 +115,19 @@ class PlanStore:
         return stored
 
     def update(self, info: PlanInfo) -> None:
-        """Rewrite the sidecar of a plan that was proven anew, under another driver.
+        """Rewrite the sidecar of a plan that was proven again, under another driver.
 
-        A plan that was built in its place since then is left as it is.
+        If another plan was built in its place since then, nothing is changed.
 
         Raises:
-            BackendError: The disk refuses, or the plan is no longer there; nothing was changed.
+            BackendError: Writing fails, or the plan is no longer there; nothing was changed.
         """
         with self._locked():
             if self._sidecar(sidecar_name(info)).sha256 == info.sha256:
                 self._folder.write(sidecar_name(info), write_sidecar(info))
 
     def remove(self, info: PlanInfo) -> None:
-        """Take a plan out again, if it is still there.
+        """Remove a plan, if it is still there.
 
         Raises:
             BackendError: It cannot be removed.
@@ -141,10 +141,10 @@ class PlanStore:
                 self._folder.remove(info.plan)
 
     def entries(self, *, verify: bool = False) -> tuple[Entry, ...]:
-        """Every sidecar, in the order of the names.
+        """Every sidecar, in the order of their names.
 
         Args:
-            verify: Whether to read every plan and compare its hash, rather than its length alone.
+            verify: Whether to read every plan and compare its hash, rather than only its size.
 
         Raises:
             BackendError: The folder cannot be read, or someone else may write to it.
@@ -157,9 +157,9 @@ class PlanStore:
         """Remove partial files, plans without sidecars, damaged ones, other machines'; never what is being built.
 
         Args:
-            machine: The one whose plans stay; None: those of every machine do.
-            everything: Whether none stay.
-            dry_run: Whether only to tell.
+            machine: The machine whose plans stay; None: those of every machine stay.
+            everything: Whether to remove all plans.
+            dry_run: Whether to only return what would be removed.
 
         Returns:
             What was, or would be, removed.
@@ -179,7 +179,7 @@ class PlanStore:
         return leftovers
 
     def timing_cache(self, machine: Machine) -> bytes | None:
-        """What TensorRT measured in earlier builds, unaltered; None where there is nothing. Damage is told."""
+        """The timing cache of earlier builds, verified; None if there is none. Damage is reported with `tell`."""
         name = _timing_name(machine)
         try:
             data = self._folder.read(name, MAX_TIMING_BYTES, exact=False)
@@ -194,7 +194,7 @@ class PlanStore:
         return None
 
     def store_timing_cache(self, machine: Machine, data: bytes) -> None:
-        """Keep what TensorRT measured for the next build; where that cannot be, it is told."""
+        """Keep a timing cache for the next build; if it cannot be stored, report that with `tell`."""
         name = _timing_name(machine)
         try:
             with self._locked():
@@ -204,14 +204,14 @@ class PlanStore:
 
     @contextmanager
     def building(self, key: PlanKey, on_wait: Callable[[str], object] | None = None) -> Iterator[None]:
-        """Be the only one that builds a plan of that key. Look for it again within: another may just have built it.
+        """Be the only process that builds a plan with that key. Search again inside: another may just have built it.
 
         Args:
-            key: Of the plan.
-            on_wait: Told, before it waits, for whom; None: what the store tells.
+            key: Key of the plan.
+            on_wait: Called before waiting with a sentence that names the other process; None: the store's `tell`.
 
         Raises:
-            BackendError: Nothing could be stored: said before the build, not after it.
+            BackendError: Nothing could be stored; this is known before the build, not only after it.
         """
 
         def wait(pid: int | None) -> None:
@@ -225,7 +225,7 @@ class PlanStore:
     def _locked(
         self, name: str = _STORE_LOCK, on_wait: Callable[[int | None], object] = lambda _pid: None
     ) -> Iterator[None]:
-        """Hold a lock in the folder, which is made where it is not there."""
+        """Hold a lock in the folder, which is created if it does not exist."""
         self._folder.make()
         with ExitStack() as held:
             try:
@@ -235,21 +235,21 @@ class PlanStore:
             yield
 
     def _remove_lock(self, path: Path) -> None:
-        """Remove what a build that was killed left behind."""
+        """Remove the lock's file of a build that was killed."""
         try:
             remove_if_free(path)
         except OSError as error:
             raise unwritable(path, error) from None
 
     def _leftovers(self, machine: Machine | None, everything: bool) -> tuple[Leftover, ...]:
-        """What may go, and how large it is."""
+        """The files that may be removed, and their sizes."""
         timing = None if machine is None else _timing_name(machine)
-        names = [name for name in self._folder.names() if not self._folder.is_folder(name)]  # none is ours
+        names = [name for name in self._folder.names() if not self._folder.is_folder(name)]  # no folder is ours
         found = find_leftovers(names, self.entries(verify=True), machine, timing, everything=everything)
         return tuple(Leftover(name, self._folder.size(name) or 0, why) for name, why in found.items())
 
     def _entry(self, name: str, verify: bool) -> Entry:
-        """One sidecar, and whether its plan is what it says."""
+        """Read one sidecar, and check its plan."""
         info = None
         try:
             info = self._sidecar(name)
@@ -260,7 +260,7 @@ class PlanStore:
         return Entry(name, info, None)
 
     def _sidecar(self, name: str) -> PlanInfo:
-        """What a sidecar says."""
+        """Read and check a sidecar."""
         where = self.folder / name
         try:
             data = self._folder.read(name, MAX_SIDECAR_BYTES, exact=False)
@@ -272,7 +272,7 @@ class PlanStore:
             raise BackendError(f"{where}: {error}") from None
 
     def _read(self, info: PlanInfo) -> bytes:
-        """A plan's bytes; BackendError where they are not what the sidecar says."""
+        """Read a plan; raise BackendError if it is not what the sidecar says."""
         where = self.folder / info.plan
         if info.plan != info.sha256[:32] + PLAN:
             raise BackendError(f"{self.folder}: expected a plan named after its hash, got {info.plan[:70]!r}")
@@ -286,19 +286,19 @@ class PlanStore:
 
 
 def default_folder() -> Path:
-    """Where plans are kept unless a folder is named."""
+    """Where plans are kept unless a folder is given."""
     import platformdirs
 
     return platformdirs.user_cache_path("ascstream") / "plans"
 
 
 def _timing_name(machine: Machine) -> str:
-    """The file of what TensorRT measured on a device, with a version."""
+    """File name of the timing cache for a device and a TensorRT version."""
     device = machine.device
     parts = (machine.tensorrt, device.name, device.compute_capability, device.multiprocessors)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32] + TIMING
 
 
 def _timing_seal(name: str, data: bytes) -> bytes:
-    """What stands before a timing cache: TensorRT parses it, so damage must not reach it."""
+    """The hash stored in front of a timing cache: TensorRT parses the cache, so damaged data must not reach it."""
     return hashlib.sha256(name.encode() + data).digest()
