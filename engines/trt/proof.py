@@ -1,7 +1,7 @@
-"""The parity gate: a plan's answers against the golden ones, on the machine that it is for.
+"""The parity gate: compare a plan's answers with the golden ones, on the machine that it is for.
 
-The gate is the largest difference. Where that holds, a golden label can only change between scenes that were as good as
-equal; the share of labels that agree is noted beside it.
+The criterion is the largest difference. If that is within the tolerance, a golden label can change only between scenes
+that were practically tied; the share of labels that agree is recorded as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engines.trt.records import Device, Machine, Parity
 
 
 def golden_batches(largest: int) -> tuple[int, ...]:
-    """Sizes in which all golden cases go through a plan: those of every backend, as far as it takes them."""
+    """Batch sizes in which all golden cases are run: those used for every backend, capped at what the plan takes."""
     sizes = [min(size, largest) for size in BATCHES]
     while sum(sizes) < N_CASES:
         sizes.append(min(largest, N_CASES - sum(sizes)))
@@ -25,10 +25,10 @@ def golden_batches(largest: int) -> tuple[int, ...]:
 
 
 def prove(bundle: Bundle, cases: GoldenGraph, request: Request, built: Built, machine: Machine) -> tuple[Parity, ...]:
-    """The parity of a plan that passes.
+    """Check a built plan; return its parity if it passes.
 
     Raises:
-        BackendError: It ran elsewhere, or its answers are not those of the graph.
+        BackendError: It ran elsewhere, or its answers do not have the graph's outputs and shapes.
         ParityError: It does not pass; the message names the worst output.
     """
     graph, manifest = request.graph, bundle.manifest
@@ -51,10 +51,10 @@ def prove(bundle: Bundle, cases: GoldenGraph, request: Request, built: Built, ma
 
 
 def check_machine(report: BuildReport, machine: Machine, graph: str) -> None:
-    """Refuse what a builder made for, or ran on, another device or TensorRT than the machine's.
+    """Check that a builder used the machine's kind of device and its TensorRT.
 
     Raises:
-        BackendError: It did.
+        BackendError: It did not.
     """
     ours, theirs = machine.device, report.device
     if _kind(ours) != _kind(theirs) or report.tensorrt != machine.tensorrt:
@@ -66,10 +66,10 @@ def check_machine(report: BuildReport, machine: Machine, graph: str) -> None:
 
 
 def _kind(device: Device) -> tuple[object, ...]:
-    """What a plan's key has of a device."""
+    """The parts of a device that go into a plan's key."""
     return device.name, device.compute_capability, device.multiprocessors, device.l4t
 
 
 def _parity(entry: OutputParity) -> Parity:
-    """What a sidecar says of an output that passed."""
+    """The sidecar's entry for an output that passed."""
     return Parity(entry.output, entry.max_difference or 0.0, entry.tolerance, entry.agreement)
