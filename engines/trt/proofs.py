@@ -1,4 +1,4 @@
-"""Plans that lie in a store, run on a bundle's golden cases again, each in a process of its own."""
+"""Prove stored plans again: run them on a bundle's golden cases, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from engines.trt.sidecar import sidecar_name
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What came of one plan."""
+    """The result for one plan."""
 
     info: PlanInfo
-    """Its sidecar; where the golden answers came, with the differences of this run."""
+    """Its sidecar; if it passed, with the differences of this run."""
     problem: str | None
-    """What went wrong; None: nothing."""
+    """What went wrong; None if it passed."""
 
     def __str__(self) -> str:
         if self.problem is not None:
@@ -33,7 +33,7 @@ class Proof:
         return f"proven   {self.info.bundle}, {key.graph} {key.precision}: differs by {found}"
 
     def to_json(self) -> dict[str, Any]:
-        """What `json.dumps` takes."""
+        """The result in a form that `json.dumps` takes."""
         parity = [] if self.problem is not None else encode(self.info.parity)
         return {
             "sidecar": sidecar_name(self.info),
@@ -49,13 +49,13 @@ def prove_plans(
     """Run a bundle's golden cases through each of its plans that fits; nothing in the store is changed.
 
     Args:
-        bundle: Which.
+        bundle: The bundle.
         store: Where its plans are.
-        machine: This one.
-        build_command: What runs them; see `engines.trt.exchange`.
+        machine: This machine.
+        build_command: Command that runs them; see `engines.trt.exchange`.
 
     Raises:
-        BackendError: There is none that fits.
+        BackendError: No plan fits.
         BundleError: The bundle has no golden cases, or was altered.
     """
     found = [store.find(bundle, machine, precision=precision).plans for precision in get_args(Precision)]
