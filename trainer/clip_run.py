@@ -48,7 +48,7 @@ class ClipEntry:
     device: str
     """Recording device; "" if the corpus does not say."""
     split: str
-    """"train", "validation", "calibration" or "evaluate"; clips of no known scene: "none" or "none evaluate"."""
+    """"train", "validation", "calibration" or "evaluate"; for clips of none of the scenes "none" or "none evaluate"."""
     seconds: float
     """Length in seconds."""
 
@@ -82,7 +82,7 @@ class ClipRun:
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """[n_clips] index of each clip's scene; −1 for clips of no known scene."""
+        """[n_clips] index of each clip's scene; −1 for none of the scenes."""
         position = {label: index for index, label in enumerate(self.labels)}
         return np.array([position.get(clip.label, -1) for clip in self.clips], np.int64)
 

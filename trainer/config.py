@@ -49,8 +49,8 @@ class DataConfig:
     """The recordings and their labels: either a list of them, or a corpus that `trainer prepare` decoded."""
 
     labels: str | None = rule("a CSV file or a folder of classes, inside the data folder, or null", default=None)
-    """`file,scene_label[,confidence,licence,recording,source]` with files beside it, or a folder with a folder per
-    class."""
+    """`file,scene_label[,confidence,licence,recording,source]` with files beside it, or a folder with one folder
+    per class."""
     prepared: str | None = rule("a folder that `trainer prepare` made, inside the data folder, or null", default=None)
     """A prepared corpus: its training split is trained on, its evaluation split reported on."""
     fold: str | None = rule("a fold's name, or null", default=None)
@@ -71,7 +71,7 @@ class DataConfig:
     groups: Mapping[str, tuple[str, ...]] = rule("labels a group", default_factory=dict)
     """Coarser classes, each a list of labels; labels that are not trained are left out."""
     sources: Mapping[str, SourceConfig] = rule("an object a source", default_factory=dict)
-    """Sources, keyed by the CSV column `source` or, without one, by the first folder in `file`."""
+    """Sources, keyed by the value of the CSV column `source` or, without it, by the first folder in `file`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from trainer.errors import ConfigError, DataError
 
 TRAIN, VALIDATION, EVALUATE = "train", "validation", "evaluate"
 NONE = "none"
-"""Label of clips of no known scene; in a divided corpus also the split of those that training may use."""
+"""Label of clips that show none of the scenes; in a divided corpus also the split of those that training may use."""
 NONE_EVALUATE = "none evaluate"
-"""Split of the clips of no known scene that training may not use."""
+"""Split of those that training may not use."""
 _SHOWN = 3
 """Number of items a message lists before it counts the rest."""
 
