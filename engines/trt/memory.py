@@ -1,4 +1,4 @@
-"""The interface to CUDA: a dozen functions, implemented with pycuda or cuda-bindings. Addresses are ints, sizes bytes.
+"""The interface to CUDA: eleven methods, implemented with pycuda or cuda-bindings. Addresses are ints, sizes bytes.
 
 Implementations import their library late, retain the device's *primary* context, and make it current only within
 `current()`, so that threads can take turns calling, and other libraries in the process keep their own context.
