@@ -1,4 +1,4 @@
-"""From a bundle to engines that run its plans: found, verified, under a new driver proven anew, and only then used."""
+"""Open a bundle's plans as engines: find and verify them, prove them again under a new driver, then use them."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def open_engines(
     precision: str | None,
     load_spare: Callable[[GraphName], Engine],
 ) -> Engines:
-    """Open the plans of every graph of a bundle; where one fails later, ONNX Runtime goes on.
+    """Open the plans of every graph of a bundle; if one fails later, ONNX Runtime takes over.
 
     Args:
         bundle: An opened bundle.
-        tensorrt: What is there, and what opens a plan.
+        tensorrt: Describes the machine, and opens plans.
         folder: Where plans are; None: the user's cache.
-        precision: Which plans; None: those that were measured to be the fastest.
+        precision: Precision of the plans; None: the one measured to be fastest.
         load_spare: Loads a graph with ONNX Runtime; called when a plan has failed.
 
     Raises:
         BackendError: Something is missing, there is no plan for this machine, or it no longer gives the golden answers.
-        EngineError: A plan or the folder of plans was altered or is not to be trusted, or the bundle is broken.
+        EngineError: A plan or its folder was altered or is not to be trusted, or the bundle is broken.
     """
     machine = tensorrt.machine()
     store = PlanStore(folder)
@@ -72,13 +72,13 @@ def _prove(
     machine: Machine,
     store: PlanStore,
 ) -> str | None:
-    """Run the golden cases of plans that were last proven under another driver than this one.
+    """Run the golden cases through plans that were last proven under another driver than this one.
 
     Returns:
-        What the user should know: that it cannot be noted that they passed.
+        A note for the user if it could not be recorded that they passed, else None.
 
     Raises:
-        BackendError: One does not pass.
+        BackendError: A plan does not pass.
     """
     driver, note = machine.device.driver, None
     stale = {graph: info for graph, info in plans.items() if info.driver != driver}
