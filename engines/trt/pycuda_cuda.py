@@ -1,8 +1,9 @@
-"""CUDA through pycuda; captured graphs, which it does not know, through the driver itself.
+"""CUDA through pycuda; CUDA graphs, which it does not support, through the driver itself.
 
-pycuda keeps a stack of contexts for every thread, next to the driver's own. Its contexts must be pushed and popped in
-the same thread, or it ends the process at exit; memory is only given back in the thread that retained the context, or
-where that context is current; a primary context that nobody detached is detached by the wrong function. Hence `close`.
+pycuda keeps a stack of contexts for each thread, in addition to the driver's own. Its contexts must be pushed and
+popped in the same thread, or it ends the process at exit. Memory is freed only in the thread that retained the context,
+or where that context is current. A primary context that is not detached explicitly is released by the wrong function.
+All this is why `close` exists.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from engines.trt.records import Device
 
 
 class PyCuda:
-    """The first device, through pycuda; the protocol `Cuda`."""
+    """The first device, through pycuda; implements the protocol `Cuda`."""
 
     def __init__(self, device: Device) -> None:
         """Retain the device's primary context.
@@ -61,16 +62,16 @@ class PyCuda:
         self._release = weakref.finalize(self, _release, context, self._left)
 
     def current(self) -> AbstractContextManager[None]:
-        """Make the primary context this thread's; give the thread's former one back at the end."""
+        """Make the primary context current in this thread; restore the thread's previous one at the end."""
         return self._current
 
     def free_bytes(self) -> int:
-        """Device memory that is free."""
+        """Free device memory."""
         with self._refusing("ask for free memory"):
             return int(self._driver.mem_get_info()[0])
 
     def host_buffer(self, n_bytes: int) -> _HostBuffer:
-        """Page-locked memory; mapped into the device's where that is the same memory."""
+        """Allocate page-locked memory, mapped for the device if that shares its memory with the CPU."""
         flags = MAPPED if self.device.integrated else 0
         with self._refusing(f"get {n_bytes} bytes of page-locked memory"):
             array = self._driver.pagelocked_empty(n_bytes, np.uint8, mem_flags=flags)
@@ -85,12 +86,12 @@ class PyCuda:
         return buffer
 
     def device_buffer(self, n_bytes: int) -> OwnedMemory:
-        """Device memory."""
+        """Allocate device memory."""
         with self._refusing(f"get {n_bytes} bytes of device memory"):
             return OwnedMemory(self.give_back, self._driver.mem_alloc(n_bytes))
 
     def stream(self) -> _Stream:
-        """A queue of work for the device."""
+        """Create a stream: a queue of work for the device."""
         with self._refusing("make a stream"):
             queue = self._driver.Stream(NON_BLOCKING)
         try:
@@ -98,7 +99,7 @@ class PyCuda:
                 return _Stream(self.give_back, queue, self._driver.Event(BLOCKING_EVENT))
         except BackendError:
             self.give_back(queue)
-            del queue  # which the error's traceback would keep
+            del queue  # which the error's traceback would keep alive
             raise
 
     def copy_in(self, address: int, host: HostBuffer, n_bytes: int, stream: _Stream) -> None:
@@ -112,7 +113,7 @@ class PyCuda:
             self._driver.memcpy_dtoh_async(host.array[:n_bytes], address, stream.queue)
 
     def wait(self, stream: _Stream) -> None:
-        """Wait until everything queued is done: a fraction of a millisecond awake, then asleep."""
+        """Wait until everything queued is done: poll for a fraction of a millisecond, then sleep."""
         try:
             if not stream.is_done():
                 wait_until(stream.is_done, stream.sleep)
@@ -121,19 +122,19 @@ class PyCuda:
             raise _refused("wait for the device", error) from None
 
     def capture(self, stream: _Stream, work: Callable[[], None]) -> CapturedGraph:
-        """Record what `work` queues, instead of doing it."""
+        """Record the work that `work` queues, instead of executing it."""
         return self._graphs.capture(stream.handle, work)
 
     def launch(self, graph: CapturedGraph, stream: _Stream) -> None:
-        """Queue everything that was recorded, in one call."""
+        """Queue all the recorded work in one call."""
         self._graphs.launch(graph, stream.handle)
 
     def close(self) -> None:
-        """Give the primary context back; may be called twice."""
+        """Release the primary context; may be called twice."""
         self._release()
 
     def give_back(self, thing: Any) -> None:
-        """Free something of pycuda's. In a broken context that would only print a warning: there it goes with it."""
+        """Free a pycuda object. In a broken context this would only print a warning: keep it until the context goes."""
         if self._broken:
             self._left.append(thing)
         elif hasattr(thing, "free"):
@@ -141,7 +142,7 @@ class PyCuda:
 
     @contextmanager
     def _refusing(self, what: str) -> Iterator[None]:
-        """Say what failed."""
+        """Convert pycuda's errors to a BackendError that says what failed."""
         try:
             yield
         except self._error as error:
@@ -149,7 +150,7 @@ class PyCuda:
             raise _refused(what, error) from None
 
     def _look_again(self) -> None:
-        """After a failure: find out whether the context is broken, which is for good."""
+        """After a failure, find out whether the context is broken, which is permanent."""
         try:
             self._driver.mem_get_info()
         except self._error:
@@ -157,7 +158,7 @@ class PyCuda:
 
 
 class _HostBuffer:
-    """Page-locked memory, as an array of pycuda's."""
+    """Page-locked memory, as a pycuda array."""
 
     def __init__(self, give_back: Callable[[Any], None], array: Array) -> None:
         self.array = array
@@ -165,7 +166,7 @@ class _HostBuffer:
         self._give_back: Callable[[Any], None] | None = give_back
 
     def free(self) -> None:
-        """Give it back; may be called twice."""
+        """Release it; may be called twice."""
         give_back, self._give_back = self._give_back, None
         if give_back is not None:
             memory, self.array = self.array.base, np.empty(0, np.uint8)
@@ -173,7 +174,7 @@ class _HostBuffer:
 
 
 class _Stream:
-    """A stream of pycuda's, and an event to sleep on."""
+    """A pycuda stream, and an event to sleep on."""
 
     def __init__(self, give_back: Callable[[Any], None], queue: Any, event: Any) -> None:
         self.handle = int(queue.handle)
@@ -183,26 +184,26 @@ class _Stream:
         self._give_back = give_back
 
     def sleep(self) -> None:
-        """Wait in the driver until everything queued so far is done."""
+        """Block in the driver until everything queued so far is done."""
         self._event.record(self.queue)
         self._event.synchronize()
 
     def free(self) -> None:
-        """Give it back; may be called twice."""
+        """Release it; may be called twice."""
         if self.queue is not None:
             self._give_back(self._event)
             self._give_back(self.queue)
-            self.is_done = _nothing_queued  # a bound method keeps its object
+            self.is_done = _nothing_queued  # a bound method keeps its object alive
             self.queue = self._event = None
 
 
 def _nothing_queued() -> bool:
-    """What a stream that was freed answers."""
+    """Replaces the method `is_done` of a released stream."""
     return True
 
 
 class _Current:
-    """Pushes and pops the context; keeps nothing of an entry, so that threads may enter it, and again inside."""
+    """Pushes and pops the context; has no state per entry, so it can be entered from several threads and nested."""
 
     __slots__ = ("_error", "_handle", "_pop", "_push")
 
@@ -217,7 +218,7 @@ class _Current:
             self._push()
         except self._error as error:
             raise _refused("make the context current", error) from None
-        except BaseException:  # interrupted right after it
+        except BaseException:  # interrupted right after the push
             self._pop_again()
             raise
 
@@ -230,7 +231,7 @@ class _Current:
                 raise _refused("give the context back", refusal) from None
 
     def _pop_again(self) -> None:
-        """Pop what pycuda believes to be current, whether or not the driver does: it ends the process otherwise."""
+        """Pop what pycuda takes to be current, even if the driver does not: pycuda would end the process otherwise."""
         library, context = ctypes.CDLL(LIBRARY), ctypes.c_void_p()
         library.cuCtxGetCurrent(ctypes.byref(context))
         if context.value != self._handle:
@@ -240,10 +241,11 @@ class _Current:
 
 
 def _release(context: Any, left: list[Any]) -> None:
-    """Give a primary context back, in any thread.
+    """Release a primary context, from any thread.
 
-    pycuda releases only what it believes to be current, and leaves it current: so it is pushed, and taken from the
-    driver's stack behind pycuda's back. What is left of a broken context is dropped after it: before, it would warn.
+    pycuda releases only what it takes to be current, and leaves it current. So the context is pushed, then popped from
+    the driver's stack without pycuda's knowledge. Objects of a broken context are dropped afterwards: dropping them
+    before would print warnings.
     """
     for _ in range(2):
         with suppress(Exception):
@@ -256,5 +258,5 @@ def _release(context: Any, left: list[Any]) -> None:
 
 
 def _refused(what: str, error: Exception) -> BackendError:
-    """The error of a call that failed."""
+    """The error for a failed call."""
     return BackendError(f"CUDA could not {what}: {one_line(str(error))}")
