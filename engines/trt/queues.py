@@ -1,6 +1,6 @@
-"""What both ways to CUDA share: owned memory, recording what is queued on a stream, waiting for it. See memory.py.
+"""What both CUDA libraries share: owned memory, capturing the work queued on a stream, waiting for it. See memory.py.
 
-pycuda knows no captured graphs, and a call of cuda-bindings takes longer than one through ctypes: both record here.
+pycuda does not support CUDA graphs, and calls of cuda-bindings are slower than through ctypes: both capture here.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from engines.errors import BackendError
 from engines.trt.driver import LIBRARY
 
 BLOCKING_EVENT = 3
-"""CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING: whoever waits for it sleeps."""
+"""CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING: a thread that waits for the event sleeps."""
 MAPPED = 2
-"""CU_MEMHOSTALLOC_DEVICEMAP: the device sees the memory as well."""
+"""CU_MEMHOSTALLOC_DEVICEMAP: the memory is mapped for the device as well."""
 NON_BLOCKING = 1
-"""CU_STREAM_NON_BLOCKING: what others queue on the default stream is not waited for, and spoils no recording."""
+"""CU_STREAM_NON_BLOCKING: does not wait for work on the default stream, which would also invalidate a capture."""
 _AWAKE_SECONDS = 200e-6
-"""How long to ask again and again before going to sleep. What a small network takes would otherwise grow by the tens of
-microseconds that waking up takes; at one window a second it costs a five-thousandth of a core."""
+"""How long to poll before going to sleep. Waking up takes tens of microseconds, which would otherwise be added to the
+run time of a small network; at one window per second, polling costs a five-thousandth of a core."""
 _THREAD_LOCAL = 1
-"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads ask of the device meanwhile is their own affair."""
+"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: calls of other threads do not interfere with a capture."""
 
 
 def wait_until(is_done: Callable[[], bool], sleep: Callable[[], None]) -> None:
-    """Wait for a queue: awake for a moment, then in the driver, which does not spin."""
+    """Wait for a stream: poll for a moment, then sleep in the driver, which does not spin."""
     until = perf_counter() + _AWAKE_SECONDS
     while not is_done():
         if perf_counter() > until:
@@ -36,7 +36,7 @@ def wait_until(is_done: Callable[[], bool], sleep: Callable[[], None]) -> None:
 
 
 class OwnedMemory:
-    """Device memory that a library's object stands for."""
+    """Device memory that belongs to an object of a CUDA library."""
 
     def __init__(self, give_back: Callable[[Any], Any], memory: Any) -> None:
         self.address = int(memory)
@@ -44,31 +44,31 @@ class OwnedMemory:
         self._give_back = give_back
 
     def free(self) -> None:
-        """Give it back; may be called twice."""
+        """Release it; may be called twice."""
         memory, self._memory = self._memory, None
         if memory is not None:
             self._give_back(memory)
 
 
 class CapturedGraph:
-    """Work that was recorded, for one call to queue."""
+    """Captured work that one call can queue."""
 
     __slots__ = ("_calls", "handle")
 
     def __init__(self, calls: GraphCalls, handle: int) -> None:
         self._calls = calls
         self.handle: int | None = handle
-        """The driver's CUgraphExec; None once it was freed."""
+        """The driver's CUgraphExec; None once it is freed."""
 
     def free(self) -> None:
-        """Give it back; may be called twice."""
+        """Release it; may be called twice."""
         handle, self.handle = self.handle, None
         if handle is not None:
             self._calls.destroy(handle)
 
 
 class GraphCalls:
-    """The driver's functions for captured graphs. The context must be current."""
+    """The driver's functions for CUDA graphs. The context must be current."""
 
     def __init__(self) -> None:
         driver: Any = ctypes.CDLL(LIBRARY)
@@ -85,10 +85,10 @@ class GraphCalls:
         self._name.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
 
     def capture(self, stream: int, work: Callable[[], None]) -> CapturedGraph:
-        """Record what `work` queues on that stream, instead of doing it.
+        """Capture the work that `work` queues on that stream, instead of executing it.
 
         Raises:
-            BackendError: Something in `work` cannot be recorded, or the driver refused.
+            BackendError: Something in `work` cannot be captured, or the driver refused.
         """
         graph, ready = ctypes.c_void_p(), ctypes.c_void_p()
         self._check("record", self._begin(stream, _THREAD_LOCAL))
@@ -105,7 +105,7 @@ class GraphCalls:
         return CapturedGraph(self, int(ready.value or 0))
 
     def launch(self, graph: CapturedGraph, stream: int) -> None:
-        """Queue what was recorded.
+        """Queue a captured graph.
 
         Raises:
             BackendError: The driver refused.
@@ -115,11 +115,11 @@ class GraphCalls:
             self._check("launch", code)
 
     def destroy(self, handle: int) -> None:
-        """Give a graph back; in a broken context it goes with that."""
+        """Release a graph; errors are ignored, since a broken context frees it anyway."""
         self._destroy(handle)
 
     def _check(self, what: str, code: int) -> None:
-        """Say what failed."""
+        """Raise a BackendError if the code is not 0."""
         if code:
             name = ctypes.c_char_p()
             known = self._name(code, ctypes.byref(name)) == 0 and name.value is not None
