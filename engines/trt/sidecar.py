@@ -1,4 +1,4 @@
-"""The JSON beside a plan, to a record and back: it says nothing that cannot be, and is named after its key."""
+"""Read and write the JSON beside a plan: reading rejects impossible values, and names that do not match the key."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from engines.trt.records import SIDECAR_SCHEMA, PlanInfo
 MAX_SIDECAR_BYTES = 1 << 20
 """Sidecars are a few kilobytes; a larger file is not one."""
 SIDECAR, PLAN = ".json", ".plan"
-"""What the names of a sidecar and of a plan end in."""
+"""Suffixes of the names of a sidecar and of a plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One sidecar of a folder."""
+    """One sidecar in a folder."""
 
     name: str
     """The sidecar's file name."""
     info: PlanInfo | None
-    """What it says; None where it cannot be read."""
+    """Its contents; None if it cannot be read."""
     problem: str | None
-    """What is wrong with it or with its plan, and where; None: nothing."""
+    """What is wrong with it or with its plan, and where; None if nothing is."""
 
 
 def sidecar_name(info: PlanInfo) -> str:
-    """The file name that stands for a key."""
+    """The file name of a plan's sidecar, derived from the key."""
     return info.key.digest + SIDECAR
 
 
 def write_sidecar(info: PlanInfo) -> bytes:
-    """What `read_sidecar` reads."""
+    """Serialise a sidecar for `read_sidecar`."""
     return (json.dumps(encode(info), indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def read_sidecar(name: str, data: bytes) -> PlanInfo:
-    """Read a sidecar.
+    """Parse a sidecar.
 
     Args:
-        name: Its file's name.
-        data: What is in the file.
+        name: The name of its file.
+        data: The file's contents.
 
     Raises:
-        BackendError: It is not JSON, of another schema, says what cannot be, or has the key of another name.
+        BackendError: It is not JSON, has another schema, is invalid, or its key does not match the name.
     """
     try:
         info = decode(PlanInfo, json.loads(data), "sidecar")
@@ -62,7 +62,7 @@ def read_sidecar(name: str, data: bytes) -> PlanInfo:
 
 
 def _check(info: PlanInfo) -> None:
-    """Refuse what the types allow and what cannot be; a ManifestError names the key."""
+    """Reject values that the types allow but that are impossible; the ManifestError names the key."""
     key = info.key
     if info.schema != SIDECAR_SCHEMA:
         raise ManifestError(f"schema: expected {SIDECAR_SCHEMA}, the only one this version reads, got {info.schema}")
@@ -81,6 +81,6 @@ def _check(info: PlanInfo) -> None:
 
 
 def p50_seconds(info: PlanInfo) -> float:
-    """The median of the smallest batch, the faster way; infinite where nothing was timed."""
+    """Median latency of the smallest batch, with or without a CUDA graph, whichever is faster; inf if not measured."""
     batch = min((entry.batch for entry in info.latency), default=0)
     return min((entry.p50_seconds for entry in info.latency if entry.batch == batch), default=math.inf)
