@@ -1,4 +1,4 @@
-"""Trying something in a process of its own: a package that does not fit its driver may end the one that imports it."""
+"""Try something out in a process of its own: importing a package that does not match its driver may end the process."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 from engines.child_process import NOT_FROM_HERE
 
 _PATIENCE_SECONDS = 60.0
-"""How long a try may take: the first import of TensorRT on a small board takes long."""
+"""Time limit for a trial: the first import of TensorRT takes long on a small board."""
 
 
 def try_out(code: str) -> tuple[bool, str]:
-    """Run some Python in a process of its own.
+    """Run Python code in a process of its own.
 
     Returns:
-        Whether it went well, and what it printed last, or why it did not.
+        Whether it succeeded, and the last line it printed, or why it failed.
     """
     try:
         done = subprocess.run(
