@@ -1,10 +1,10 @@
-"""The child that makes a plan, runs it and times it: `python -m engines.trt.worker [--module NAME] FOLDER`.
+"""The child process that builds a plan, runs and times it: `python -m engines.trt.worker [--module NAME] FOLDER`.
 
-`exchange.py` says what is in the folder before and after. It runs as a process of its own, since TensorRT may take all
-memory there is, or crash. Needs the standard library, numpy, tensorrt, and to run a plan pycuda or cuda-bindings.
+`exchange.py` defines the folder's contents before and after. It is a process of its own because TensorRT may use up all
+memory, or crash. Needs the standard library, numpy, tensorrt, and pycuda or cuda-bindings to run a plan.
 
-* `--module tensorrt_rtx` takes TensorRT-RTX for TensorRT: where no device is, it compiles (`run` must be false then).
-* It ends, and deletes what belongs to it in the folder, when its stdin is a pipe and whoever holds that is gone.
+* `--module tensorrt_rtx` uses TensorRT-RTX as TensorRT: it compiles even without a device (`run` must then be false).
+* If stdin is a pipe, the process ends when the other side closes it, and deletes its files in the folder.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ if TYPE_CHECKING:
     from engines.trt.runtime import TrtEngine
 
 NO_DEVICE = Device("none", "0.0", integrated=False, memory_bytes=0, driver="none")
-"""What a report names where a plan was only built, on a machine without a device."""
+"""The device named in a report if a plan was only built, on a machine without a device."""
 
 _BUILT = 0.95
-"""Share of the work that a build is, where the plan is run afterwards."""
+"""Share of the work that building takes if the plan is run afterwards."""
 _REPEATS = 3
-"""How often a batch is run: a CUDA graph is captured the second time, and replayed the third."""
+"""How often a batch is run: a CUDA graph is captured at the second run, and replayed at the third."""
 OpenPlan: TypeAlias = "Callable[..., TrtEngine]"
-"""As `engines.trt.runtime.open_plan`."""
+"""Type of `engines.trt.runtime.open_plan`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of running a plan."""
+    """The result of running a plan."""
 
     answers: Mapping[str, Array]
-    """Output to [n_cases, …]."""
+    """Output name to array [n_cases, …]."""
     latency: tuple[Latency, ...]
-    """A profile each, without and with CUDA graphs."""
+    """One entry per profile, without and with CUDA graphs."""
     memory_bytes: int
     """Device memory that the plan takes."""
     n_layers: int
@@ -74,7 +74,7 @@ class Ran:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what a folder asks for; the exit status, after a last line on stderr where it is not 0."""
+    """Do what a folder's request asks; return the exit status. If it is not 0, stderr ends with the reason."""
     parser = argparse.ArgumentParser(prog="python -m engines.trt.worker", description="Build, run and time a plan.")
     parser.add_argument("--module", default="tensorrt", help="what is imported as tensorrt")
     parser.add_argument("folder", type=Path, help="what engines/trt/exchange.py describes")
@@ -90,14 +90,14 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def work(folder: Path, module: str = "tensorrt") -> None:
-    """Build, run and time, as `request.json` says, and write what came of it.
+    """Build, run and time, as `request.json` says, and write the results.
 
     Args:
-        folder: What `exchange.py` describes.
-        module: What is imported as tensorrt, once the driver has answered.
+        folder: The folder that `exchange.py` describes.
+        module: The module imported as tensorrt, once the driver has answered.
 
     Raises:
-        EngineError: The request makes no sense, the graph cannot be built, or the plan cannot be run.
+        EngineError: The request is invalid, the graph cannot be built, or the plan cannot be run.
         OSError: The folder cannot be read or written.
     """
     from engines.trt.driver import find_device
@@ -134,14 +134,14 @@ def run_cases(
     open_engine: OpenPlan,
     say: Callable[[str, float], object],
 ) -> Ran:
-    """Time a plan without CUDA graphs, then with them, and run the cases with them: that is what streams get.
+    """Time a plan without CUDA graphs, then with them; run the cases with them, as streams do.
 
     Args:
-        request: Batches, profiles, how many calls to time.
+        request: Batches, profiles, number of calls to time.
         plan: The plan.
-        cases: Input to [n_cases, …].
-        open_engine: Loads it: `engines.trt.runtime.open_plan`.
-        say: Hears how far it is.
+        cases: Input name to array [n_cases, …].
+        open_engine: Loads the plan: `engines.trt.runtime.open_plan`.
+        say: Called with the progress.
 
     Raises:
         EngineError: It cannot be loaded or run.
@@ -165,7 +165,7 @@ def run_cases(
 
 
 def _build(folder: Path, request: Request, report: BuildReport) -> BuildReport:
-    """Make the plan."""
+    """Build the plan."""
     from engines.trt.compile import compile_graph
 
     share = _BUILT if request.run else 1.0
@@ -185,14 +185,14 @@ def _build(folder: Path, request: Request, report: BuildReport) -> BuildReport:
 
 
 def _settled(engine: Engine, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Answers as they are once a CUDA graph is replayed: that is what streams get."""
+    """Answers from the replayed CUDA graph, which is what streams get."""
     for _ in range(_REPEATS - 1):
         engine.infer(feeds)
     return engine.infer(feeds)
 
 
 def _time(engine: Engine, cases: Mapping[str, Array], request: Request, *, cuda_graph: bool) -> list[Latency]:
-    """Time calls with as many cases as each profile is tuned for, host to host."""
+    """Time calls with the batch size that each profile is tuned for, from host to host."""
     from engines.check import measure
 
     found = []
@@ -204,7 +204,7 @@ def _time(engine: Engine, cases: Mapping[str, Array], request: Request, *, cuda_
 
 
 def _free_bytes(library: CudaLibrary) -> int:
-    """Device memory that is free before anything is built."""
+    """Free device memory before anything is built."""
     from engines.trt.open_cuda import open_cuda
 
     cuda = open_cuda(library)
@@ -216,7 +216,7 @@ def _free_bytes(library: CudaLibrary) -> int:
 
 
 def _take_module(name: str) -> str:
-    """Import that module as tensorrt, for whatever imports tensorrt afterwards; its version."""
+    """Import a module under the name tensorrt, for all later imports; return its version."""
     try:
         sys.modules["tensorrt"] = module = importlib.import_module(name)
         return str(module.__version__)
@@ -228,17 +228,17 @@ def _take_module(name: str) -> str:
 
 
 def _say(phase: str, fraction: float) -> None:
-    """A line of progress; whoever read them may be gone."""
+    """Print a line of progress; the reader may be gone."""
     line = json.dumps({"phase": one_line(phase), "fraction": round(fraction, 4)})
     with contextlib.suppress(BrokenPipeError):
         print(line, flush=True)  # noqa: T201
 
 
 def watch_parent(folder: Path) -> None:
-    """See to it that nothing goes on, and nothing is left, when whoever started this process is gone.
+    """Make sure that nothing keeps running, and nothing is left, when the process that started this one is gone.
 
     Args:
-        folder: What `exchange.py` describes; its files go, and it, if nothing else is in it.
+        folder: The folder that `exchange.py` describes; its files are deleted, and then the folder if it is empty.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):  # there may be no stdin
         number = sys.stdin.fileno()
@@ -247,7 +247,7 @@ def watch_parent(folder: Path) -> None:
 
 
 def _wait_for_end(number: int, folder: Path) -> None:
-    """The thread: TensorRT works without Python's lock."""
+    """Thread function; it runs during a build, since TensorRT releases Python's lock."""
     with contextlib.suppress(OSError):
         while os.read(number, 4096):
             pass
