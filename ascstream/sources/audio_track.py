@@ -1,4 +1,4 @@
-"""The sound of a container as blocks without a hole: decoded, mixed, resampled, every missing sample accounted for."""
+"""The sound of a container as gapless blocks: decoded, mixed and resampled, with every missing sample accounted for."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from ascstream.sources.resampling import Resampler
 from ascstream.sources.span import Span
 
 _TOLERANCE_SECONDS = Fraction(1, 100)
-"""A stamp may differ by this much from the count of samples: containers round (Matroska to 1 ms), and the shortest
-packet that can be lost is longer. The difference is to the count since the last gap, so it never adds up."""
+"""Timestamps may differ by this much from the sample count: containers round them (Matroska to 1 ms), and the shortest
+packet that can be lost is longer. The count starts at the last gap, so rounding errors do not accumulate."""
 _VORBIS_WOBBLE_SAMPLES = 512
-"""Stamps of Vorbis wobble by a quarter of the difference between its block lengths, 448 samples as a rule, and are true
-again after; a long block that is lost is 1024."""
+"""Vorbis timestamps may be off by a quarter of the difference between its block lengths, usually 448 samples, and are
+then right again; losing a long block loses 1024 samples."""
 _BLOCK_SECONDS = 0.1
-"""Samples are resampled and handed on in pieces of about this length."""
+"""Samples are resampled and passed on in pieces of about this length."""
 _OVERLAP_SECONDS = 0.1
-"""Less than this is not worth an event."""
+"""A shorter overlap is not worth an event."""
 _HIGHEST_RATE = 1 << 24
-"""Hz, far above any recorder's: what a damaged header announces, and what a resampler's filter would drown in."""
+"""Hz, far above any recorder's: only a damaged header announces more, and resampling it would need a huge filter."""
 _LOUDEST = 1e6
-"""120 dB above full scale: what is louder, infinite or not a number is no sample."""
+"""120 dB above full scale: a louder, infinite or NaN value is not a valid sample."""
 
 
 @dataclass(slots=True)
 class _Stretch:
-    """Samples that follow each other at one rate."""
+    """A run of consecutive samples at one sample rate."""
 
     rate: int
-    """Rate of the source, in Hz."""
+    """Sample rate of the source, in Hz."""
     start: Fraction
     """Time of the first sample."""
     n_samples: int
-    """Samples so far, at that rate."""
+    """Number of samples so far, at the source's rate."""
     resampler: Resampler
-    """Brings them to the wanted rate."""
+    """Converts them to the wanted rate."""
 
     @property
     def end(self) -> Fraction:
@@ -53,7 +53,7 @@ class _Stretch:
 
 
 class AudioTrack:
-    """Decodes one audio stream; times are seconds of the medium."""
+    """Decodes one audio stream; times are in seconds since the medium's beginning."""
 
     def __init__(
         self, stream: av.AudioStream, reader: PacketReader, span: Span, wants: AudioWants, blocks: BlockMaker
@@ -80,7 +80,7 @@ class AudioTrack:
         self._mono_told = False
 
     def items(self) -> Iterator[AudioBlock | StreamEvent | None]:
-        """Yield blocks and events until the track, or the span, ends; None where the picture must go on first."""
+        """Yield blocks and events until the track or the span ends; None where the picture must advance first."""
         while not self._blocks.full:
             packet = self._reader.take(self._stream.index)
             if packet is Absence.FAR:
@@ -109,7 +109,7 @@ class AudioTrack:
             yield from self._place(frame)
 
     def _place(self, frame: av.AudioFrame) -> Iterator[AudioBlock | StreamEvent]:
-        """Put a frame where its stamp says: after a gap, after what it repeats is cut off, or just behind the last."""
+        """Place a frame by its timestamp: after a gap, right after the last one, or with the part that overlaps cut."""
         rate = frame.sample_rate
         if not 0 < rate <= _HIGHEST_RATE:
             yield from self._count_corrupt()
@@ -117,10 +117,10 @@ class AudioTrack:
         if self._stretch is not None and rate != self._stretch.rate:
             yield from self._flush()
         if frame.pts is None and not self._anchored:
-            return  # after a seek, a time that is not stamped is not known
+            return  # after a seek, the time of an unstamped frame is unknown
         samples = read_samples(frame)
         if self._has_edits and frame.duration and self._ticks_per_second == rate:
-            samples = samples[:, : frame.duration]  # an edit list cuts the last packet
+            samples = samples[:, : frame.duration]  # an edit list may trim the last packet
         expected = self._blocks.end if self._stretch is None else self._stretch.end
         if frame.pts is not None:
             ahead = frame.pts * self._tick_seconds - self._zero_seconds - float(expected)
@@ -135,16 +135,16 @@ class AudioTrack:
             yield from self._append(samples, frame)
 
     def _cut_overlap(self, samples: Samples, seconds: float, rate: int) -> Samples:
-        """Leave out what was there before; what lies before the place where decoding begins is no news."""
+        """Cut the part that repeats earlier sound, and count it unless it only precedes where decoding begins."""
         late = min(round(seconds * rate), samples.shape[1])
         if self._blocks.begun:
             self._overlap += late / rate
         return samples[:, late:]
 
     def _append(self, samples: Samples, frame: av.AudioFrame) -> Iterator[AudioBlock | StreamEvent]:
-        """Mix samples and add them to the stretch; where they are no numbers, the time they took counts as lost."""
+        """Mix samples and add them to the stretch; if any is invalid, the frame's duration counts as lost."""
         rate = frame.sample_rate
-        if not (samples.max() <= _LOUDEST and samples.min() >= -_LOUDEST):  # nor where one is not a number
+        if not (samples.max() <= _LOUDEST and samples.min() >= -_LOUDEST):  # also true if one is NaN
             yield from self._count_corrupt()
             yield from self._flush()
             yield from self._blocks.lose_until(self._blocks.end + Fraction(samples.shape[1], rate))
@@ -165,12 +165,12 @@ class AudioTrack:
             joined = np.concatenate(self._pending, axis=1)
             self._pending.clear()
             self._n_pending = 0
-            # a second at a time: at 1 Hz, what a packet holds would become gigabytes
+            # a second at a time: at 1 Hz, one packet would resample to gigabytes
             for start in range(0, joined.shape[1], stretch.rate):
                 yield from self._blocks.add(stretch.resampler.push(joined[:, start : start + stretch.rate]))
 
     def _flush(self) -> Iterator[AudioBlock]:
-        """End the stretch: its rest is handed on, to the sample that its length in time demands."""
+        """End the stretch: pass on the rest, cut or padded to the exact number of samples for its duration."""
         stretch, self._stretch = self._stretch, None
         if stretch is not None:
             yield from self._push(stretch)

@@ -1,4 +1,4 @@
-"""What a source is: something that gives time-stamped samples and frames. Each kind has a file of its own."""
+"""What a source is: something that delivers time-stamped samples and frames. Each kind has a file of its own."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ Interpolation = Literal["bilinear", "bicubic", "area", "lanczos"]
 
 @dataclass(frozen=True, slots=True)
 class AudioWants:
-    """What the bundle needs to hear."""
+    """The sound that the bundle needs."""
 
     sample_rate: int
-    """Rate to deliver, in Hz."""
+    """Sample rate to deliver, in Hz."""
     n_channels: int
     """1: the mean of left and right · 2: left and right."""
     refuse_mono: bool = False
-    """Whether a mono source on two channels is an error rather than copied and announced."""
+    """Whether a mono source is an error if two channels are wanted, rather than duplicated with an event."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSchedule:
-    """The moments at which windows look at the picture: `k·step + offset`, k = 0, 1, 2, and so on."""
+    """The slots, i.e. times at which windows take a frame: `k·step + offset`, for k = 0, 1, 2, and so on."""
 
     step_seconds: Fraction
-    """Time between two windows."""
+    """Time from one window to the next."""
     offsets_seconds: tuple[Fraction, ...]
     """The manifest's `frame_times_seconds`, ascending."""
     max_age_seconds: float
-    """A frame older than this is not taken."""
+    """A frame that is older than this at a slot does not fill it."""
 
     def wants(self, time: float, until: float) -> bool:
-        """Whether some window takes a frame that is the newest one during [time, until)."""
+        """Whether some window takes the frame that is the newest one during [time, until)."""
         return self.reaches(self.next_slot(time), time, until)
 
     def reaches(self, slot: float, time: float, until: float) -> bool:
-        """Whether the frame that is the newest one during [time, until) is still there, and young enough, at `slot`."""
+        """Whether the frame that is the newest one during [time, until) is still so, and recent enough, at `slot`."""
         return slot < min(until, time + self.max_age_seconds + 1e-9)
 
     def next_slot(self, time: float) -> float:
-        """The first moment at or after `time` at which some window looks."""
+        """The first slot at or after `time`."""
         slots = []
         for offset in self.offsets_seconds:
-            # offset + k·step is (first + k·stride) / scale: whole numbers, a tenth of the time that fractions take
+            # offset + k·step is (first + k·stride) / scale: integers take a tenth of the time of fractions
             scale = offset.denominator * self.step_seconds.denominator
             first = offset.numerator * self.step_seconds.denominator
             stride = self.step_seconds.numerator * offset.denominator
-            # one too early rather than too late: the division is rounded, the slots are not
+            # start one slot early, since the division is rounded while the slots are exact
             k = max(0, int((time * scale - first) // stride) - 1)
             while (first + k * stride) / scale < time:
                 k += 1
@@ -63,65 +63,65 @@ class FrameSchedule:
 
 @dataclass(frozen=True, slots=True)
 class VideoWants:
-    """What the bundle needs to see."""
+    """The picture that the bundle needs."""
 
     width: int
     """Width of the image to deliver, in pixels."""
     height: int
     """Height of the image to deliver, in pixels."""
     fit: Fit
-    """crop: short side scaled to `short_side`, centre cut out · squash: both sides scaled."""
+    """crop: scale the short side to `short_side`, then crop the centre · squash: scale both sides, ignoring aspect."""
     short_side: int | None
-    """With crop: length of the short side before the cut; None: max(width, height)."""
+    """With crop: length of the short side before cropping; None: max(width, height)."""
     interpolation: Interpolation
-    """How FFmpeg scales."""
+    """FFmpeg's scaling method."""
     schedule: FrameSchedule
-    """Which frames are needed: the others are never scaled."""
+    """Which frames are needed: others are never scaled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """What a stream asks of its source."""
+    """What a stream needs from its source."""
 
     audio: AudioWants | None
-    """None: the sound is not decoded."""
+    """The wanted sound; None: it is not decoded."""
     video: VideoWants | None
-    """None: the picture is not decoded."""
+    """The wanted picture; None: it is not decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What a source knows about itself when it is open."""
+    """What is known about a source once it is open."""
 
     name: str
     """Path, URL or device, credentials removed."""
     has_audio: bool
-    """Whether there is a sound track that can be decoded."""
+    """Whether there is a decodable sound track."""
     has_video: bool
-    """Whether there is a picture track that can be decoded; a cover picture is none."""
+    """Whether there is a decodable picture track; cover art does not count."""
     duration_seconds: float | None
-    """Length, if the container says."""
+    """Length, if the container gives it."""
     offset_seconds: float = 0.0
-    """Where in the medium the stream begins (`--start`): added to every time that is reported."""
+    """Where in the medium the stream begins (`--start`): added to every reported time."""
     live: bool = False
-    """Whether time passes by itself: windows may be dropped, a late frame is not waited for long."""
+    """Whether the source delivers in real time: windows may be dropped, and a late frame is not awaited for long."""
 
 
 class Source(Protocol):
-    """Gives one stream. Entered by `with`; `items` may be called once."""
+    """Delivers one stream. A context manager; `items` may be called once."""
 
     @property
     def info(self) -> SourceInfo:
-        """What is known of the source."""
+        """What is known about the source."""
         ...
 
     def items(self, wants: Wants) -> Iterator[StreamItem]:
         """Yield blocks and frames in step: neither modality runs far ahead of the other.
 
-        Blocks follow each other without a hole, from time 0; what never came is a lost block. Frames come in the order
-        of their times; a file's wanted frame comes before the block that reaches its time, and where the stream begins
-        in the middle of a frame, that frame has a time below 0. `EndOfVideo` once, when the picture ends before or with
-        the sound (also where there is none although it was wanted).
+        Blocks follow each other without gaps, from time 0; samples that never came are a lost block. Frames come in
+        time order. A file's wanted frame comes before the block that reaches its time; if the stream begins partway
+        through a frame, that frame has a negative time. `EndOfVideo` comes once, when the picture ends before or with
+        the sound, or at once if a wanted picture is missing.
 
         Raises:
             SourceError: Nothing (more) can be read; what was yielded before stays valid.
@@ -129,7 +129,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Give everything back; may be called twice."""
+        """Release everything; may be called twice."""
         ...
 
     def __enter__(self) -> Source: ...

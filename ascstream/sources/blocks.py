@@ -1,4 +1,4 @@
-"""Samples to blocks that follow each other without a hole, counted exactly, cut to the span."""
+"""Turns samples into blocks that follow each other without gaps, counted exactly and cut to the span."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from ascstream.sources.base import AudioWants
 from ascstream.sources.span import Span
 
 _LOST_BLOCK_SECONDS = 1
-"""A longer gap is handed on in pieces, so that memory stays bounded."""
+"""A longer gap is passed on in pieces, so that memory stays bounded."""
 
 
 class BlockMaker:
-    """Counts the samples handed on, so that each block starts where the last one ended, and keeps to the span."""
+    """Counts the samples passed on, so that each block starts where the last one ended, and cuts them to the span."""
 
     def __init__(self, span: Span, wants: AudioWants) -> None:
         self._rate = wants.sample_rate
         self._n_channels = wants.n_channels
         self._next = int(span.decode_from * self._rate)
-        """Position of the next sample, counted from the medium's time 0."""
+        """Position of the next sample, counted from medium time 0."""
         self._first = round(span.start * self._rate)
         self._last = None if span.seconds is None else self._first + round(span.seconds * self._rate)
         self._end: Fraction = Fraction(self._next, self._rate)
         self.begun = False
-        """Whether there was any sample."""
+        """Whether any sample was added."""
 
     @property
     def end(self) -> Fraction:
-        """Time of the medium just after the last sample: exact, where the sample count is rounded."""
+        """Medium time just after the last sample: exact, whereas the sample count is rounded."""
         return self._end
 
     @property
     def time(self) -> float:
-        """The same since the stream began, in seconds."""
+        """Stream time just after the last sample, in seconds."""
         return max(0.0, (self._next - self._first) / self._rate)
 
     @property
     def full(self) -> bool:
-        """Whether the span is over."""
+        """Whether the end of the span was reached."""
         return self._last is not None and self._next >= self._last
 
     def add(self, samples: Samples, *, lost: bool = False) -> Iterator[AudioBlock]:
-        """Hand on [n_channels, n] samples."""
+        """Pass on [n_channels, n] samples, as far as they lie in the span."""
         start, stop = self._next, self._next + samples.shape[1]
         self.begun |= stop > start
         self._next = stop
@@ -57,7 +57,7 @@ class BlockMaker:
             yield AudioBlock((begin - self._first) / self._rate, kept, self._rate, lost)
 
     def add_last(self, samples: Samples, end: Fraction) -> Iterator[AudioBlock]:
-        """Hand on the rest of a stretch that ends at `end`: one sample more or less, as rounding wants it."""
+        """Pass on the rest of a stretch that ends at `end`, cut or padded to the sample count this time implies."""
         due = max(round(end * self._rate) - self._next, 0)
         if samples.shape[1] < due:
             samples = np.pad(samples, ((0, 0), (0, due - samples.shape[1])))
@@ -65,7 +65,7 @@ class BlockMaker:
         self._end = end
 
     def lose_until(self, time: Fraction) -> Iterator[AudioBlock]:
-        """Hand on zeros, marked lost, up to a time of the medium."""
+        """Pass on zeros, marked lost, up to a medium time."""
         target = round(time * self._rate)
         while self._next < target and not self.full:
             n_samples = min(target - self._next, _LOST_BLOCK_SECONDS * self._rate)

@@ -1,4 +1,4 @@
-"""Opening a container: what may be read from where, which streams count, where to begin. Errors: failures.py."""
+"""Opens containers: what may be read from where, which streams are used, where to begin. Errors: failures.py."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from ascstream.sources.pipe import PipeReader
 from ascstream.sources.riff import HEAD_BYTES, announced_seconds
 
 LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtp", "udp", "srt", "rtmp", "rtmps"})
-"""URLs behind which time passes by itself."""
+"""URL schemes of sources that deliver in real time."""
 _NETWORK_SCHEMES = LIVE_SCHEMES | {"http", "https", "tcp", "tls"}
 _NETWORK_PROTOCOLS = "http,https,httpproxy,tcp,tls,udp,rtp,rtmp,rtmps,srt,crypto,data"
 """What a network input may open: never a local file."""
 _LOCAL_PROTOCOLS = "file,pipe,fd"
 """What a local input may open: never the network."""
 _REFERRING_FORMATS = frozenset("concat concatf dash hls imf lavfi rtsp sap sdp webm_dash_manifest".split())  # noqa: SIM905
-"""Local files of these formats name other files, anywhere: they are not followed."""
+"""Local files of these formats may refer to any other file or address, so they are refused."""
 _LISTENING_FORMATS = frozenset({"concat", "concatf", "imf", "lavfi", "sap", "sdp"})
-"""From the network, these are not followed: SDP would have us listen, the others read files."""
+"""Refused from the network: SDP and SAP would open a listening port, the others read files."""
 _UNSTAMPED_FORMATS = frozenset("aac ac3 amr dts eac3 loas mp3 truehd".split())  # noqa: SIM905
-"""Formats without stamps of their own: after a seek their times are guesses."""
+"""Formats without timestamps of their own: after a seek, their times are guesses."""
 _PREROLL_SECONDS = 1
-"""Decoding begins this much before the start: filters and codecs need a past."""
+"""Decoding begins this long before the start, since filters and codecs need preceding samples."""
 _SEEK_MARGIN_SECONDS = Fraction(1, 2)
-"""Sound lies a little apart from the key frame that a seek finds."""
+"""Extra margin for a seek: matching sound may lie some way from the key frame that a seek finds."""
 _TRANSPORT_STREAM_MARGIN_SECONDS = Fraction(12)
-"""The same in MPEG transport streams, where a seek finds any frame rather than a key frame."""
+"""The same for MPEG transport streams, where a seek finds any frame, not necessarily a key frame."""
 _LENIENT: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
-"""PyAV before 19 refuses a file with a title that is not UTF-8, unless told not to; from 19 on it cannot be told."""
+"""Before version 19, PyAV rejects a file with a non-UTF-8 title unless given this option, which 19 removed."""
 _FIRST_BYTES = 64
-"""Enough to tell kinds of files apart, and soon there where a pipe is slow."""
+"""Enough to tell file types apart, and soon available even from a slow pipe."""
 _WAV_PROBE_BYTES = 1 << 16
-"""FFmpeg looks for DTS in the first 400 kB of a WAV: seconds of waiting where it comes through a pipe in real time."""
+"""By default FFmpeg searches the first 400 kB of a WAV for DTS, which takes seconds from a pipe fed in real time."""
 MAX_PIXELS = 8192 * 4352
-"""8K as cinemas have it: a file of a few bytes may announce a picture that fills the memory."""
+"""Cinema 8K. Without a limit, a file of a few bytes could announce a picture that exhausts memory."""
 _DURATION_TAG = re.compile(r"(\d{1,6}):([0-5]\d):([0-5]\d(?:\.\d{1,9})?)", re.ASCII)
-"""Matroska: 00:00:20.021000000, from the beginning."""
+"""Matroska's duration tag, 00:00:20.021000000, counted from the container's time 0."""
 _EXACT_LENGTHS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flac"})
-"""Formats whose announced length is not guessed from their size."""
+"""Formats whose announced length is exact, not estimated from the file's size."""
 
 
 class OpenedContainer:
-    """A container, its one sound track and its one picture track."""
+    """An open container with the sound track and the picture track in use."""
 
     def __init__(self, container: InputContainer, name: str, pipe: PipeReader | None, head: bytes) -> None:
         self.container = container
@@ -66,7 +66,7 @@ class OpenedContainer:
 
     @property
     def zero(self) -> Fraction:
-        """Container time at which the first of both tracks begins."""
+        """Container time at which the earlier of the two tracks begins."""
         return min(
             (
                 stream.start_time * (stream.time_base or Fraction(1, 1000))
@@ -78,12 +78,12 @@ class OpenedContainer:
 
     @property
     def seconds(self) -> Fraction | None:
-        """The medium's length, where the container says."""
+        """The medium's length, if the container gives it."""
         length = self.container.duration
         return None if length is None or length <= 0 else Fraction(length, av.time_base)
 
     def announced_end(self, stream: av.AudioStream | av.VideoStream) -> Fraction | None:
-        """Medium time at which a track ends as the container says; None where it does not, or only guesses."""
+        """Medium time at which a track ends according to the container; None if not given, or only estimated."""
         if self.container.format.name == "wav":
             return announced_seconds(self._head)
         if self.container.format.name not in _EXACT_LENGTHS:
@@ -98,13 +98,13 @@ class OpenedContainer:
         return self.seconds if len(self.container.streams) == 1 else None
 
     def seek(self, start: Fraction) -> int:
-        """Go to a place from which `start` can be decoded.
+        """Seek to a place from which `start` can be decoded.
 
         Args:
-            start: Medium time wanted.
+            start: Wanted medium time.
 
         Returns:
-            Medium time from which samples count: a whole second.
+            Medium time at which decoding begins: a whole second, 0 if seeking is impossible or pointless.
         """
         begin = math.floor(start) - _PREROLL_SECONDS
         stream = self.video if self.video is not None and self.video.discard != av.stream.Discard.all else self.audio
@@ -115,7 +115,7 @@ class OpenedContainer:
         target = self.zero + max(begin - margin, Fraction(0))
         try:
             self.container.seek(math.floor(target / stream.time_base), stream=stream)
-        except (av.FFmpegError, OverflowError):  # the latter: beyond what a stamp can hold
+        except (av.FFmpegError, OverflowError):  # OverflowError: too large for a timestamp
             return 0
         return begin
 
@@ -125,17 +125,17 @@ class OpenedContainer:
 
     @property
     def seekable(self) -> bool:
-        """Whether it is not a pipe or a device, which give what they give once."""
+        """Whether the input can be read again, unlike a pipe or a device."""
         return self._pipe is None or self._pipe.seekable()
 
     def explain_reading(self, error: av.FFmpegError, decoded: float, *, timeout_seconds: float) -> SourceError:
-        """Say why reading broke off after `decoded` seconds."""
+        """Explain why reading broke off after `decoded` seconds."""
         if self._pipe is not None and decoded == 0:
             return explain_opening(self._head, self.name, pipe=True)
         return explain_reading(error, self.name, decoded, timeout_seconds=timeout_seconds)
 
     def close(self) -> None:
-        """Give the container back; may be called twice."""
+        """Release the container; may be called twice."""
         try:
             self.container.close()
         finally:
@@ -143,7 +143,7 @@ class OpenedContainer:
                 self._pipe.close()
 
     def raise_interrupt(self) -> None:
-        """Raise what interrupted the reading of a pipe, if anything did."""
+        """Raise the exception that interrupted reading from a pipe, if any."""
         if self._pipe is not None:
             self._pipe.raise_interrupt()
 
@@ -156,7 +156,7 @@ def _pick_audio(container: InputContainer) -> av.AudioStream | None:
 
 
 def _pick_video(container: InputContainer) -> av.VideoStream | None:
-    """The default, else the largest picture track; a cover or a thumbnail is none."""
+    """The default picture track, else the largest; cover art and thumbnails do not count."""
     stills = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
     tracks = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & stills]
     return max(tracks, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height), default=None)
@@ -173,12 +173,12 @@ def open_container(
 
     Args:
         where: What to open.
-        open_timeout_seconds: Deadline for a URL to answer.
-        read_timeout_seconds: Deadline for each read from a URL.
-        options: More of FFmpeg's; what limits an input stays as it is here.
+        open_timeout_seconds: Time limit for a URL to answer.
+        read_timeout_seconds: Time limit for each read from a URL.
+        options: Further FFmpeg options; they cannot override the restrictions on inputs made here.
 
     Raises:
-        SourceNotFoundError: There is nothing.
+        SourceNotFoundError: It does not exist.
         DecodeError: It is not media, or has neither sound nor picture.
         SourceError: It cannot be read.
     """
@@ -204,7 +204,7 @@ def open_container(
         head = _read_head(Path(where))
         target = f"file:{where}"
     else:
-        # a named pipe or a device too: FFmpeg would read it where no signal can end the waiting
+        # includes named pipes and devices: if FFmpeg read them itself, no signal could interrupt the wait
         target = pipe = PipeReader(where) if not isinstance(where, str) else PipeReader.open(Path(where), name)
         head = pipe.peek(_FIRST_BYTES)
         if head[:4] in (b"RIFF", b"RF64"):
@@ -232,7 +232,7 @@ def _formats_but(refused: frozenset[str]) -> str:
 
 
 def _is_plain(path: Path, name: str) -> bool:
-    """Whether a path is a plain file, rather than a pipe or a device; a SourceError where it cannot be read."""
+    """Whether a path is a plain file, not a pipe or a device; raises SourceError if it cannot be read."""
     try:
         if path.is_dir():
             raise DecodeError(f"{name} is a folder; expected a media file")

@@ -1,4 +1,4 @@
-"""Plain sentences for what goes wrong with a medium; none of FFmpeg's own text, which may show secrets."""
+"""Plain sentences for what goes wrong with a medium, without FFmpeg's own messages, which may reveal secrets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ascstream.errors import DecodeError, SourceError, SourceNotFoundError
 
 
 def explain_opening(head: bytes, name: str, *, pipe: bool) -> DecodeError:
-    """Say why local input is no medium, going by its first bytes."""
+    """Explain by its first bytes why local input is not media."""
     if not head:
         return DecodeError(f"{name} is empty (0 bytes); check the command that feeds it")
     if head[4:8] == b"ftyp" and pipe:
@@ -27,7 +27,7 @@ def explain_opening(head: bytes, name: str, *, pipe: bool) -> DecodeError:
 
 
 def explain(error: Exception, name: str, *, timeout_seconds: float) -> SourceError:
-    """Say why a URL cannot be opened, or why reading broke off."""
+    """Explain why a URL cannot be opened."""
     if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
         return SourceError(f"{name} did not answer within {timeout_seconds:g} s; check the address and the network")
     if isinstance(error, (av.error.HTTPNotFoundError, av.error.FileNotFoundError)):
@@ -42,7 +42,7 @@ def explain(error: Exception, name: str, *, timeout_seconds: float) -> SourceErr
 
 
 def explain_reading(error: av.FFmpegError, name: str, decoded: float, *, timeout_seconds: float) -> SourceError:
-    """Say why reading broke off after `decoded` seconds."""
+    """Explain why reading broke off after `decoded` seconds."""
     if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
         return SourceError(
             f"{name} gave nothing more for {timeout_seconds:g} s, after {decoded:.1f} s; check the network"
@@ -57,7 +57,7 @@ def _lower(reason: str | None) -> str:
 
 
 def ends_early(name: str, decoded: float, announced: float) -> DecodeError:
-    """Say that a medium stops before its announced end."""
+    """Report that a medium stops before its announced end."""
     return DecodeError(
         f"{name} ends early: decoded {decoded:.1f} of {announced:.1f} s; what came before is kept, the rest is missing "
         "or damaged: copy or record it again"

@@ -1,4 +1,4 @@
-"""Names of inputs: files, folders, globs and URLs told apart, expanded, and printed without their secrets."""
+"""Names of inputs: tells files, folders, globs and URLs apart, expands them, and redacts secrets."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _SUFFIXES = """
     .mpeg .mpg .mts .mxf .oga .ogg .ogv .opus .ts .vob .w64 .wav .webm .wma .wmv .wv
 """
 MEDIA_SUFFIXES = frozenset(_SUFFIXES.split())
-"""What counts as media in a folder; a file named on its own may have any suffix."""
+"""Suffixes of media files in a folder; a file named explicitly may have any suffix."""
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"(?<=://)[^/?#\s'\"]*@")
 _TYPED_USER = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^/?#]*@")
-"""What was typed as an address may have a blank in its password, or a slash too few."""
+"""At the start of a text: a URL as typed by a user, which may have a space in its password, or a slash too few."""
 _BARE_USER = re.compile(r"(?<=://)(?!(?:\[[^\]\s]*\]|[^/?#\s'\":]*)(?::\d*)?(?:[/?#\s'\",;)]|$))\S*@")
-"""A password with a `/` or a quote in it that was not written as %2F: what is no host and port, up to the last @."""
+"""A password with an unencoded `/` or quote in it: what cannot be a host and port, up to the last @."""
 _SECRET = re.compile(
     r"(?i)((?<![^/=&;?#\s'\"])[^/=&;?#\s'\"]*(?:token|key|pass|pwd|psw|loginpas|secret|auth|sig|credential|session)"
     r"[^/=&;?#\s'\"]*=)[^&;#\s'\"]*"
 )
-"""Also in a path, where some recorders have it: /user=admin_password=…_channel=1."""
+"""Values of telling keys, also in a path, where some recorders put them: /user=admin_password=…_channel=1."""
 
 
 def url_scheme(where: str) -> str | None:
@@ -36,20 +36,20 @@ def url_scheme(where: str) -> str | None:
 
 
 def redact(url: str) -> str:
-    """`url`, or any text with URLs in it, less user names, passwords and the values of telling query keys."""
+    """Mask user names, passwords and the values of telling query keys in a URL, or in any text with URLs in it."""
     text = _TYPED_USER.sub(r"\1***@", url)
     return _SECRET.sub(r"\1***", _BARE_USER.sub("***@", _USER.sub("***@", text))) if "://" in text else text
 
 
 def expand_inputs(patterns: Iterable[str | Path]) -> list[str]:
-    """Turn what a user typed into single inputs, in the order typed.
+    """Expand what a user typed into single inputs, in the order typed.
 
-    A folder stands for the media files in it and below, sorted, hidden ones left out; a glob for its matches, sorted. A
-    file that exists is taken by its name, even where that has a `*` in it. URLs and "-" stay as they are. What is named
-    twice is taken once.
+    A folder stands for all media files in it, recursively, sorted and without hidden ones; a glob for its sorted
+    matches. An existing file is taken literally, even if its name contains a `*`. URLs and "-" are kept as they are.
+    Duplicates are dropped.
 
     Raises:
-        SourceNotFoundError: A file that is not there, a folder without media, a glob without a match.
+        SourceNotFoundError: A file does not exist, a folder has no media, or a glob matches nothing.
     """
     found: dict[str, None] = {}
     for pattern in map(str, patterns):
@@ -72,7 +72,7 @@ def _expand(pattern: str) -> list[str]:
     except SourceNotFoundError:
         raise
     except OSError:
-        return [pattern]  # too long, or not to be looked at: whoever opens it says so
+        return [pattern]  # name too long, or no permission: opening it will report that
     if not glob.has_magic(pattern):
         raise SourceNotFoundError(f"no such file or folder: {pattern}; check the path")
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 — relative and absolute alike

@@ -1,4 +1,4 @@
-"""Files, URLs and pipes as sources: whatever FFmpeg reads, decoded in step. Tracks: audio_track.py, video_track.py."""
+"""Files, URLs and pipes as sources: anything FFmpeg reads, decoded in step. Tracks: audio_track.py, video_track.py."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from ascstream.sources.video_track import VideoTrack
 __all__ = ["MediaSource", "expand_inputs", "open_media", "redact"]
 
 _PATIENCE_SECONDS = 10.0
-"""How far apart sound and picture may lie in a file."""
+"""How far apart matching sound and picture may lie in a file."""
 _LIVE_PATIENCE_SECONDS = 0.2
-"""The same where time passes by itself."""
+"""The same for a source that delivers in real time."""
 _SAME_END_SECONDS = Fraction(1, 10)
-"""A picture that outlasts the sound by less ends with it."""
+"""A picture that outlasts the sound by less than this counts as ending with it."""
 _BEFORE_SECONDS = Fraction(1, 1000)
-"""Lost blocks keep this far behind a frame that is still held, so that it is yielded before them."""
+"""Lost blocks stay this far behind a frame that is still held, so that the frame is yielded before them."""
 _MISSING_SECONDS = Fraction(1, 2)
-"""A medium may end this much before its announced end."""
+"""A medium may fall short of its announced end by this much."""
 
 
 class MediaSource:
@@ -51,7 +51,7 @@ class MediaSource:
 
     @property
     def info(self) -> SourceInfo:
-        """What is known of the medium; the length is that of the part between start and duration."""
+        """What is known about the medium; the duration is that of the selected part."""
         total = self._opened.seconds
         rest = None if total is None else max(total - self._span.start, Fraction(0))
         asked = self._span.seconds
@@ -68,11 +68,11 @@ class MediaSource:
     def items(self, wants: Wants) -> Iterator[StreamItem]:
         """Yield blocks and frames; before a block, every wanted frame stamped before the block's end.
 
-        Where sound is wanted but absent, or ends before the picture does, lost blocks keep pace with the picture.
+        If sound is wanted but absent, or ends before the picture, lost blocks keep pace with the picture.
 
         Raises:
-            DecodeError: Neither of the wanted tracks is there, or the medium breaks off early (after all that could be
-                decoded was yielded).
+            DecodeError: The medium has none of the wanted tracks, or breaks off early (raised after everything that
+                could be decoded was yielded).
             SourceError: The network does not answer.
         """
         if self._begun or self._closed:
@@ -107,7 +107,7 @@ class MediaSource:
         self._check_end(ends, jumped=reader.jumped)
 
     def _start(self, streams: list[av.AudioStream | av.VideoStream]) -> tuple[PacketReader, Span]:
-        """Read the wanted streams alone, from a place where the span's start can be decoded."""
+        """Start reading only the wanted streams, from a place where the span's start can be decoded."""
         for stream in self._opened.container.streams:
             if all(stream.index != wanted.index for wanted in streams):
                 stream.discard = Discard.all
@@ -117,7 +117,7 @@ class MediaSource:
         return PacketReader(self._opened.container, streams, begin=begin, patience_seconds=patience), span
 
     def _check_end(self, ends: list[tuple[av.AudioStream | av.VideoStream, Fraction]], *, jumped: bool) -> None:
-        """Raise if nothing was decoded, or clearly less than the container announces."""
+        """Raise DecodeError if nothing was decoded, or clearly less than the container announces."""
         name, start = self._opened.name, self._span.start
         decoded = max(end for _, end in ends)
         total = self._opened.seconds
@@ -141,7 +141,7 @@ class MediaSource:
         return f"no {wanted} in {self._opened.name}: it has only {there}"
 
     def close(self) -> None:
-        """Give the container back; may be called twice."""
+        """Release the container; may be called twice."""
         self._closed = True
         self._opened.close()
 
@@ -157,7 +157,7 @@ def _interleave(audio: AudioTrack | None, video: VideoTrack | None, blocks: Bloc
     frames = iter(()) if video is None else video.items()
     for item in iter(()) if audio is None else audio.items():
         if video is not None and (item is None or isinstance(item, AudioBlock)):
-            # where the sound waits for the picture, that has to get beyond the lost blocks which follow it
+            # if the sound waits for the picture, the latter must get past the lost blocks that follow it
             due = blocks.end if item is not None else blocks.end + _BEFORE_SECONDS
             while not video.ended and video.known_until <= due:
                 yield from _step(frames)
@@ -180,12 +180,12 @@ def _interleave(audio: AudioTrack | None, video: VideoTrack | None, blocks: Bloc
 
 
 def _lost_until(video: VideoTrack) -> Fraction:
-    """How far lost blocks may follow the picture."""
+    """Medium time up to which lost blocks may follow the picture."""
     return video.known_until if video.ended else video.known_until - _BEFORE_SECONDS
 
 
 def _step(frames: Iterator[StreamItem | None]) -> Iterator[StreamItem]:
-    """The next item, if it is one rather than a step in between."""
+    """Advance by one step, yielding its item if there is one."""
     item = next(frames, None)
     if item is not None:
         yield item
@@ -202,16 +202,16 @@ def open_media(
     """Open a file, a URL (http, https, rtsp, udp, and so on), "-" for standard input, or a binary file object.
 
     Args:
-        where: What to open. A local file, or a pipe, cannot make FFmpeg open anything else.
-        start_seconds: Where the stream begins in the medium; its times count from there.
-        duration_seconds: Where it ends; None: with the medium.
-        open_timeout_seconds: Deadline for a URL to answer.
-        read_timeout_seconds: Deadline for each read from a URL.
+        where: What to open. A local file or pipe cannot make FFmpeg open anything else.
+        start_seconds: Where in the medium the stream begins; its times count from there.
+        duration_seconds: Length of the stream; None: to the medium's end.
+        open_timeout_seconds: Time limit for a URL to answer.
+        read_timeout_seconds: Time limit for each read from a URL.
 
     Raises:
-        UsageError: A start or a duration that cannot be.
+        UsageError: The start or the duration is invalid.
         SourceNotFoundError: There is no such file.
-        DecodeError: There is one, but it is not media.
+        DecodeError: The file exists, but is not media.
         SourceError: It cannot be read.
     """
     if not 0 <= start_seconds < float("inf"):

@@ -1,4 +1,4 @@
-"""Decoded samples of any format and layout to float32 on one channel or two."""
+"""Converts decoded samples of any format and channel layout to float32 on one or two channels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STEREO_WEIGHTS: dict[str, tuple[float, float]] = {
     "LFE": (0.0, 0.0),
     "LFE2": (0.0, 0.0),
 }
-"""Left and right shares of a loudspeaker: ITU-R BS.775-3, annex 4, table 2 (downward mixing to 2/0)."""
+"""Weights of each channel in left and right: ITU-R BS.775-3, annex 4, table 2 (downward mixing to 2/0)."""
 
 _FORMATS: dict[str, tuple[type[np.generic], float, float]] = {
     "u8": (np.uint8, 128.0, 1 / 128),
@@ -37,14 +37,17 @@ _FORMATS: dict[str, tuple[type[np.generic], float, float]] = {
     "flt": (np.float32, 0.0, 1.0),
     "dbl": (np.float64, 0.0, 1.0),
 }
-"""FFmpeg's packed name of a sample format: dtype, the value that is silence, and the factor to −1…1."""
+"""FFmpeg's name of each packed sample format: dtype, value of silence, and factor that scales to −1…1."""
 
 
 def read_samples(frame: av.AudioFrame) -> Samples:
-    """Samples of a decoded frame, −1…1.
+    """Samples of a decoded frame, scaled to −1…1.
 
     Returns:
-        [n_channels, n_samples]; a view into the frame where it is float32 on one channel already.
+        [n_channels, n_samples]; may be a view into the frame if its samples are float32.
+
+    Raises:
+        DecodeError: The sample format is not supported.
     """
     name = frame.format.name
     planar = frame.format.is_planar
@@ -63,22 +66,23 @@ def read_samples(frame: av.AudioFrame) -> Samples:
     if dtype in (np.uint8, np.int16):
         exact = raw.astype(np.float32)
         return (exact - np.float32(zero)) * np.float32(factor) if zero else exact * np.float32(factor)
-    with np.errstate(over="ignore"):  # infinite is what a number beyond float32 is, and no sample
+    with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite, which is rejected later
         return (raw.astype(np.float64) * factor).astype(np.float32)
 
 
 def mix_weights(channels: Sequence[str], n_channels: int) -> NDArray[np.float32] | None:
-    """The matrix that brings a layout to one channel or two without ever exceeding the loudest input.
+    """The matrix that mixes a layout to one or two channels; the output never exceeds the loudest input.
 
-    One channel is the mean of left and right. More than two go to left and right as ITU-R BS.775-3 says, divided by
-    the largest sum of a row, without the low-frequency channel. A layout with other loudspeakers: the mean of all.
+    Mono is the mean of left and right. Layouts of more than two channels are mixed to left and right by ITU-R BS.775-3
+    without the low-frequency channel, and normalised by the largest row sum. A layout with channels that the standard
+    does not cover is mixed to the mean of all.
 
     Args:
-        channels: FFmpeg's names of the loudspeakers, such as ("FL", "FR", "LFE").
+        channels: FFmpeg's channel names, such as ("FL", "FR", "LFE").
         n_channels: 1 or 2.
 
     Returns:
-        [n_channels, len(channels)]; None where the samples are right as they are.
+        [n_channels, len(channels)]; None if no mixing is needed.
     """
     n_inputs = len(channels)
     if n_inputs == n_channels:
@@ -96,7 +100,7 @@ def mix_weights(channels: Sequence[str], n_channels: int) -> NDArray[np.float32]
 
 
 class Mixer:
-    """Brings frames of any layout to one channel or two."""
+    """Mixes frames of any channel layout to one or two channels."""
 
     def __init__(self, n_channels: int) -> None:
         self._n_channels = n_channels

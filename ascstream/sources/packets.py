@@ -1,4 +1,4 @@
-"""Compressed packets of one container, dealt out to the track that asks, on one time line without jumps."""
+"""Reads the compressed packets of a container, queues them per track, and removes jumps from their timestamps."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import av
 from av.container import InputContainer
 
 MAX_QUEUED_BYTES = 64 << 20
-"""Packets of one track that may wait while the other track's are looked for."""
+"""Size of one track's packets that may be queued while looking for a packet of the other track."""
 _TS_DISCONTINUOUS = 0x0200
-"""AVFMT_TS_DISCONT: stamps of this format may start anew."""
+"""AVFMT_TS_DISCONT: timestamps of this format may restart."""
 _JUMP_BACK_SECONDS = 0.25
 _JUMP_SECONDS = 60
-"""A longer step forward is a new start of the clock in formats where that happens."""
+"""A longer step forward is a restart of the clock, in formats where that happens."""
 _ABSURD_SECONDS = 3600
-"""The same in all other formats."""
+"""The same for all other formats."""
 _SAME_JUMP_SECONDS = 5
-"""Jumps of sound and picture that differ by less are one."""
+"""Jumps of sound and picture that differ by less than this are the same jump."""
 
 JUMP_MESSAGE = "the clock of the time stamps starts anew; the stream goes on without a hole"
-"""What a user reads of a jump."""
+"""The message of a jump's event."""
 
 Stamped = Any
 """av.Packet of an audio or a video stream."""
@@ -36,54 +36,54 @@ class Absence(Enum):
     """Why there is no packet."""
 
     ENDED = "ended"
-    """None will come any more."""
+    """No more packets will come."""
     FAR = "far"
-    """The next one is further away in the file than the other track may wait."""
+    """The next one lies too far ahead in the file: the other track's packets must be taken first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """A step of the stamps that is no time passing."""
+    """A step in the timestamps during which no time passed."""
 
     seconds: float
-    """How far the stamps stepped; negative backwards."""
+    """Size of the step; negative if backwards."""
     first: bool
-    """Whether this track met it first."""
+    """Whether this track is the first to reach it."""
 
 
 @dataclass(slots=True)
 class _Track:
-    """What is known of one stream's packets."""
+    """State of one stream's packets."""
 
     time_base: Fraction
-    """Seconds a tick."""
+    """Seconds per tick."""
     tick: float
-    """The same, rounded, where speed counts more than the last digit."""
+    """Seconds per tick as a float, where speed matters more than the last digit."""
     is_audio: bool
-    """Whether packets are presented in the order of decoding."""
+    """Whether packets are presented in decoding order."""
     queue: deque[tuple[Stamped, float]] = field(default_factory=deque)
-    """Packets that wait, each with its distance to the one before, in seconds; a second at most."""
+    """Waiting packets, each with its distance from the previous one in seconds, capped at 1."""
     queued_bytes: int = 0
-    """Size of the queue."""
+    """Size of the queued packets."""
     queued_seconds: float = 0.0
-    """Time the queue spans: the sum of the distances."""
+    """Time that the queue spans: the sum of the distances."""
     newest: int | None = None
-    """Newest decoding stamp queued, raw, in ticks."""
+    """Newest decoding timestamp queued, unshifted, in ticks."""
     expected: int | None = None
-    """Decoding stamp that the next packet should have, raw, in ticks."""
+    """Decoding timestamp that the next packet should have, unshifted, in ticks."""
     shift: int = 0
-    """Added to every stamp, in ticks: undoes the jumps so far."""
+    """Added to every timestamp, in ticks, to undo the jumps so far."""
     jumps_taken: int = 0
-    """How many of the container's jumps are undone."""
+    """How many of the container's jumps were undone on this track."""
 
     def order_stamp(self, packet: Stamped) -> int | None:
-        """The stamp that grows from packet to packet; a picture's presentation stamp does not."""
+        """The timestamp that increases from packet to packet: the decoding one, since pictures may be reordered."""
         stamp: int | None = packet.pts if packet.dts is None and self.is_audio else packet.dts
         return stamp
 
 
 class PacketReader:
-    """Reads a container once, in the order of the file, and keeps each track's packets until they are taken."""
+    """Reads a container once, in file order, and queues each track's packets until they are taken."""
 
     def __init__(
         self,
@@ -93,13 +93,13 @@ class PacketReader:
         begin: Fraction,
         patience_seconds: float,
     ) -> None:
-        """Read the packets of some streams.
+        """Prepare to read the packets of some streams.
 
         Args:
-            container: Where from, at the place where reading begins.
-            streams: Whose packets.
-            begin: Container time near which the first stamps are expected; earlier ones are no surprise.
-            patience_seconds: How far apart the tracks may lie in the file.
+            container: The container, positioned where reading begins.
+            streams: The streams to read.
+            begin: Container time near which the first timestamps are expected; earlier ones are not a jump.
+            patience_seconds: How far apart matching packets of the tracks may lie in the file.
         """
         self._packets: Iterator[Stamped] = container.demux(*streams)
         self._tracks: dict[int, _Track] = {}
@@ -112,15 +112,15 @@ class PacketReader:
         self._jumps: list[Fraction] = []
         self._ended = False
         self.error: av.FFmpegError | None = None
-        """What broke the reading off; None at a proper end."""
+        """The error that broke off reading; None at a proper end."""
 
     @property
     def jumped(self) -> bool:
-        """Whether the stamps have jumped, so that times by the container's header are not those of the stream."""
+        """Whether the timestamps have jumped, so that the container's announced times do not match the stream's."""
         return bool(self._jumps)
 
     def take(self, index: int) -> Stamped | Absence:
-        """The next packet of the stream with this index, as the file has it."""
+        """The next packet of the stream with this index, as it is in the file."""
         track = self._tracks[index]
         while not track.queue:
             if self._ended:
@@ -137,7 +137,7 @@ class PacketReader:
         return packet
 
     def straighten(self, packet: Stamped) -> Jump | None:
-        """Shift the stamps of a packet just taken so that they never jump; says if it is the first after a jump."""
+        """Shift the timestamps of the packet just taken, to undo jumps; returns a jump that happens at this packet."""
         track = self._tracks[packet.stream_index]
         jump = None
         raw = track.order_stamp(packet)
@@ -156,7 +156,7 @@ class PacketReader:
         return jump
 
     def _undo(self, track: _Track, step: Fraction) -> Jump:
-        """Shift a track back by a jump; by the other track's, if that met it before, so that both stay together."""
+        """Undo a jump on a track; by the other track's step if that reached it first, so that both stay in sync."""
         known = self._jumps[track.jumps_taken :]
         first = not known or abs(known[0] - step) > _SAME_JUMP_SECONDS
         if first:
@@ -175,7 +175,7 @@ class PacketReader:
             self._ended = True
             return
         if packet.dts is None and packet.size == 0:
-            return  # PyAV's own mark for the end of a stream
+            return  # PyAV's marker for the end of a stream
         track = self._tracks[packet.stream_index]
         stamp = track.order_stamp(packet)
         distance = 0.0
@@ -189,5 +189,5 @@ class PacketReader:
 
 
 def _shifted(stamp: int | None, shift: int) -> int | None:
-    """A stamp, shifted; none where FFmpeg cannot hold it, in 64 bits less the value that means none."""
+    """A shifted timestamp; None if it exceeds FFmpeg's range: 64 bits, without the value that means "none"."""
     return stamp + shift if stamp is not None and abs(stamp + shift) < 1 << 63 else None

@@ -1,4 +1,4 @@
-"""A decoded frame to the picture a bundle wants: scaled by FFmpeg, turned upright, cut to size."""
+"""Turns a decoded frame into the picture a bundle wants: scaled by FFmpeg, rotated upright, cropped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ascstream.records import Image
 from ascstream.sources.base import VideoWants
 
 _MAX_SCALED_PIXELS = 1 << 26
-"""The largest size a manifest may want, 4096 × 4096, four times over for what a cut takes away."""
+"""The largest size a manifest may want, 4096 × 4096, times four to allow for what cropping removes."""
 _SCALERS = {
     "bilinear": Interpolation.BILINEAR,
     "bicubic": Interpolation.BICUBIC,
@@ -25,23 +25,23 @@ _SCALERS = {
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a displayed picture becomes the wanted one."""
+    """How to scale and crop a displayed picture."""
 
     width: int
-    """Scale the upright picture to this width,"""
+    """Width to scale the upright picture to, in pixels."""
     height: int
-    """and this height, in pixels;"""
+    """Height to scale the upright picture to, in pixels."""
     left: int
-    """then cut this many columns off its left"""
+    """Columns to crop from the left of the scaled picture."""
     top: int
-    """and rows off its top."""
+    """Rows to crop from the top of the scaled picture."""
 
 
 def lay_out(width: Fraction, height: Fraction, wants: VideoWants) -> Layout:
-    """Find size and cut for a picture displayed at `width` × `height` square pixels.
+    """Compute scaled size and crop for a picture displayed at `width` × `height` square pixels.
 
-    With crop, the short side becomes `short_side`, or more where the cut would reach outside; the long side is rounded
-    down and the cut is central, rounded to even, as torchvision's Resize and CenterCrop do.
+    With crop, the short side becomes `short_side`, or more if the crop would not fit; the long side is rounded down
+    and the crop is centred with rounding to even, as torchvision's Resize and CenterCrop do.
     """
     if wants.fit == "squash":
         return Layout(wants.width, wants.height, 0, 0)
@@ -53,24 +53,24 @@ def lay_out(width: Fraction, height: Fraction, wants: VideoWants) -> Layout:
 
 
 class PictureMaker:
-    """Makes wanted pictures from decoded frames of any size, format and orientation."""
+    """Makes pictures of the wanted form from decoded frames of any size, format and orientation."""
 
     def __init__(self, wants: VideoWants) -> None:
         self._wants = wants
         self._reformatter = VideoReformatter()
 
     def make(self, frame: av.VideoFrame, pixel_aspect: Fraction) -> Image:
-        """Scale, turn and cut one frame.
+        """Scale, rotate and crop one frame.
 
         Args:
-            frame: As decoded.
-            pixel_aspect: Width by height of one pixel.
+            frame: The frame as decoded.
+            pixel_aspect: Width of a pixel divided by its height.
 
         Returns:
             [height, width, 3], contiguous.
 
         Raises:
-            ValueError: It is so long and thin that scaling its short side would fill the memory.
+            ValueError: The frame is so long and thin that scaling its short side would exhaust memory.
         """
         quarter_turns = round(frame.rotation / 90) % 4
         shown = (frame.width * pixel_aspect, Fraction(frame.height))

@@ -11,23 +11,23 @@ from ascstream.errors import SourceError
 from ascstream.stopping import raise_stopped
 
 _POLL, _POLLIN = getattr(select, "poll", None), getattr(select, "POLLIN", 1)
-"""Windows has none, and reads there wait as they do."""
+"""None on Windows, where reads simply block."""
 _LOOK_SECONDS = 0.2
-"""How often a wait for bytes looks whether the run was to end."""
+"""How often a wait for bytes checks whether the run should end."""
 
 
 class PipeReader:
-    """Hands FFmpeg what a file object gives, and keeps an interrupt that arrives meanwhile.
+    """Lets FFmpeg read from a file object, and keeps an interrupt that arrives meanwhile.
 
-    FFmpeg calls `read` from C, where an exception would be lost: it looks like the end of the input there, and
-    `raise_interrupt` raises it where Python can see it.
+    FFmpeg calls `read` from C, where an exception would be lost. So `read` reports the end of the input instead, and
+    `raise_interrupt` raises the exception later, from Python.
     """
 
     def __init__(self, file: BinaryIO, *, owned: bool = False) -> None:
-        """Read from `file`; `owned`: close it in the end."""
+        """Read from `file`; if `owned`, `close` closes it."""
         self._file = file
         self._owned = owned
-        # read1 gives what has arrived, where read would wait for a full buffer
+        # read1 returns what has arrived, whereas read would wait for a full buffer
         self._read_some = getattr(file, "read1", file.read)
         self._waits_for = _descriptor(file)
         self._is_drained = False
@@ -36,17 +36,17 @@ class PipeReader:
         self._reading = self._give()
         next(self._reading)
         self.read = self._reading.send
-        """Up to `size` bytes; none at the end, and after an interrupt."""
+        """Read up to `size` bytes; b"" at the end, or after an interrupt."""
         self.seekable = file.seekable
-        """Whether one can go back."""
+        """Whether the file can be repositioned."""
         self.seek = file.seek
-        """Go to a position."""
+        """Move to a position."""
         self.tell = file.tell
-        """The position."""
+        """The current position."""
 
     @classmethod
     def open(cls, path: Path, name: str) -> PipeReader:
-        """Open a named pipe, waiting until somebody writes to it, or a device.
+        """Open a device or a named pipe, waiting until the latter has a writer.
 
         Raises:
             SourceError: It cannot be opened.
@@ -57,7 +57,7 @@ class PipeReader:
             raise SourceError(f"cannot read {name}: {error.strerror}") from error
 
     def peek(self, size: int) -> bytes:
-        """The first `size` bytes, fewer at the end, to tell what the input is; they are read again after."""
+        """The first `size` bytes (fewer if the input is shorter), to identify it; `read` returns them again."""
         if self.seekable():
             at = self.tell()
             data = self._file.read(size)
@@ -71,20 +71,20 @@ class PipeReader:
         return self._peeked
 
     def _read(self, size: int) -> bytes:
-        """What has arrived, waiting for it; an interrupt that a library lost ends the waiting."""
+        """Wait for bytes and return what has arrived; also stops on an interrupt that a library swallowed."""
         while self._waits_for is not None and self._is_drained:
             raise_stopped()
             if _is_ready(self._waits_for, _LOOK_SECONDS):
                 break
         data: bytes = self._read_some(size)
-        self._is_drained = len(data) < size  # then nothing is left in the file object's own buffer
+        self._is_drained = len(data) < size  # if so, the file object's own buffer is empty
         return data
 
     def _give(self) -> Generator[bytes, int, None]:
-        """Bytes for each size sent.
+        """Generator behind `read`: yields up to as many bytes as were sent to it.
 
-        Python may raise an interrupt before the first line of any function it calls, where no `try` reaches it. A
-        generator waits inside its `try`.
+        In a plain function, Python may raise an interrupt before the first line, outside any `try`. A generator is
+        suspended inside its `try`.
         """
         data = b""
         while True:
@@ -101,16 +101,16 @@ class PipeReader:
                 data = b""
 
     def raise_interrupt(self) -> None:
-        """Raise what interrupted a read, if anything did."""
+        """Raise the exception that interrupted a read, if any."""
         interrupt, self._interrupt = self._interrupt, None
         if interrupt is not None:
             raise interrupt
 
     def close(self) -> None:
-        """End the reading and close what `open` opened; may be called twice.
+        """Stop reading, and close what `open` opened; may be called twice.
 
-        The generator ends here, where an interrupt that arrives meanwhile can be raised: left to the garbage collector,
-        it would be printed and lost.
+        The generator is closed here, where an interrupt that arrives meanwhile can be raised. If left to the garbage
+        collector, the interrupt would be printed and lost.
         """
         try:
             self._reading.close()
@@ -120,7 +120,7 @@ class PipeReader:
 
 
 def _descriptor(file: BinaryIO) -> int | None:
-    """What the system can wait for; None where there is nothing such."""
+    """The file descriptor to poll; None if there is none, or it need not be polled."""
     try:
         return None if _POLL is None or file.seekable() else file.fileno()
     except (OSError, AttributeError, ValueError):
@@ -128,7 +128,7 @@ def _descriptor(file: BinaryIO) -> int | None:
 
 
 def _is_ready(descriptor: int, seconds: float) -> bool:
-    """Whether a read would give something, or the end, within that time."""
+    """Whether a read would return (with bytes, or at the end) within this time."""
     if _POLL is None:
         return True
     waiting = _POLL()

@@ -1,4 +1,4 @@
-"""A stretch of samples at one rate to another: FFmpeg's resampler, with the output counted exactly."""
+"""Resamples a run of samples to another rate: FFmpeg's resampler, with an exact number of output samples."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LAYOUTS = {1: "mono", 2: "stereo"}
 
 
 class Resampler:
-    """Resamples one unbroken stretch; the result does not depend on how the input is cut into pieces.
+    """Resamples one run without gaps; the result does not depend on how the input is cut into pieces.
 
-    The first output sample stands for the first input sample. Filters of 32 taps, as FFmpeg chooses them.
+    The first output sample coincides with the first input sample. Filters have FFmpeg's default of 32 taps.
     """
 
     def __init__(self, input_rate: int, output_rate: int, n_channels: int) -> None:
@@ -32,7 +32,7 @@ class Resampler:
         self._graph = AudioResampler(format="fltp", layout=_LAYOUTS[n_channels], rate=output_rate)
 
     def push(self, samples: Samples) -> Samples:
-        """Take [n_channels, n] and give what is ready: [n_channels, any number]."""
+        """Take samples [n_channels, n], and return the output that is ready: [n_channels, any number]."""
         if self._same or not samples.shape[1]:
             return samples
         frame = av.AudioFrame.from_ndarray(
@@ -46,9 +46,9 @@ class Resampler:
         return self._collect(self._graph.resample(frame))
 
     def finish(self) -> Samples:
-        """Give the rest; all outputs together are the input's length times the ratio, rounded up.
+        """Return the remaining output; the total length is the input's length times the ratio, rounded up.
 
-        FFmpeg gives a sample or two less where the input is hardly longer than the filter: the last one is repeated.
+        If the input is hardly longer than the filter, FFmpeg gives a sample or two less: the last one is then repeated.
         """
         if self._same or not self._pushed:
             return np.zeros((self._n_channels, 0), np.float32)

@@ -1,4 +1,4 @@
-"""How long a WAV says it is: FFmpeg believes the file's size instead, and takes a cut recording for a whole one."""
+"""The length a WAV header announces: FFmpeg uses the file's size instead, and so misses that a file is truncated."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import struct
 from fractions import Fraction
 
 HEAD_BYTES = 4096
-"""Enough to reach the samples of any WAV but one with much text before them."""
+"""Enough to reach the data chunk of any WAV, except one with a lot of text before it."""
 _UNKNOWN_FROM = 0x7FFF0000
-"""Writers that cannot go back leave such a size, or 0: arecord, sox and FFmpeg into a pipe."""
+"""Writers that cannot seek back (arecord, sox and FFmpeg into a pipe) leave a size of this or more, or 0."""
 
 
 def announced_seconds(head: bytes) -> Fraction | None:
-    """Length of the samples by the header of a WAV file.
+    """Length of a WAV file according to its header.
 
     Args:
         head: The first `HEAD_BYTES` of the file, or all of it.
 
     Returns:
-        Seconds; None where this is no WAV, or its header does not say.
+        Seconds; None if it is not a WAV, or its header does not give the length.
     """
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None

@@ -1,4 +1,4 @@
-"""Sources that need no medium: tones and colours on an exact clock, and items given beforehand. Public test seams."""
+"""Sources that need no medium: exactly timed tones and colours, or a replay of given items. Public, for tests."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _GREY = (128, 128, 128)
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a synthetic stream."""
+    """A section of a synthetic stream."""
 
     seconds: float
-    """How long it lasts."""
+    """Its length."""
     tones: tuple[tuple[float, ...], ...] = ((440.0,),)
-    """Frequencies in Hz, a tuple each for left and right, or one for both; () is silence."""
+    """Frequencies in Hz: one tuple each for left and right, or one for both; () is silence."""
     colour: tuple[int, int, int] = _GREY
     """Red, green and blue of the picture, 0…255."""
     lost: bool = False
-    """Whether the samples of this stretch never come: zeros, marked lost."""
+    """Whether the samples of this section never come: zeros, marked lost."""
     noise: float = 0.0
-    """Standard deviation of white noise that is added; the same noise at the same time, always."""
+    """Standard deviation of added white noise; the noise at a given position is always the same."""
 
 
 class SyntheticSource:
     """Plays segments one after the other; every sample and pixel is a function of its time.
 
-    Samples do not depend on the size of the blocks. Events are yielded just before the block that reaches their time.
-    With `sleep`, blocks come in real time by `clock`.
+    Samples do not depend on the block size. Each event is yielded just before the block that reaches its time. With
+    `sleep`, items come in real time by `clock`.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class SyntheticSource:
         while index < len(self._segments) and start < borders[-1]:
             while start >= borders[index]:
                 index += 1
-            # a block keeps to its segment, so that lost stretches begin and end exactly
+            # no block crosses a segment's end, so that lost sections begin and end exactly
             stop = min(start + self._block_samples - start % self._block_samples, borders[index])
             segment = self._segments[index]
             lost = segment.lost or not self._info.has_audio
@@ -157,18 +157,18 @@ class ReplaySource:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        """Take what to replay.
+        """Set what to replay.
 
         Args:
             samples: [n_channels, n_samples].
-            sample_rate: Of `samples`, in Hz; the stream must want this rate and this number of channels.
-            frames: In the order of their times; given on whatever the schedule wants.
-            lost: First sample and the one after the last of each stretch to mark lost, ascending.
-            block_sizes: Sizes of the blocks, repeated until the end.
-            name: Of the source.
-            live: Whether the stream is to treat it as a device.
-            clock: Real time in seconds, for `sleep`.
-            sleep: With it, blocks come in real time.
+            sample_rate: Sample rate in Hz; the stream must want this rate and this number of channels.
+            frames: Frames in time order; all are yielded, whatever the schedule wants.
+            lost: Each range [start, stop) of samples to mark lost, ascending.
+            block_sizes: Sizes of the blocks, repeated cyclically until the end.
+            name: Name of the source.
+            live: Whether the stream should treat it as a live device.
+            clock: Clock in seconds, for pacing with `sleep`.
+            sleep: If given, called to pace the items in real time.
         """
         self._samples = samples
         self._rate = sample_rate
@@ -233,14 +233,14 @@ class ReplaySource:
 
 
 def paint_bars(colour: tuple[int, int, int], height: int, width: int) -> Image:
-    """Eight vertical bars of one colour, from black at the left to its full strength: [height, width, 3]."""
+    """Eight vertical bars of one colour, from black at the left to full intensity: [height, width, 3]."""
     strength = (np.arange(width) * 8 // max(width, 1)) / 7
     row = np.rint(strength[:, None] * np.array(colour)).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(row, (height, width, 3)))
 
 
 def _sing(segment: Segment, start: int, stop: int, rate: int, n_channels: int) -> Samples:
-    """Samples `start` to `stop` of a segment: [n_channels, n_samples]; a sum of sines of equal strength."""
+    """Samples [start, stop) of a segment: [n_channels, n_samples]; a sum of sines of equal amplitude, plus noise."""
     if not segment.tones:
         tones: tuple[tuple[float, ...], ...] = ((),)
     else:
@@ -261,7 +261,7 @@ def _sum_of_sines(frequencies: Sequence[float], start: int, stop: int, rate: int
 
 
 def _white_noise(start: int, stop: int, n_channels: int) -> NDArray[np.float64]:
-    """Gaussian noise that depends on the sample's position alone: [n_channels, stop − start]."""
+    """Gaussian noise [n_channels, stop − start] that depends only on the sample's position."""
     page = 4096
     first = start // page
     pages = [
@@ -273,7 +273,7 @@ def _white_noise(start: int, stop: int, n_channels: int) -> NDArray[np.float64]:
 def _replay_in_time(
     items: Iterator[StreamItem], clock: Callable[[], float], sleep: Callable[[float], None] | None
 ) -> Iterator[StreamItem]:
-    """Hold each block back until its end has come, as a device does; without `sleep`, nothing waits."""
+    """Hold back each item until it is due (a block at its end), as a device would; without `sleep`, nothing waits."""
     begun = clock()
     for item in items:
         if sleep is not None:

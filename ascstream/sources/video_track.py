@@ -1,4 +1,4 @@
-"""The picture of a container as the frames that windows look at: decoded in order, the others never scaled."""
+"""The picture of a container as the frames that windows take: decoded in order; other frames are never scaled."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ascstream.sources.span import Span
 
 _USUAL_FRAME_SECONDS = Fraction(1, 25)
 _LONGEST_FRAME_SECONDS = 3600
-"""A frame that says it is shown for longer says nothing."""
+"""A longer frame duration is ignored as invalid."""
 _REORDERED_FRAMES = 64
-"""More frames than any codec keeps back to put them in order."""
+"""More frames than any codec holds back for reordering."""
 _SKIPPABLE_CODECS = frozenset({"h264", "hevc", "mpeg4", "mpeg2video"})
-"""Codecs whose decoders leave out, when told so, a frame that no other frame refers to, and only such a one."""
+"""Codecs whose decoders, when told to, skip exactly those frames that no other frame refers to."""
 
 
 class VideoTrack:
-    """Decodes one video stream. A frame is held until the next one's stamp says how long it was shown."""
+    """Decodes one video stream. A frame is held until the next one's timestamp shows how long it was displayed."""
 
     def __init__(self, stream: av.VideoStream, reader: PacketReader, span: Span, wants: VideoWants) -> None:
         self._stream = stream
         self._codec = stream.codec_context
-        # threads would cost 4 to 9 % more processor time
+        # threading would cost 4 to 9 % more CPU time
         self._codec.thread_type = "NONE"
         self._codec.thread_count = 1
         self._codec.options = {"max_pixels": str(MAX_PIXELS)}
@@ -47,14 +47,14 @@ class VideoTrack:
         self._n_corrupt = 0
         self._decoded = False
         self.known_until = Fraction(0)
-        """Medium time before which every frame is known."""
+        """Medium time before which all frames are known."""
         self.ended = False
-        """Whether no frame will come any more."""
+        """Whether no more frames will come."""
         self.waiting = False
-        """Whether the next packet is too far away in the file to be waited for."""
+        """Whether the next packet is too far ahead in the file to be read yet."""
 
     def items(self) -> Iterator[VideoFrame | StreamEvent | EndOfVideo | None]:
-        """Yield wanted frames and, at the end, EndOfVideo; None after each step in between."""
+        """Yield wanted frames, events, and at the end `EndOfVideo`; None after each step in between."""
         end = self._span.end
         finished = False
         while not finished:
@@ -89,7 +89,7 @@ class VideoTrack:
         except av.EOFError:
             return
         except av.FFmpegError:
-            if self._decoded:  # a stream joined between key frames cannot be decoded up to the next one
+            if self._decoded:  # a stream joined between key frames cannot be decoded before the next one
                 yield from self._count_corrupt()
             return
         for frame in frames:
@@ -103,9 +103,9 @@ class VideoTrack:
             yield StreamEvent(self._seconds(self.known_until), "corrupt", message)
 
     def _take(self, frame: av.VideoFrame) -> Iterator[VideoFrame | StreamEvent]:
-        """Hold a frame, and let go of the one held before."""
+        """Hold a frame, and release the one held before."""
         if frame.interlaced_frame:
-            self._chooser.skip = False  # the fields of a frame may come in packets of their own
+            self._chooser.skip = False  # each field of a frame may come in a packet of its own
         stamp = frame.pts if frame.pts is not None else frame.dts
         if stamp is None:
             last = math.floor(self._span.zero / self._tick) if self._held is None else self._held[0]
@@ -115,11 +115,11 @@ class VideoTrack:
         elif stamp > self._held[0]:
             yield from self._show(stamp)
         elif stamp < self._held[0]:
-            return  # comes too late to be shown in order
+            return  # too late to be yielded in order
         self._held = (stamp, frame)
 
     def _show(self, until: int, *, last: bool = False) -> Iterator[VideoFrame | StreamEvent]:
-        """Yield the held frame if a window looks at it before `until`; the last one may be looked at later."""
+        """Yield the held frame if a window takes it before `until`; the last frame may also be taken later."""
         held, self._held = self._held, None
         self.known_until = max(self.known_until, self._medium_time(until))
         if held is None:
@@ -148,7 +148,7 @@ class VideoTrack:
 
 
 class FrameChooser:
-    """Says which frames windows look at, and which need not even be decoded. Stamps are ticks of the stream."""
+    """Decides which frames windows take, and which need not even be decoded. Stamps are in ticks of the stream."""
 
     def __init__(self, schedule: FrameSchedule, span: Span, tick: Fraction, *, skip: bool) -> None:
         self._schedule = schedule
@@ -158,18 +158,18 @@ class FrameChooser:
         self.skip = skip
         """Whether frames may be skipped at all."""
         self._sent: list[int] = []
-        """Stamps of the newest packets sent, ascending."""
+        """Stamps of the newest packets sent to the decoder, ascending."""
         self._skipped: list[int] = []
-        """Those among them that need not be decoded."""
+        """Stamps of packets that need not be decoded, ascending."""
         self._slot = (math.inf, -math.inf)
-        """A time, and the first slot at or after it."""
+        """Cache: a time, and the first slot at or after it."""
 
     def time_of(self, stamp: int) -> float:
         """Stream time of a stamp, in seconds."""
         return float(stamp * self._tick - self._begin)
 
     def is_wanted(self, stamp: int, until: int | None) -> bool:
-        """Whether a window looks at a frame shown from `stamp` to `until`; None: for ever."""
+        """Whether a window takes a frame displayed from `stamp` to `until`; None: indefinitely."""
         time = self.time_of(stamp)
         if time > self._end:
             return False
@@ -181,9 +181,9 @@ class FrameChooser:
         return self._schedule.reaches(slot, time, end)
 
     def can_skip(self, stamp: int | None) -> bool:
-        """Whether the frame of a packet is surely not looked at. Packets are asked for in the order of decoding.
+        """Whether no window can take a packet's frame. To be called for each packet in decoding order.
 
-        A packet decoded after one that is shown later is over, at the latest, when that one begins.
+        If a packet decoded earlier is displayed later, this packet's frame ends no later than that one begins.
         """
         if not self.skip or stamp is None:
             return False
@@ -197,7 +197,7 @@ class FrameChooser:
         return True
 
     def end_of(self, stamp: int, until: int) -> int:
-        """Where a frame really ends that was followed by the frame at `until`: at a skipped one, if there is any."""
+        """Where the frame at `stamp` really ends, given the next decoded one at `until`: at a skipped one, if any."""
         later = bisect_right(self._skipped, stamp)
         end = min(until, self._skipped[later]) if later < len(self._skipped) else until
         del self._skipped[:later]
