@@ -1,4 +1,4 @@
-"""Which plans of a store are a bundle's, on a machine; where none are, how near the nearest comes, in a sentence."""
+"""Find a bundle's plans for a machine in a store; if there are none, say in a sentence how the closest one differs."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from engines.trt.records import Machine, PlanInfo
 from engines.trt.sidecar import Entry, p50_seconds
 
 _FAR = 100
-"""Farther than any plan that was built."""
+"""Distance of a plan that was never built: larger than any other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What there is for a bundle on a machine."""
+    """The result of a search for a bundle's plans on a machine."""
 
     plans: Mapping[GraphName, PlanInfo] | None
-    """A plan for every graph, all of one precision; None: there are none."""
+    """A plan for every graph, all in one precision; None if there are none."""
     why: str
-    """Why there are none, and what to type; empty where there are some."""
+    """Why there are none, and what to type; empty if there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Lack:
-    """A plan that is not there."""
+    """A plan that is missing."""
 
     distance: int
-    """How much differs from the nearest: 0 where that fits but is damaged."""
+    """Number of differences of the closest plan: 0 if that fits but is damaged."""
     text: str
-    """The same in words."""
+    """Those differences in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for, and where."""
+    """What to look for, and where."""
 
     bundle: Bundle
-    """Whose graphs."""
+    """The bundle whose plans are wanted."""
     machine: Machine
-    """Where the plans are to run."""
+    """The machine they are to run on."""
     entries: Sequence[Entry]
-    """The plans there are."""
+    """The existing plans."""
     check: Callable[[PlanInfo], object]
-    """Reads a plan whole; BackendError where it is not what its sidecar says."""
+    """Reads a whole plan; raises BackendError if it is not what its sidecar says."""
     folder: Path | None
-    """Where the plans are, for what to type; None: the cache."""
+    """Folder of the plans, for the command to type; None: the cache."""
 
     def run(self, precision: str | None) -> Found:
-        """Look for plans in one precision, or, for None, in the one that was measured to be fastest."""
+        """Find plans in one precision or, for None, in the one measured to be fastest."""
         lacks: list[tuple[int, str, str]] = []
         for each in sorted(get_args(Precision) if precision is None else (precision,), key=self._seconds):
             nearest = {graph.name: self._nearest(graph, each) for graph in self.bundle.manifest.graphs}
@@ -66,14 +66,14 @@ class Search:
         return Found(None, self._why(precision, *min(lacks, key=lambda lack: lack[0])))
 
     def _seconds(self, precision: str) -> float:
-        """Medians of the newest plans that fit, summed over the graphs: what is slower need not be read."""
+        """Medians of the newest fitting plans, summed over the graphs, so that only the fastest need to be read."""
         fitting = (self._newest(graph, precision) for graph in self.bundle.manifest.graphs)
         return math.fsum(
             next((p50_seconds(info) for info, misfits in infos if not misfits), math.inf) for infos in fitting
         )
 
     def _newest(self, graph: GraphSpec, precision: str) -> Iterator[tuple[PlanInfo, tuple[str, ...]]]:
-        """A graph's plans, and what keeps each from being used, the newest first."""
+        """A graph's plans, newest first, each with the reasons why it cannot be used."""
         infos = [entry.info for entry in self.entries if entry.info is not None]
         infos = [info for info in infos if (info.key.graph, info.key.precision) == (graph.name, precision)]
         for info in sorted(infos, key=lambda info: info.built, reverse=True):
@@ -82,7 +82,7 @@ class Search:
                 yield info, (*foreign, *machine_misfits(info.key, self.machine))
 
     def _nearest(self, graph: GraphSpec, precision: str) -> PlanInfo | _Lack:
-        """The newest plan of a graph that fits and is unaltered, or how near another one comes."""
+        """The newest plan of a graph that fits and is unaltered, or how the closest other one differs."""
         lack = _Lack(_FAR, f"{precision} {graph.name} was not built")
         for info, misfits in self._newest(graph, precision):
             text = f"{precision} {graph.name} {' and '.join(misfits)}"
@@ -98,7 +98,7 @@ class Search:
         return lack
 
     def _why(self, precision: str | None, distance: int, nearest: str, text: str) -> str:
-        """The sentence of a bundle without plans, and what to type."""
+        """The sentence for a bundle without plans, and what to type."""
         wanted = precision or "float16"
         if distance < _FAR * len(self.bundle.manifest.graphs):
             text, wanted = f": {text}", nearest
