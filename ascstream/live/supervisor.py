@@ -103,6 +103,8 @@ class Supervisor:
         self._n_failures = 0
         self._retry_seconds = 0.0
         self._told_lost = False
+        self._ran = False
+        """Whether it ran until it was reopened, and has not delivered since."""
         self._told_change = -_CHANGE_SECONDS
 
     @property
@@ -186,6 +188,7 @@ class Supervisor:
         if self.state == "running":
             return []
         lost_since, self.lost_since = self.lost_since, None
+        self._ran = False
         self._enter("running", now)
         self.problem = None
         self.missing = False
@@ -199,12 +202,13 @@ class Supervisor:
 
     def fail(self, problem: str, now: float) -> list[Happened]:
         """Treat the device as lost: end its recorder, and try again later."""
-        ran = self.state == "running"
-        if ran:
+        runs = self.state == "running"
+        lost, self._ran = runs or self._ran, False
+        if lost:
             self.n_losses += 1
             self.lost_since = self._last_heard
-            if now - self.since >= _SETTLED_SECONDS:
-                self._n_failures = 0
+        if runs and now - self.since >= _SETTLED_SECONDS:
+            self._n_failures = 0
         self._end_recorder()
         self.problem = problem
         backoff = min(FIRST_RETRY_SECONDS * 2 ** min(self._n_failures, 16), LONGEST_RETRY_SECONDS)
@@ -213,7 +217,7 @@ class Supervisor:
         self._enter("waiting", now)
         if self._watch is not None:
             self._watch.start()
-        return self.tell_lost() if ran else []
+        return self.tell_lost() if lost else []
 
     def tell_lost(self) -> list[Happened]:
         """Report that the device does not deliver, unless that was already reported."""
@@ -235,6 +239,7 @@ class Supervisor:
         self._n_failures = 0
         if self.state == "running":
             self.lost_since = self._last_heard
+            self._ran = True
         self.open(now)
 
     def kill(self) -> None:

@@ -256,6 +256,32 @@ def test_old_messages_of_an_attempt_that_ended_are_nothing():
     assert bench.supervisor.state == "opening"
 
 
+def test_one_that_is_reopened_and_does_not_come_back_is_lost():
+    bench = Bench()
+    bench.go(20, sound=True)
+    silent_since = bench.now
+    bench.supervisor.reopen(bench.now)
+    bench.go(1)
+    bench.supervisor.reopen(bench.now)
+    bench.go(30)
+    assert bench.kinds() == ["device_lost"]
+    assert bench.supervisor.n_losses == 1
+    assert bench.supervisor.lost_since == pytest.approx(silent_since)
+    while bench.supervisor.state != "running":
+        bench.go(0.1, sound=bench.supervisor.state == "opening")
+    assert bench.kinds() == ["device_lost", "device_back"]
+    assert bench.events[1].seconds == pytest.approx(bench.now - silent_since, abs=0.11)
+
+
+def test_one_that_is_reopened_and_comes_back_at_once_was_never_lost():
+    bench = Bench()
+    bench.go(2, sound=True)
+    bench.supervisor.reopen(bench.now)
+    bench.go(1)
+    bench.go(2, sound=True)
+    assert (bench.events, bench.supervisor.n_losses) == ([], 0)
+
+
 def test_a_new_form_and_the_childs_notes_are_told():
     bench = Bench()
     bench.say(OPENED)
