@@ -1,6 +1,6 @@
-"""What is known of a device, a plan, and how it was proven: frozen records, and the JSON beside every plan.
+"""Frozen records of devices, plans and how these were proven; together they make the JSON beside every plan.
 
-A *graph* is an ONNX file, a *plan* what TensorRT made of it for one kind of device. Plans are no part of a bundle.
+A *graph* is an ONNX file, a *plan* what TensorRT made of it for one kind of device. Plans are not part of a bundle.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from engines.manifest import GraphName, Precision
 from engines.schema import encode, rule
 
 SIDECAR_SCHEMA = 1
-"""Of the JSON beside a plan."""
+"""Schema version of the JSON beside a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,37 +27,37 @@ class Device:
     compute_capability: str = rule("a version")
     """"9.0"."""
     integrated: bool = rule("true or false")
-    """Whether it shares its memory with the processor, as a Jetson's does."""
+    """Whether it shares its memory with the CPU, as a Jetson's does."""
     memory_bytes: int = rule("an integer number of bytes", minimum=0)
-    """All of its memory."""
+    """Total memory, in bytes."""
     driver: str = rule("a version")
-    """NVIDIA's: "580.95.05", "540.4.0 of Jetson Linux 36.4.3"; "CUDA 13.0", which it speaks, where it does not say."""
+    """NVIDIA's: "580.95.05", "540.4.0 of Jetson Linux 36.4.3"; if unknown, the supported CUDA: "CUDA 13.0"."""
     l4t: str | None = rule("a version, or null", default=None)
-    """Jetson Linux, without its patches, which keep TensorRT and CUDA as they are: "36.4"; None elsewhere."""
+    """Jetson Linux version without the patch level, which leaves TensorRT and CUDA unchanged: "36.4"; else None."""
     multiprocessors: int = rule("a whole number", minimum=0, default=0)
-    """How many work: every Orin is called "Orin", of 4 to 16 of them, and a Jetson's power mode may switch some off."""
+    """Number enabled: every Orin is named "Orin", with 4 to 16 of them, and a Jetson's power mode may disable some."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a plan must have been built for."""
+    """The machine that a plan must have been built for."""
 
     device: Device
-    """Where it runs."""
+    """The device it runs on."""
     tensorrt: str
     """TensorRT's version: "10.3.0"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Batch sizes that a part of a plan is for; profiles of one plan follow each other without a hole."""
+    """A range of batch sizes for which a plan is built; the profiles of one plan are contiguous."""
 
     smallest: int = rule("a whole number", minimum=1)
-    """At least so many at a time."""
+    """Smallest batch size."""
     usual: int = rule("a whole number", minimum=1)
-    """What it is tuned for."""
+    """Batch size it is tuned for."""
     largest: int = rule("a whole number", minimum=1)
-    """At most so many."""
+    """Largest batch size."""
 
     def __post_init__(self) -> None:
         if not self.smallest <= self.usual <= self.largest:
@@ -74,50 +74,50 @@ def profiles_of(batches: tuple[int, ...]) -> tuple[Profile, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanKey:
-    """What a plan was made from, and for: equal keys, equal use."""
+    """What a plan was made from and for: plans with equal keys are interchangeable."""
 
     graph: GraphName = rule("a graph")
     """scene or frame."""
     reference: str = rule("64 hexadecimal digits")
-    """SHA-256 of the bundle's float32 graph: which network it is."""
+    """SHA-256 of the bundle's float32 graph, which identifies the network."""
     precision: Precision = rule("a precision")
-    """What the graph that was compiled is typed in."""
+    """Precision of the compiled graph."""
     typed: str = rule("64 hexadecimal digits")
-    """SHA-256 of the graph that was compiled; `reference` where that is float32."""
+    """SHA-256 of the compiled graph; equal to `reference` for float32."""
     tensorrt: str = rule("a version")
     """TensorRT's version."""
     device: str = rule("a name")
-    """The device's name."""
+    """Name of the device."""
     compute_capability: str = rule("a version")
-    """The device's."""
+    """Compute capability of the device."""
     multiprocessors: int = rule("a whole number", minimum=0)
-    """How many the device has."""
+    """Number of multiprocessors of the device."""
     l4t: str | None = rule("a version, or null", default=None)
-    """Jetson Linux, on a Jetson."""
+    """Jetson Linux version, on a Jetson."""
     profiles: tuple[Profile, ...] = rule("a list of profiles")
-    """Batch sizes."""
+    """Ranges of batch sizes."""
 
     @property
     def digest(self) -> str:
-        """32 hexadecimal digits that stand for the key: the sidecar's file name."""
+        """32 hexadecimal digits that identify the key; the sidecar is named after them."""
         text = json.dumps(encode(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long calls took, host to host: copies in, kernels, copies out."""
+    """How long calls took, from host to host: copies in, kernels, copies out."""
 
     batch: int = rule("a whole number", minimum=1)
-    """Windows, or images, of a call."""
+    """Number of windows or images per call."""
     cuda_graph: bool = rule("true or false")
-    """Whether a captured CUDA graph was replayed, rather than every kernel launched."""
+    """Whether a CUDA graph was replayed, rather than each kernel launched separately."""
     p50_seconds: float = rule("a duration in seconds", minimum=0)
     """Median."""
     p99_seconds: float = rule("a duration in seconds", minimum=0)
     """99th percentile."""
     n: int = rule("a whole number", minimum=1)
-    """Calls."""
+    """Number of calls measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,38 +129,38 @@ class Parity:
     max_difference: float = rule("a number", minimum=0)
     """Largest absolute difference."""
     tolerance: float = rule("a positive number", above=0)
-    """Largest one allowed."""
+    """Largest difference allowed."""
     agreement: float | None = rule("a fraction, or null", minimum=0, maximum=1, default=None)
-    """Share of the cases with the golden label, or one as good as tied with it; None for an embedding."""
+    """Share of cases with the golden label, or one practically tied with it; None for an embedding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanInfo:
-    """The sidecar: everything about a plan but the plan."""
+    """The sidecar: everything about a plan except the plan itself."""
 
     schema: int = rule("an integer", default=SIDECAR_SCHEMA)
-    """Version of this schema, first in the file."""
+    """Version of this schema; the first key in the file."""
     key: PlanKey = rule("an object")
-    """What it was made from, and for."""
+    """What it was made from and for."""
     plan: str = rule("a file name")
-    """The plan, in the same folder; named after its own hash."""
+    """Name of the plan's file, in the same folder; derived from its hash."""
     sha256: str = rule("64 hexadecimal digits")
-    """Of the plan's bytes."""
+    """Hash of the plan's bytes."""
     size: int = rule("an integer number of bytes", minimum=1)
-    """The plan's length."""
+    """Size of the plan in bytes."""
     bundle: str = rule("a name")
     """Name and version of the bundle it was built for."""
     built: str = rule("a moment")
-    """UTC, ISO 8601."""
+    """Time of the build: UTC, ISO 8601."""
     build_seconds: float = rule("a duration in seconds", minimum=0)
     """How long the build took."""
     settings: Mapping[str, int] = rule("a number a setting", default_factory=dict)
-    """The builder's: effort, workspace_bytes."""
+    """Settings of the builder: effort, workspace_bytes."""
     driver: str = rule("a version")
-    """The driver under which parity was last proven; under another one it is proven again, and the plan kept."""
+    """Driver under which parity was last proven; under another one it is proven again, and the plan kept."""
     parity: tuple[Parity, ...] = rule("a list")
-    """An entry for every output."""
+    """One entry per output."""
     latency: tuple[Latency, ...] = rule("a list", default=())
-    """What was measured right after the build."""
+    """Latencies measured when the plan was last timed."""
     memory_bytes: int = rule("an integer number of bytes", minimum=0)
-    """Device memory that TensorRT asks for to run it, weights included."""
+    """Device memory that TensorRT needs to run it, weights included."""
