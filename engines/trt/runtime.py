@@ -1,8 +1,8 @@
-"""The TensorRT backend: a plan's verified bytes in, an engine on the GPU out. How it is reached: plan.py, open_cuda.py.
+"""The TensorRT backend: a plan's verified bytes in, an engine on the GPU out. Built on plan.py and open_cuda.py.
 
-One page-locked buffer holds all inputs of a call, one all outputs, so that a call copies once in and once out whatever
-the number of tensors; keeping an embedding on the device between two graphs would therefore save no copy. Where device
-and processor share their memory, the device reads and writes those buffers itself and nothing is copied.
+One page-locked buffer holds all inputs of a call and one all outputs, so that a call makes one copy in and one out,
+however many tensors there are; keeping an embedding on the device between two graphs would therefore save no copy. If
+device and CPU share their memory, the device uses those buffers directly and nothing is copied.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from engines.trt.loaded import LoadedPlan
 from engines.trt.memory import Cuda
 
 _RECORDED, _PLAIN = "CUDA graphs", "no CUDA graphs"
-"""Ends of `backend`."""
+"""Suffixes of `backend`."""
 _CALLS_TO_RECORD = 2
-"""A batch size runs plainly once, and is recorded when it comes again."""
+"""A batch size is run normally once, and captured in a CUDA graph when it repeats."""
 
 
 def open_plan(
@@ -35,13 +35,13 @@ def open_plan(
 
     Args:
         plan: Its bytes, verified: a plan is code.
-        name: What messages call the graph.
-        precision: What the graph was typed in, for `backend`.
-        cuda: What reaches the driver.
-        cuda_graphs: Whether to record the kernels of a batch size that comes again, and to launch them in one call.
+        name: What error messages call the graph.
+        precision: The graph's precision, for the text of `backend`.
+        cuda: The library used to reach the driver.
+        cuda_graphs: Whether to capture the kernels in a CUDA graph when a batch size repeats.
 
     Raises:
-        BackendError: There is no device, something is not installed, or TensorRT refuses the plan.
+        BackendError: There is no device, something is not installed, or TensorRT rejects the plan.
     """
     from engines.trt.open_cuda import open_cuda
     from engines.trt.plan import load_plan
@@ -57,17 +57,17 @@ def open_plan(
 
 
 class TrtEngine(Engine):
-    """A plan on the GPU. Any thread may call it, one at a time; nothing of CUDA stays current between calls."""
+    """A plan on the GPU. Any thread may call it, one at a time; no CUDA context stays current between calls."""
 
     def __init__(self, plan: LoadedPlan, cuda: Cuda, *, name: str, precision: str, cuda_graphs: bool = True) -> None:
-        """Get buffers and executors ready; the plan and CUDA are this engine's from now on, also where this fails.
+        """Allocate buffers and executors. The engine takes ownership of `plan` and `cuda`, even if this fails.
 
         Args:
-            plan: What was deserialised.
-            cuda: The device that it lies on.
-            name: What messages call the graph.
-            precision: What the graph was typed in, for `backend`.
-            cuda_graphs: Whether to record the kernels of a batch size that comes again, and to launch them in one call.
+            plan: The deserialised plan.
+            cuda: The device that it is on.
+            name: What error messages call the graph.
+            precision: The graph's precision, for the text of `backend`.
+            cuda_graphs: Whether to capture the kernels in a CUDA graph when a batch size repeats.
 
         Raises:
             BackendError: The device or TensorRT refuses.
@@ -75,14 +75,14 @@ class TrtEngine(Engine):
         text = f"TensorRT {plan.version}, {cuda.device.name}, {precision}, {_RECORDED if cuda_graphs else _PLAIN}"
         super().__init__(name, text, plan.inputs, plan.outputs)
         self.memory_bytes = plan.memory_bytes
-        """Device memory that the plan takes, weights included, as far as TensorRT tells."""
+        """Device memory that the plan takes, weights included, as reported by TensorRT."""
         self.n_layers = plan.n_layers
-        """Layers of the plan, as far as TensorRT tells: about as many kernels are launched."""
+        """Layers of the plan, as reported by TensorRT: about as many kernels are launched."""
         self._usual = tuple(profile.usual for profile in plan.profiles)
         self._fits: list[tuple[str, tuple[int, ...], np.dtype[Any]]] = []
         self._current = cuda.current()
         self._held = _Held(cuda, plan)
-        self._finalizer = weakref.finalize(self, self._held.give_back)  # an engine that nobody closed
+        self._finalizer = weakref.finalize(self, self._held.give_back)  # for an engine that is never closed
         self._by_batch: list[Lane | None] = [None] * (1 + max(profile.largest for profile in plan.profiles))
         try:
             with self._current:
@@ -97,7 +97,7 @@ class TrtEngine(Engine):
             self._by_batch[profile.smallest : profile.largest + 1] = [lane] * (profile.largest + 1 - profile.smallest)
 
     def warm_up(self) -> None:
-        """Run every profile until it is recorded: CUDA loads kernels when they first run, and a stream has deadlines.
+        """Run every profile until it is captured: CUDA loads kernels at their first run, and a stream has deadlines.
 
         Raises:
             BackendError: The device or TensorRT failed.
@@ -106,25 +106,25 @@ class TrtEngine(Engine):
             self.infer({key: np.zeros((batch, *spec.shape[1:]), spec.dtype) for key, spec in self.inputs.items()})  # type: ignore[arg-type]
 
     def close(self) -> None:
-        """Give everything back; may be called twice. A call that another thread is still in does so at its end."""
+        """Release everything; may be called twice. A call still running in another thread does so at its end."""
         super().close()
         self._held.give_back()
 
     def _checked(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """The feeds, if they fit; those with the shapes of last time do, which is known at once."""
+        """Return the feeds if they fit; with the same shapes and types as last time, that is known at once."""
         if self._fits and len(feeds) == len(self._fits):
             for key, shape, dtype in self._fits:
                 array = feeds.get(key)
                 if type(array) is not np.ndarray or array.shape != shape or array.dtype is not dtype:
                     break
             else:
-                return dict(feeds)  # contiguous or not: they are copied
+                return dict(feeds)  # contiguous or not: they are copied anyway
         checked = super()._checked(feeds)
         self._fits = [(key, array.shape, array.dtype) for key, array in checked.items()]
         return checked
 
     def _infer(self, feeds: dict[str, Array]) -> dict[str, Array]:
-        """Compute; a batch above the largest profile in several parts."""
+        """Run a batch; one larger than the largest profile is split."""
         if not self._held.lock.acquire(blocking=False):
             raise BackendError(f"{self.name}: expected one thread at a time, got a second while the first still waits")
         try:
@@ -137,7 +137,7 @@ class TrtEngine(Engine):
                 self._held.give_back()
 
     def _compute(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute, with the context current for as long as it takes."""
+        """Run a batch, with the context current while it runs."""
         if self._closed:
             raise BackendError("expected an open engine, got one that was closed")
         batch = len(next(iter(feeds.values())))
@@ -147,7 +147,7 @@ class TrtEngine(Engine):
             return {key: view.copy() for key, view in self._run(feeds, batch).items()}
 
     def _run_in_parts(self, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:
-        """As many of the largest batch as there are, and the rest."""
+        """Run batches of the largest size, then the rest."""
         largest = len(self._by_batch) - 1
         joined: dict[str, Array] = {}
         for start in range(0, batch, largest):
@@ -160,7 +160,7 @@ class TrtEngine(Engine):
         return joined
 
     def _run(self, feeds: Mapping[str, Array], batch: int) -> dict[str, Array]:
-        """Compute a batch that a profile holds; the answers are overwritten by the next."""
+        """Run a batch that fits a profile; the next call overwrites the answers."""
         lane = self._by_batch[batch]
         if lane is None:
             sizes = [size for size, known in enumerate(self._by_batch) if known is not None]
@@ -177,11 +177,11 @@ class TrtEngine(Engine):
 
 
 class _Held:
-    """What an engine has to give back, apart from it, so that one nobody closed is closed when it is collected."""
+    """What an engine must release, as a separate object, so that even an engine that is never closed releases it."""
 
     def __init__(self, cuda: Cuda, plan: LoadedPlan) -> None:
         self.lock = Lock()
-        """Held by the call that runs."""
+        """Held by the running call."""
         self._cuda = cuda
         self._plan = plan
         self._lanes: list[Lane] = []
@@ -190,7 +190,7 @@ class _Held:
         self._given_back = False
 
     def get_ready(self, *, records: bool) -> list[Lane]:
-        """A stream, buffers for the largest batch, and a lane for every profile."""
+        """Create a stream, buffers for the largest batch, and a lane for every profile."""
         plan, cuda = self._plan, self._cuda
         largest = max(profile.largest for profile in plan.profiles)
         self._stream = cuda.stream()
@@ -203,26 +203,26 @@ class _Held:
         return self._lanes
 
     def stop_recording(self) -> None:
-        """Launch kernel by kernel from now on."""
+        """Launch kernels one by one from now on."""
         for lane in self._lanes:
             lane.records = False
 
     def settle(self) -> None:
-        """After a failure: let what was queued end, and begin anew with the next call."""
+        """After a failure, let queued work finish; the next call prepares everything anew."""
         with suppress(BackendError):
             self._cuda.wait(self._stream)
         for lane in self._lanes:
             lane.forget()
 
     def give_back(self) -> None:
-        """Give everything back in the order that TensorRT wants, unless a call still runs; may be called twice."""
+        """Release everything, in the order TensorRT requires, unless a call is running; may be called twice."""
         if not self.lock.acquire(blocking=False):
             return
         try:
             if self._given_back:
                 return
             self._given_back = True
-            for _ in range(2):  # the context may fail to become current for a passing reason
+            for _ in range(2):  # making the context current may fail for a transient reason
                 with suppress(BackendError), self._cuda.current():
                     self._free()
                     break
@@ -231,7 +231,7 @@ class _Held:
             self.lock.release()
 
     def _free(self) -> None:
-        """Executors, plan, buffers, stream; what was given back already is not given back again."""
+        """Release executors, plan, buffers and stream; each of them ignores being released twice."""
         if self._stream is not None:
             self.settle()
         for lane in self._lanes:
