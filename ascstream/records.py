@@ -75,7 +75,7 @@ class StreamEvent:
     time: float
     """Seconds since the stream began."""
     kind: str
-    """One word: "gap", "jump", "corrupt", "ended_early", "mono_source", "tail_dropped" …"""
+    """One word: "jump", "corrupt", "overlap", "mono_source", "tail_dropped", "engine_fallback" …"""
     message: str
     """A sentence for the user."""
     seconds: float = 0.0
