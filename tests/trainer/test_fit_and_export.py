@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from support.corpus import SCENES, scene_samples, write_config, write_corpus, write_wav
 
 from ascstream import Classifier, StreamSettings, open_media, stream
+from ascstream.smoothing import Decider, SceneFilter
 from engines.backends import load_engines
 from engines.bundle import open_bundle, verify
 from engines.check import check_parity
 from engines.errors import BundleError
+from engines.manifest import Thresholds
 from trainer.config import load_config
 from trainer.data.splits import Split
 from trainer.errors import RunError
@@ -76,6 +79,41 @@ def test_the_report_agrees_with_the_predictions(run: Run) -> None:
     assert len(report["recordings"]) == 12
     assert report["chance"] == {"accuracy": pytest.approx(1 / 3), "log_loss": pytest.approx(np.log(3))}
     assert json.loads((run.folder / "report.json").read_text()) == report
+
+
+def test_sounds_of_none_of_the_scenes_are_answered_as_the_runtime_would(run: Run) -> None:
+    report = write_report(run)
+    final = run.predictions(run.splits[-1])
+    probabilities = softmax(final.logits.astype(np.float64), report["temperature"])
+    scene_filter = SceneFilter(3, run.config.smoothing, run.config.window.seconds)
+    thresholds = Thresholds(scene=report["thresholds"]["scene"], group=report["thresholds"]["group"])
+    decider = Decider(run.labels, run.groups, thresholds)
+    seconds = [run.config.window.seconds] + [run.config.evaluate.step_seconds] * (len(probabilities) - 1)
+    levels = [
+        decider.decide(scene_filter.update(row[None], step)[0]).level
+        for row, step in zip(probabilities, seconds, strict=True)
+    ]
+    (row,) = report["none"]
+    assert (row["named"], row["named_group"]) == (levels.count("scene") / 5, levels.count("group") / 5)
+
+
+def test_a_card_says_how_often_other_sounds_are_named_a_scene_or_a_group(place: Path, run: Run, bundle: Path) -> None:
+    (row,) = write_report(run)["none"]
+    named = f"{100 * row['named']:.0f} % | {100 * row['named_group']:.0f} % |"
+    card = (bundle / "CARD.md").read_text(encoding="utf-8")
+    assert "mean confidence | named a scene | named a group |" in card
+    assert re.search(rf"\| south/white\.wav \| 5 \| \w+ \| 0\.\d\d \| {named}", card)
+
+
+def test_an_export_measures_a_run_of_an_older_trainer_anew(place: Path, run: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    report = json.loads((copy / "report.json").read_text(encoding="utf-8"))
+    for row in report["none"]:
+        del row["named_group"]
+    (copy / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    export_run(open_run(copy), tmp_path / "bundle", place / "data", precisions=())
+    assert "named a group" in (tmp_path / "bundle/CARD.md").read_text(encoding="utf-8")
 
 
 def test_a_fold_is_calibrated_by_the_others(run: Run) -> None:

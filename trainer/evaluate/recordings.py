@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ascstream.smoothing import Decider
+from engines.manifest import Thresholds
 from trainer.data.splits import Split
 from trainer.evaluate.metrics import (
     Integers,
@@ -58,6 +60,17 @@ def write_report(run: Run) -> dict[str, Any]:
     Raises:
         RunError: A network is not trained yet.
     """
+    report = recordings_report(run)
+    write_text(run.folder / REPORT, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    return report
+
+
+def recordings_report(run: Run) -> dict[str, Any]:
+    """Compute the report from the answers of a run's networks.
+
+    Raises:
+        RunError: A network is not trained yet.
+    """
     folds = [split for split in run.splits if split.name.startswith("fold-")]
     sources = [split for split in run.splits if split.name.startswith("source-")]
     held_out = gather(run, folds)
@@ -83,8 +96,7 @@ def write_report(run: Run) -> dict[str, Any]:
         report["by_source"] = {
             split.name.removeprefix("source-"): _one_source(run, split, sources) for split in sources
         }
-    report["none"] = _none(run, held_out.temperature, thresholds["scene"])
-    write_text(run.folder / REPORT, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    report["none"] = _none(run, held_out.temperature, thresholds)
     return report
 
 
@@ -193,8 +205,8 @@ def _by_recording(run: Run, held_out: HeldOut, smoothed: Vector) -> list[dict[st
     return rows
 
 
-def _none(run: Run, temperature: float, threshold: float) -> list[dict[str, Any]]:
-    """Recordings of none of the scenes: how much of the time the shipped network would still name a scene."""
+def _none(run: Run, temperature: float, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Recordings of none of the scenes: how much of the time the shipped network would still name a scene or group."""
     final = next(split for split in run.splits if split.name == FINAL)
     if not final.test:
         return []
@@ -203,15 +215,20 @@ def _none(run: Run, temperature: float, threshold: float) -> list[dict[str, Any]
     probabilities = softmax(logits, temperature)
     heard = HeldOut(logits, probabilities, run.targets[recordings], recordings, temperature)
     smoothed = smooth(run, heard, run.config.smoothing.time_constant_seconds)
+    chosen = {name: thresholds[name] for name in ("scene", "group") if name in thresholds}
+    decider = Decider(run.labels, run.groups, replace(Thresholds(), **chosen))
     rows = []
     for number in final.test:
         mine = recordings == number
         best: Mapping[int, int] = dict(enumerate(np.bincount(smoothed[mine].argmax(axis=1), minlength=len(run.labels))))
+        decider.reset()
+        levels = [decider.decide(posterior).level for posterior in smoothed[mine]]
         rows.append(
             {
                 "file": run.entries[number].file,
                 "heard": run.labels[max(best, key=lambda index: best[index])],
-                "named": round(float((smoothed[mine].max(axis=1) >= threshold).mean()), 4),
+                "named": round(levels.count("scene") / len(levels), 4),
+                "named_group": round(levels.count("group") / len(levels), 4),
                 "mean_confidence": round(float(probabilities[mine].max(axis=1).mean()), 4),
                 "n_windows": int(mine.sum()),
             }

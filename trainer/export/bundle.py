@@ -14,6 +14,7 @@ from engines.errors import BackendError
 from engines.manifest import OutputSpec, Precision, Thresholds
 from trainer.clip_run import EVALUATION, NETWORK, ClipRun
 from trainer.errors import ExportError, RunError
+from trainer.evaluate.recordings import recordings_report
 from trainer.evaluate.report import read_segments, run_report
 from trainer.export.card import write_card as write_recordings_card
 from trainer.export.cases import Cases, open_material
@@ -141,11 +142,13 @@ def _fields(run: Run | ClipRun, report: Mapping[str, Any], graphs: NetworkGraphs
 
 
 def _report(run: Run | ClipRun) -> dict[str, Any]:
-    """The report of a run; recomputed for a run on prepared clips, as the file may be about another corpus."""
+    """The report of a finished run, computed anew: the file may be about another corpus, or of an older trainer."""
     try:
         report = json.loads((run.folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         report = None
     if not isinstance(report, dict) or "thresholds" not in report:
         raise RunError(f"{run.folder}: expected a finished run, got no report; go on with: trainer fit CONFIG --resume")
-    return run_report(run, read_segments(run, EVALUATION)) if isinstance(run, ClipRun) else report
+    if isinstance(run, ClipRun):
+        return run_report(run, read_segments(run, EVALUATION))
+    return recordings_report(run)

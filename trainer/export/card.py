@@ -188,17 +188,19 @@ def _threshold(name: str, thresholds: dict[str, Any], what: str) -> str:
 
 def _none(report: dict[str, Any]) -> str:
     """The section on recordings of none of the scenes."""
-    rows = [
-        [one["file"], str(one["n_windows"]), one["heard"], f"{one['mean_confidence']:.2f}", _percent(one["named"])]
-        for one in report["none"]
-    ]
+    rows = []
+    for one in report["none"]:
+        named = [_percent(one["named"]), _percent(one["named_group"])]
+        rows.append([one["file"], str(one["n_windows"]), one["heard"], f"{one['mean_confidence']:.2f}", *named])
     if not rows:
         return "## Places that are none of these\n\nNot measured."
+    head = ["recording", "windows", "most often heard", "mean confidence", "named a scene", "named a group"]
     return f"""## Places that are none of these
 
-It has no answer for them but `unknown`. Recordings of something else, never trained on:
+The right answer for them is `unknown`, or a group if the place belongs to one. Recordings of something else, never \
+trained on, and how much of the time the runtime names a scene all the same, or only a group:
 
-{_table(["recording", "windows", "most often heard", "mean confidence", "named a scene all the same"], rows)}"""
+{_table(head, rows)}"""
 
 
 def _limits(run: Run, report: dict[str, Any]) -> str:
