@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ascstream.capture.messages import Message, Sound
+from ascstream.capture.messages import Failed, Message, Opened, Sound
 from ascstream.live.health import Device
 
 MOST_SOUND_SECONDS = 3.0
 """Most sound that may wait; beyond that, the oldest chunk is dropped and the one after it is marked `lost`."""
 _MOST_LETTERS = 2000
-"""Most letters that may wait: about twenty seconds of everything the recording processes send besides sound."""
+"""Most letters that may wait, about twenty seconds of them; failures and newest forms of devices are never dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Inbox:
         self._lock = threading.Lock()
         self._letters: deque[Letter] = deque()
         self._sound_seconds = 0.0
+        self._lossy: set[Device] = set()
+        """Devices whose next sound follows on a dropped chunk."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.stopping = False
         """Whether the stream is to end."""
@@ -44,13 +48,16 @@ class Inbox:
     def put(self, device: Device, attempt: int, message: Message) -> None:
         """Add a letter; callable from any thread, never blocks on the stream."""
         with self._lock:
-            self._letters.append(Letter(device, attempt, message))
             if isinstance(message, Sound):
                 self._sound_seconds += _length(message)
-                if self._sound_seconds > MOST_SOUND_SECONDS + 1e-6:
-                    self._drop_oldest_sound()
-            elif len(self._letters) > _MOST_LETTERS:
-                self._letters.popleft()
+                if device in self._lossy:
+                    self._lossy.remove(device)
+                    message = replace(message, lost=True)
+            self._letters.append(Letter(device, attempt, message))
+            if self._sound_seconds > MOST_SOUND_SECONDS + 1e-6:
+                self._drop_first(self._is_sound)
+            if len(self._letters) > _MOST_LETTERS:
+                self._drop_first(self._is_droppable)
         self.ring()
 
     def ring(self) -> None:
@@ -75,20 +82,33 @@ class Inbox:
         except queue.Empty:
             pass
 
-    def _drop_oldest_sound(self) -> None:
-        oldest: Letter | None = None
-        for index, letter in enumerate(self._letters):
-            if not isinstance(letter.message, Sound):
-                continue
-            if oldest is None:
-                oldest = letter
-                first = index
-            elif letter.device == oldest.device:
-                self._letters[index] = replace(letter, message=replace(letter.message, lost=True))
-                break
-        if oldest is not None and isinstance(oldest.message, Sound):
-            self._sound_seconds -= _length(oldest.message)
-            del self._letters[first]
+    def _drop_first(self, chosen: Callable[[int], bool]) -> None:
+        """Remove the oldest letter that is chosen; if it is sound, the device's next one is marked `lost`."""
+        index = next((index for index in range(len(self._letters)) if chosen(index)), None)
+        if index is None:
+            return
+        dropped = self._letters[index]
+        del self._letters[index]
+        if not isinstance(dropped.message, Sound):
+            return
+        self._sound_seconds -= _length(dropped.message)
+        for later in range(index, len(self._letters)):
+            letter = self._letters[later]
+            if letter.device == dropped.device and isinstance(letter.message, Sound):
+                self._letters[later] = replace(letter, message=replace(letter.message, lost=True))
+                return
+        self._lossy.add(dropped.device)
+
+    def _is_sound(self, index: int) -> bool:
+        return isinstance(self._letters[index].message, Sound)
+
+    def _is_droppable(self, index: int) -> bool:
+        """Whether the letter is neither a failure nor what its device last reported about itself."""
+        letter = self._letters[index]
+        if isinstance(letter.message, Opened):
+            later = itertools.islice(self._letters, index + 1, None)
+            return any(other.device == letter.device and isinstance(other.message, Opened) for other in later)
+        return not isinstance(letter.message, Failed)
 
 
 def _length(sound: Sound) -> float:
