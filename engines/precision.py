@@ -116,7 +116,7 @@ def to_int8(graph: bytes, feeds: Iterable[Mapping[str, Array]]) -> bytes:
             feeds in the same order give the same bytes.
 
     Raises:
-        BackendError: It is not such a graph, nothing to quantise, no feeds, or onnx is not installed.
+        BackendError: It is not such a graph, nothing can be quantised, there are no feeds, or onnx is missing.
     """
     model = _load(graph)
     nodes = Nodes(model)
