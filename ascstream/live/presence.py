@@ -16,14 +16,12 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from ascstream.capture.requests import MediaRequest, MicrophoneRequest, Request
-from ascstream.live.supervisor import LONGEST_RETRY_SECONDS
+from ascstream.live.supervisor import BLIND_RETRY_SECONDS, LONGEST_RETRY_SECONDS
 from ascstream.sources.inputs import url_scheme
 
 Look: TypeAlias = Callable[[threading.Event], Hashable | None]
 """What is there now, as a value that changes if the device reappears; None if absent. Returns soon after the event."""
 
-BLIND_RETRY_SECONDS = 2.0
-"""Longest time between attempts for network servers, whose presence does not mean that they deliver."""
 _LOOK_SECONDS = 1.0
 _PACTL_SECONDS = 2.0
 _CONNECT_SECONDS = 1.0
@@ -131,6 +129,7 @@ def _media_presence(request: MediaRequest) -> Presence | None:
     if scheme == "tcp" and "listen" in parts.query:
         return None
     address = (host, port)
+    # a server that accepts connections need not deliver
     return Presence(lambda stopped: look_for_server(address, stopped), BLIND_RETRY_SECONDS)
 
 

@@ -23,6 +23,8 @@ STALL_SECONDS = 1.8
 """A device silent for this long is lost; this way it is noticed within 2 s, whatever the step interval."""
 FIRST_RETRY_SECONDS = 0.5
 LONGEST_RETRY_SECONDS = 30.0
+BLIND_RETRY_SECONDS = 2.0
+"""Longest time between attempts if only an attempt can tell whether the device delivers again."""
 _SETTLED_SECONDS = 10.0
 """A device that ran for this long before it was lost is retried without backoff."""
 _CHANGE_SECONDS = 10.0
@@ -69,7 +71,7 @@ class Supervisor:
             kinds: The kinds of data wanted from it.
             start: Starts a recorder, which passes its messages to the given function.
             post: Receives the messages, with the number of the attempt they belong to; called from any thread.
-            watch: Notices that the device is back; None: only the attempts themselves do, at most 30 s apart.
+            watch: Notices that the device is back; None: only the attempts themselves do, at most 2 s apart.
             random: Random numbers from 0 to 1, for the jitter.
         """
         self.device: Device = device
@@ -139,7 +141,7 @@ class Supervisor:
             if self._watch is not None and self._watch.changed():
                 self._n_failures = 0
                 self._retry_seconds = 0.0
-            longest = LONGEST_RETRY_SECONDS if self._watch is None else self._watch.longest_seconds
+            longest = BLIND_RETRY_SECONDS if self._watch is None else self._watch.longest_seconds
             if now >= self.since + min(self._retry_seconds, longest) and len(self._graves) <= _MOST_GRAVES:
                 self.open(now)
             return []

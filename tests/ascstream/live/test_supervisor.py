@@ -181,7 +181,7 @@ def test_a_source_is_lost_when_either_of_its_two_stops():
 
 
 def test_attempts_lie_further_and_further_apart_up_to_half_a_minute():
-    bench = Bench()
+    bench = Bench(watch=Watch())
     starts = []
     while len(starts) < 10:
         if len(bench.recorders) > len(starts):
@@ -226,9 +226,12 @@ def test_what_comes_back_is_opened_at_once():
     assert bench.supervisor.state == "opening"
 
 
-def test_where_a_return_cannot_be_seen_attempts_stay_close():
-    watch = Watch()
-    watch.longest_seconds = 2.0
+@pytest.mark.parametrize("longest_seconds", [2.0, None])
+def test_where_a_return_cannot_be_seen_attempts_stay_close(longest_seconds):
+    watch = None
+    if longest_seconds is not None:
+        watch = Watch()
+        watch.longest_seconds = longest_seconds
     bench = Bench(watch=watch)
     for _ in range(6):
         bench.say(Failed("no answer"))
