@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +81,7 @@ def fit_on_pairs(audio: Bundle, video: Bundle, pool: Pool, pairs: Pairs, say: Sa
     with _draft(audio, video, pool) as classifier:
         sounds = list(judged_files(classifier, pool, pairs.sounds, "audio", say))
         pictures = list(judged_files(classifier, pool, pairs.pictures, "video", say))
-    return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--pairs", "recordings and pictures", sure)
+    return fit_on_files(audio, video, pool, pairs, (sounds, pictures), option="--pairs", sure=sure)
 
 
 def fit_on_runs(
@@ -113,20 +113,35 @@ def fit_on_runs(
     heard, seen = open_both(pool, pairs.sounds, pairs.pictures) if runs is None else runs
     sounds, pictures = list(judged_run(heard, pool, "audio")), list(judged_run(seen, pool, "video"))
     what = "recordings and pictures that the networks which answered had not seen"
-    return _found_on_pairs(audio, video, pool, pairs, (sounds, pictures), "--runs", what, sure)
+    return fit_on_files(audio, video, pool, pairs, (sounds, pictures), option="--runs", what=what, sure=sure)
 
 
-def _found_on_pairs(
+def fit_on_files(
     audio: Bundle,
     video: Bundle,
     pool: Pool,
     pairs: Pairs,
-    files: tuple[list[Heard], list[Heard]],
-    option: str,
-    what: str,
-    sure: Sure,
+    files: tuple[Sequence[Heard], Sequence[Heard]],
+    *,
+    option: str = "--pairs",
+    what: str = "recordings and pictures",
+    sure: Sure = SURE,
 ) -> Found:
-    """Pair the files, fit on the pairs, and describe the data."""
+    """Fit weights and thresholds on random pairs of files whose evidence is known already.
+
+    Args:
+        audio: Bundle that hears.
+        video: Bundle that sees.
+        pool: The pool, with any weights.
+        pairs: How many pairs, and which draw.
+        files: Recordings and pictures.
+        option: Name of the option for messages.
+        what: What the files are, for the card.
+        sure: Required precision of named scenes, and of named groups.
+
+    Raises:
+        DataError: There are too few recordings or pictures.
+    """
     evidence = pair_up(*files, pool, option, n=pairs.n, share=pairs.mismatched, seed=pairs.seed)
     share = 100 * float((evidence.targets == NOT_SURE).mean())
     source = (
