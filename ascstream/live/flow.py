@@ -99,6 +99,7 @@ class Flow:
         """Yield the stream's items until the inbox asks to stop.
 
         Raises:
+            DecodeError: The first sound is not what the bundle accepts, and `wait` is off.
             SourceError: A device did not deliver within 5 s of the start, and `wait` is off.
         """
         self._begun = self._previous = self._clock.monotonic()
@@ -156,8 +157,14 @@ class Flow:
             yield from map(self._tell, supervisor.take(letter.attempt, message, now))
             yield from self._after_loss(member)
 
-    def _hear(self, member: Member, sound: LiveSound, message: Sound, now: float) -> Iterator[StreamItem]:
-        """Process sound of the running stream: only sound that arrives in time shows that the microphone works."""
+    def _hear(
+        self, member: Member, sound: LiveSound, message: Sound, now: float, *, begins: bool = False
+    ) -> Iterator[StreamItem]:
+        """Process sound: only sound that arrives in time shows that the microphone works.
+
+        Raises:
+            DecodeError: The stream `begins` with sound that the bundle refuses, and `wait` is off.
+        """
         supervisor = member.supervisor
         if supervisor.state == "opening":
             sound.timeline.restart(same_clock=member.notice_form())
@@ -168,6 +175,8 @@ class Flow:
                 else:
                     yield item
         except DecodeError as error:
+            if begins and not self._wait:
+                raise
             yield from map(self._tell, supervisor.fail(str(error), now))
             yield from self._after_loss(member)
             return
@@ -239,7 +248,7 @@ class Flow:
         early, self._early = self._early, deque()
         for attempt, sound, came in early:
             if self._sound is not None and self._ear is not None and self._ear.supervisor.is_current(attempt):
-                yield from self._sound.add(sound, came)
+                yield from self._hear(self._ear, self._sound, sound, came, begins=True)
 
     def _align(self, begin: float) -> float:
         """Move the start slightly later, so that sound chunks end just after windows do, and rarely just before.

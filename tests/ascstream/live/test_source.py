@@ -344,6 +344,29 @@ def test_a_mono_microphone_is_refused_at_the_start_where_the_bundle_does(world):
         Stream(world, camera=None, wants=Wants(AudioWants(24000, 2, refuse_mono=True), None)).until(5002)
 
 
+def test_one_that_is_refused_at_the_start_is_lost_where_devices_are_waited_for(world):
+    microphone, _ = FakeMicrophone(world), FakeCamera(world)
+    wants = Wants(AudioWants(24000, 2, refuse_mono=True), VIDEO)
+    stream = Stream(world, wants=wants, wait=True).until(5010)
+    assert stream.kinds() == ["device_lost"]
+    assert stream.events[0][2].message.startswith("microphone lost: the sound is mono")
+    assert stream.lost_seconds == pytest.approx(stream.end)
+    assert stream.frames[-1].time == pytest.approx(stream.end, abs=0.5)
+    microphone.n_channels = 2
+    stream.until(5015)
+    assert stream.kinds() == ["device_lost", "device_changed", "device_back"]
+
+
+def test_overflows_before_the_start_are_reported_together_too(world):
+    microphone, camera = FakeMicrophone(world), FakeCamera(world)
+    camera.opening_seconds = 2.0
+    for moment in (5000.8, 5001.2, 5001.6):
+        world.at(moment, lambda: setattr(microphone, "n_dropped", 2))
+    stream = Stream(world).until(5005)
+    assert stream.kinds() == ["overflow"]
+    assert stream.events[0][2].message == "the machine was too slow for the sound (40 ms)"
+
+
 def test_one_source_gives_both_and_its_offset(world):
     said = []
 
