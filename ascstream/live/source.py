@@ -113,8 +113,8 @@ class LiveSource:
         Blocks come in real time and without holes. Stream second 0 is when every device has delivered.
 
         Raises:
-            DecodeError: The bundle wants nothing that the devices deliver; or the first sound is mono, the bundle refuses
-                that, and `wait` is off.
+            DecodeError: The bundle wants nothing that the devices deliver; or the first sound is mono, which the bundle
+                refuses, and `wait` is off.
             SourceError: A device did not deliver within 5 s, and `wait` is off.
         """
         if self._items is not None or self._closed:
