@@ -33,6 +33,11 @@ def die_at_three(number: int, send: Callable[[int], None]) -> None:
     send(number)
 
 
+def die_of_real_time_signal(number: int, send: Callable[[int], None]) -> None:
+    """End by a signal that has no name."""
+    os.kill(os.getpid(), signal.SIGRTMIN + 2)
+
+
 def send_for_ever(number: int, send: Callable[[tuple[int, int]], None]) -> None:
     """Send until nobody listens."""
     while True:

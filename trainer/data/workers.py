@@ -93,12 +93,17 @@ def _receive(connection: Connection, process: SpawnProcess) -> tuple[str, Any]:
     except (EOFError, ConnectionResetError):
         process.join()
         code = process.exitcode or 0
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"signal {_signal_name(-code)}" if code < 0 else f"exit code {code}"
         raise TrainerError(
             f"expected worker processes to finish, got one that ended with {how}; where memory was short, use fewer: "
             "--workers"
         ) from None
     return kind, content
+
+
+def _signal_name(number: int) -> str:
+    """A signal's name, or its number: most real-time signals have no name."""
+    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
 
 
 def _serve(connection: Connection, work: Work[T, M]) -> None:

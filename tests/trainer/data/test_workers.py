@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
-from support.tasks import die_at_three, fail_at_three, send_for_ever, square, tell_process
+from support.tasks import die_at_three, die_of_real_time_signal, fail_at_three, send_for_ever, square, tell_process
 
 from trainer.data.workers import run_tasks
 from trainer.errors import TrainerError
@@ -38,6 +39,11 @@ def test_what_a_task_raises_comes_back(n_workers: int) -> None:
 def test_a_process_that_is_killed_is_told() -> None:
     with pytest.raises(TrainerError, match=r"got one that ended with signal SIGKILL; .* use fewer: --workers"):
         run_tasks(die_at_three, range(9), 2, lambda _: None)
+
+
+def test_a_signal_without_a_name_is_told_by_its_number() -> None:
+    with pytest.raises(TrainerError, match=rf"got one that ended with signal {signal.SIGRTMIN + 2}; "):
+        run_tasks(die_of_real_time_signal, range(2), 2, lambda _: None)
 
 
 def test_all_are_stopped_where_the_caller_stops() -> None:
