@@ -39,9 +39,8 @@ def rates(schedule: Schedule, step: int, n_steps: int) -> Rates:
     """
     done = min(step / n_steps, 1.0)
     if schedule == "cosine":
-        return Rates(
-            done / _WARM_UP if done < _WARM_UP else 0.5 * (1 + math.cos(math.pi * (done - 0.1) / 0.9)),
-        )
+        falling = (done - _WARM_UP) / (1 - _WARM_UP)
+        return Rates(done / _WARM_UP if falling < 0 else 0.5 * (1 + math.cos(math.pi * falling)))
     if schedule == "linear":
         falling = (done - _FALL) / (_FALLEN - _FALL)
         return Rates(min(done / _WARM_UP, 1.0) if falling < 0 else max(_LOWEST, 1 - (1 - _LOWEST) * falling))
