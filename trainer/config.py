@@ -336,7 +336,8 @@ def load_config(path: Path, settings: Sequence[str] = ()) -> Config:
     for setting in settings:
         _set(data, setting)
         for key, other in (("labels", "prepared"), ("prepared", "labels")):
-            if setting.partition("=")[0].strip() == f"data.{key}":
+            name, _, value = setting.partition("=")
+            if name.strip() == f"data.{key}" and value.strip():
                 data["data"].pop(other, None)
     table = data.get("data")
     if isinstance(table, dict) and type(table.get("fold")) is int:

@@ -42,6 +42,31 @@ def test_a_setting_without_a_value_leaves_the_key_out(tmp_path: Path) -> None:
         load_config(path, ["name="])
 
 
+@pytest.mark.parametrize(
+    ("stem", "kept", "removed"), [("slim_av", "prepared", "labels"), ("slim_audio", "labels", "prepared")]
+)
+def test_removing_one_kind_of_data_keeps_the_other(stem: str, kept: str, removed: str) -> None:
+    path = Path(__file__).parents[2] / f"configs/{stem}.toml"
+    unchanged = load_config(path)
+    assert load_config(path, [f"data.{removed}="]) == unchanged
+    other = load_config(path, [f"data.{removed}=elsewhere"]).data
+    assert (getattr(other, kept), getattr(other, removed)) == (None, "elsewhere")
+    with pytest.raises(ConfigError, match="data: expected either labels or prepared, got none"):
+        load_config(path, [f"data.{kept}="])
+
+
+def test_only_square_frames_can_be_rotated() -> None:
+    path = Path(__file__).parents[2] / "configs/slim_visual.toml"
+    assert load_config(path).augment.rotate_probability == 0.1
+    assert load_config(path, ["video.width=96", "augment.rotate_probability=0"]).video.width == 96
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, ["video.width=96"])
+    assert str(caught.value) == (
+        f"{path}: augment.rotate_probability: expected 0 for frames of 96×128, as only square ones can be rotated, "
+        "got 0.1"
+    )
+
+
 def test_a_fold_may_be_written_as_a_number(tmp_path: Path) -> None:
     path = write_config(tmp_path / "toy.toml")
     assert load_config(path, ["data.prepared=esc", "data.fold=1"]).data.fold == "1"
