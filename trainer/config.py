@@ -369,6 +369,12 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
         for label in members:
             if group_of.setdefault(label, group) != group:
                 raise ConfigError(
+    video, rotated = config.video, config.augment.rotate_probability
+    if rotated and video is not None and video.width != video.height:
+        raise ConfigError(
+            f"{where}: augment.rotate_probability: expected 0 for frames of {video.width}×{video.height}, as only "
+            f"square ones can be rotated, got {rotated:g}"
+        )
                     f"{where}: data.groups: expected {label!r} in one group, "
                     f"got it in {group_of[label]!r} and {group!r}"
                 )
