@@ -144,7 +144,7 @@ def _evaluate_recordings(run: Run, *, as_json: bool) -> None:
 
     report = write_report(run)
     if as_json:
-        click.echo(json.dumps(report, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False))
     else:
         print_report(run)
 
