@@ -115,8 +115,8 @@ def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Pat
     from ascstream.classifier import Classifier
     from trainer.data.labelled import read_labelled
     from trainer.evaluate.report import write_report_files
+    from trainer.evaluate.report_tables import decided_table, silent_lines
     from trainer.evaluate.streamed import evaluate_streamed
-    from trainer.evaluate.tables import decided_table, silent_lines
 
     with Classifier.load(find_bundle(bundle), backend="onnxruntime", precision=precision) as classifier:
         clips = read_labelled(data, classifier.manifest.labels)

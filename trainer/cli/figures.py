@@ -18,7 +18,7 @@ _NOTE_COLUMNS = 100
 
 def print_clip_report(report: Mapping[str, Any]) -> None:
     """Print the main metrics of a run on prepared clips, or of a bundle."""
-    from trainer.evaluate.tables import main_tables
+    from trainer.evaluate.report_tables import main_tables
 
     print_tables(main_tables(report))
 

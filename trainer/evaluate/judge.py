@@ -19,7 +19,6 @@ from trainer.evaluate.protocol import (
     chance,
     condition_figures,
     fit_temperatures,
-    group_accuracy,
     score,
 )
 from trainer.evaluate.thresholds import choose_thresholds, measure_thresholds, smooth_clips
@@ -79,21 +78,22 @@ def judge_segments(judge: Judge, segments: Segments, smoothed: Vector | None = N
     """
     whole = softmax(segments.logits[WHOLE], judge.temperatures[OUTPUT_OF[WHOLE]])
     smoothed = judge.smoothed(segments) if smoothed is None else smoothed
+    conditions = {name: condition_figures(segments, name, judge.temperatures, judge.groups) for name in segments.logits}
     return {
         "labels": list(judge.labels),
         "segment_seconds": judge.window_seconds,
         "n_segments": len(segments.clips),
         "n_clips": segments.n_clips,
         "n_locations": len(segments.names("place")[1]),
-        "chance": chance(len(judge.labels)),
+        "chance": chance(len(judge.labels), segments.targets, judge.groups),
         "temperatures": judge.temperatures,
         "thresholds": judge.thresholds,
         "thresholds_evaluated": measure_thresholds(
             smoothed, segments.targets, segments.clips, judge.groups, judge.thresholds
         ),
-        "conditions": {name: condition_figures(segments, name, judge.temperatures) for name in segments.logits},
-        "smoothed": score(smoothed, segments.targets),
-        "group_accuracy": group_accuracy(whole, segments.targets, judge.groups),
+        "conditions": conditions,
+        "smoothed": score(smoothed, segments.targets, judge.groups),
+        "group_accuracy": conditions[WHOLE]["calibrated"].get("group_accuracy"),
         **_breakdowns(judge, segments, whole),
         "confusion": confusion_counts(whole, segments.targets, len(judge.labels)).tolist(),
         "reliability": _reliability(segments, whole),

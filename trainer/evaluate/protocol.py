@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -32,11 +32,12 @@ from trainer.evaluate.metrics import (
     rights,
     softmax,
 )
-from trainer.evaluate.thresholds import best_groups
 
 if TYPE_CHECKING:
     from trainer.clip_run import ClipEntry
 
+Groups: TypeAlias = Sequence[Sequence[int]]
+"""Indices of each group's labels; empty if there are no groups."""
 OUTPUT_OF = {WHOLE: "fused"}
 """Output that a condition's temperature belongs to, where its name is not the condition's."""
 _DRAWS = 1000
@@ -124,11 +125,14 @@ def fit_temperatures(segments: Segments) -> dict[str, float]:
     }
 
 
-def score(probabilities: Vector, targets: Integers) -> dict[str, float]:
-    """Compute the metrics of a set of decisions: [n, n_labels] probabilities against [n] scenes."""
+def score(probabilities: Vector, targets: Integers, groups: Groups = ()) -> dict[str, float]:
+    """Compute the metrics of a set of decisions: [n, n_labels] probabilities against [n] scenes.
+
+    With groups (the indices of each one's labels), "group_accuracy" and "group_accuracy_macro" are added.
+    """
     n_labels = probabilities.shape[1]
     right = rights(probabilities, targets)
-    return {
+    figures = {
         "accuracy": accuracy(probabilities, targets),
         "accuracy_macro": float(np.nanmean(means_of(right, targets, n_labels))),
         "log_loss": log_loss(probabilities, targets),
@@ -136,9 +140,16 @@ def score(probabilities: Vector, targets: Integers) -> dict[str, float]:
         "calibration_error": calibration_error(probabilities, targets),
         "brier_score": brier_score(probabilities, targets),
     }
+    if groups:
+        grouped = group_rights(probabilities, targets, groups)
+        figures["group_accuracy"] = float(grouped.mean())
+        figures["group_accuracy_macro"] = float(np.nanmean(means_of(grouped, targets, n_labels)))
+    return figures
 
 
-def score_clips(probabilities: Vector, targets: Integers, clips: Integers) -> dict[str, dict[str, float]]:
+def score_clips(
+    probabilities: Vector, targets: Integers, clips: Integers, groups: Groups = ()
+) -> dict[str, dict[str, float]]:
     """Score one decision per clip, combining its segments in both customary ways.
 
     The challenge's baseline decides by the sum of log-probabilities, but takes the log loss of the mean probabilities:
@@ -149,43 +160,48 @@ def score_clips(probabilities: Vector, targets: Integers, clips: Integers) -> di
     scenes = np.empty(int(numbers.max()) + 1, np.int64)
     scenes[clips] = targets
     return {
-        "mean_log_probability": score(geometric, scenes[numbers]),
-        "mean_probability": score(arithmetic, scenes[numbers]),
+        "mean_log_probability": score(geometric, scenes[numbers], groups),
+        "mean_probability": score(arithmetic, scenes[numbers], groups),
     }
 
 
-def intervals(probabilities: Vector, targets: Integers, locations: Integers) -> dict[str, list[float]] | None:
-    """95 % intervals of accuracy and log loss by a bootstrap over whole locations (Davison & Hinkley 1997, §3.8).
+def intervals(
+    probabilities: Vector, targets: Integers, locations: Integers, groups: Groups = ()
+) -> dict[str, list[float]] | None:
+    """95 % intervals by a bootstrap over whole locations (Davison & Hinkley 1997, §3.8).
 
     Errors are correlated within a location, so locations are resampled with replacement. A scene missing from a
     resample is left out of that resample's macro means.
 
     Returns:
-        Lower and upper end per metric; None if there is only one location.
+        Lower and upper end of accuracy, log loss and, with groups, group accuracy; None if there is only one location.
     """
     n_locations, n_labels = int(locations.max()) + 1, probabilities.shape[1]
     if n_locations < 2:
         return None
     cells = locations * n_labels + targets
-    columns = (np.ones(len(targets)), rights(probabilities, targets), losses(probabilities, targets))
-    sums = np.stack([np.bincount(cells, column, minlength=n_locations * n_labels) for column in columns])
-    table = sums.reshape(3, n_locations, n_labels).swapaxes(0, 1).reshape(n_locations, -1)
+    columns = {"accuracy": rights(probabilities, targets), "log_loss": losses(probabilities, targets)}
+    if groups:
+        columns["group_accuracy"] = group_rights(probabilities, targets, groups)
+    rows = (np.ones(len(targets)), *columns.values())
+    sums = np.stack([np.bincount(cells, row, minlength=n_locations * n_labels) for row in rows])
+    table = sums.reshape(len(rows), n_locations, n_labels).swapaxes(0, 1).reshape(n_locations, -1)
     rng = np.random.default_rng(0)
     even = np.full(n_locations, 1 / n_locations)
-    drawn = np.stack([rng.multinomial(n_locations, even) @ table for _ in range(_DRAWS)]).reshape(_DRAWS, 3, n_labels)
-    counts, right, loss = drawn[:, 0], drawn[:, 1], drawn[:, 2]
+    drawn = np.stack([rng.multinomial(n_locations, even) @ table for _ in range(_DRAWS)])
+    counts, *totals = drawn.reshape(_DRAWS, len(rows), n_labels).swapaxes(0, 1)
     there = counts > 0
     within = np.where(there, counts, 1)
-    draws = {
-        "accuracy": right.sum(axis=1) / counts.sum(axis=1),
-        "accuracy_macro": (right / within).sum(axis=1) / there.sum(axis=1),
-        "log_loss": loss.sum(axis=1) / counts.sum(axis=1),
-        "log_loss_macro": (loss / within).sum(axis=1) / there.sum(axis=1),
-    }
+    draws: dict[str, Vector] = {}
+    for name, total in zip(columns, totals, strict=True):
+        draws[name] = total.sum(axis=1) / counts.sum(axis=1)
+        draws[f"{name}_macro"] = (total / within).sum(axis=1) / there.sum(axis=1)
     return {name: np.percentile(values, _CONFIDENCE).tolist() for name, values in draws.items()}
 
 
-def condition_figures(segments: Segments, condition: str, temperatures: Mapping[str, float]) -> dict[str, Any]:
+def condition_figures(
+    segments: Segments, condition: str, temperatures: Mapping[str, float], groups: Groups = ()
+) -> dict[str, Any]:
     """Metrics of one condition: over segments, calibrated and uncalibrated, and over clips.
 
     Returns:
@@ -195,9 +211,10 @@ def condition_figures(segments: Segments, condition: str, temperatures: Mapping[
     calibrated = softmax(logits, temperatures[OUTPUT_OF.get(condition, condition)])
     locations, _ = segments.names("place")
     return {
-        "calibrated": score(calibrated, targets) | {"interval": intervals(calibrated, targets, locations)},
+        "calibrated": score(calibrated, targets, groups)
+        | {"interval": intervals(calibrated, targets, locations, groups)},
         "uncalibrated": score(softmax(logits), targets),
-        "clips": score_clips(calibrated, targets, segments.clips),
+        "clips": score_clips(calibrated, targets, segments.clips, groups),
     }
 
 
@@ -227,11 +244,23 @@ def breakdown(
     return {name: rows.get(name, dict(empty)) for name in (present if names is None else names)}
 
 
-def chance(n_labels: int) -> dict[str, float]:
-    """Metrics of a uniform prediction."""
-    return {"accuracy": 1 / n_labels, "log_loss": math.log(n_labels)}
+def chance(n_labels: int, targets: Integers | None = None, groups: Groups = ()) -> dict[str, float]:
+    """Metrics of a uniform prediction; with groups, those of a random scene's group, where [n] scenes are the truth."""
+    figures = {"accuracy": 1 / n_labels, "log_loss": math.log(n_labels)}
+    if groups and targets is not None:
+        mates = np.zeros(n_labels)
+        for members in groups:
+            mates[list(members)] = len(members)
+        figures["group_accuracy"] = float(mates[targets].mean() / n_labels)
+        figures["group_accuracy_macro"] = float(mates[np.unique(targets)].mean() / n_labels)
+    return figures
 
 
-def group_accuracy(probabilities: Vector, targets: Integers, groups: Sequence[Sequence[int]]) -> float | None:
-    """Fraction of segments whose best group by summed probability contains the scene; None if there are no groups."""
-    return float(best_groups(probabilities, targets, groups)[1].mean()) if groups else None
+def group_rights(probabilities: Vector, targets: Integers, groups: Groups) -> Vector:
+    """[n]: 1 if the group of the largest summed probability contains the scene, else 0; 1/k if k groups tie for it."""
+    sums = np.stack([probabilities[:, list(members)].sum(axis=1) for members in groups], axis=1)
+    member_of = np.full(probabilities.shape[1], -1)
+    for number, members in enumerate(groups):
+        member_of[list(members)] = number
+    mine = member_of[targets]
+    return np.where(mine >= 0, rights(sums, mine), 0.0)

@@ -2,7 +2,7 @@
 
     runs/slim-av/  report.json  figures.md  confusion.png  reliability.png
 
-`judge.py` and `protocol.py` compute the figures, `tables.py` formats them, `plots.py` draws them.
+`judge.py` and `protocol.py` compute the figures, `report_tables.py` formats them, `plots.py` draws them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write_clip_report(run: ClipRun, out: Path | None = None) -> dict[str, Any]:
 def write_report_files(report: dict[str, Any], folder: Path) -> None:
     """Write a report's four files; `report.json` comes last, so its presence means that the others exist."""
     from trainer.evaluate.plots import draw_confusion, draw_reliability
-    from trainer.evaluate.tables import report_to_markdown
+    from trainer.evaluate.report_tables import report_to_markdown
 
     confusion = draw_confusion(report["labels"], report["confusion"])
     diagram = draw_reliability(report["reliability"])

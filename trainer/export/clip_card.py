@@ -10,7 +10,8 @@ from engines.manifest import AudioInput, GammatoneFeature, LogMelFeature, Precis
 from trainer.clip_run import ClipRun
 from trainer.data.clips import EVALUATE, NONE, NONE_EVALUATE, TRAIN, VALIDATION
 from trainer.data.divide import CALIBRATION
-from trainer.evaluate.tables import Table, card_tables, loss, percent, table_to_markdown
+from trainer.evaluate.report_tables import card_tables
+from trainer.evaluate.tables import Table, loss, percent, table_to_markdown
 from trainer.export.precision_table import precision_table
 from trainer.export.precisions import Cost
 from trainer.export.recipe import describe_recipe

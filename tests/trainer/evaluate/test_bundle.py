@@ -21,7 +21,7 @@ from trainer.errors import DataError
 from trainer.evaluate.bundle import bundle_inputs, evaluate_bundle
 from trainer.evaluate.metrics import softmax
 from trainer.evaluate.report import bundle_report
-from trainer.evaluate.tables import report_to_markdown
+from trainer.evaluate.report_tables import report_to_markdown
 
 HEARD = ("bus", "park", "tram", "", "metro_station")
 SEEN = ("bus", "metro_station", "park", "park", "")

@@ -23,6 +23,7 @@ from trainer.evaluate.protocol import (
     condition_figures,
     fit_temperatures,
     gather_segments,
+    group_rights,
     intervals,
     score,
     score_clips,
@@ -155,6 +156,28 @@ def test_places_are_resampled_whole() -> None:
     assert high == pytest.approx(place_right.mean() + wanted, abs=0.03)
     assert ends["accuracy_macro"] == ends["accuracy"]  # of the only scene there is
     assert intervals(probabilities, targets, np.zeros_like(locations)) is None
+
+
+def test_a_group_is_right_by_its_sum_and_a_tie_is_a_guess() -> None:
+    groups = [[0, 1], [2, 3]]  # label 4 is of no group
+    probabilities = np.array(
+        [
+            [0.30, 0.30, 0.40, 0.00, 0.00],  # the wrong scene of the right group
+            [0.25, 0.25, 0.25, 0.25, 0.00],  # a tie
+            [0.10, 0.10, 0.60, 0.10, 0.10],
+            [0.60, 0.10, 0.10, 0.10, 0.10],  # a scene of no group is never of the right one
+        ]
+    )
+    targets = np.array([0, 2, 3, 4])
+    figures = score(probabilities, targets, groups)
+    assert group_rights(probabilities, targets, groups).tolist() == [1, 0.5, 1, 0]
+    assert figures["group_accuracy"] == 2.5 / 4
+    assert figures["group_accuracy_macro"] == 2.5 / 4
+    assert "group_accuracy" not in score(probabilities, targets)
+    ends = intervals(probabilities, targets, np.arange(4), groups)
+    assert ends is not None
+    assert ends["group_accuracy"][0] < 2.5 / 4 < ends["group_accuracy"][1]
+    assert chance(5, targets, groups)["group_accuracy"] == pytest.approx((2 + 2 + 2 + 0) / 4 / 5)
 
 
 def test_breakdowns_count_and_average() -> None:

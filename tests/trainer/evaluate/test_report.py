@@ -17,7 +17,8 @@ from trainer.errors import RunError, TrainerError
 from trainer.evaluate.answers import Answers, save_answers
 from trainer.evaluate.metrics import fit_temperature, softmax
 from trainer.evaluate.report import CONFUSION, FIGURES, RELIABILITY, read_segments, run_report, write_clip_report
-from trainer.evaluate.tables import main_tables, table_to_lines
+from trainer.evaluate.report_tables import main_tables
+from trainer.evaluate.tables import table_to_lines
 from trainer.run import REPORT
 
 
@@ -68,6 +69,7 @@ def test_its_files_are_whole(tmp_path: Path) -> None:
     for heading in (
         "# invented: figures",
         "## Segments of 1 s",
+        "## Groups",
         "## Whole clips",
         "## By scene",
         "## By city",
@@ -81,6 +83,31 @@ def test_its_files_are_whole(tmp_path: Path) -> None:
     assert text.count("](confusion.png)") == text.count("](reliability.png)") == 1
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.count("|") >= 5 for line in rows)
+
+
+def test_groups_have_a_table_with_intervals_over_places(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    report = report_of(run)
+    table = next(table for table in main_tables(report) if table.title == "Groups")
+    assert [row[0] for row in table.rows] == [
+        "everything there", "sound alone", "picture alone", "after the runtime's filter", "chance"
+    ]  # fmt: skip
+    group_of = {label: group for group, members in GROUPS.items() for label in members}
+    evaluation = run.answers("evaluation")
+    targets = run.targets[evaluation.clips]
+    probabilities = softmax(evaluation.logits["audio"], report["temperatures"]["audio"])
+    names = sorted(GROUPS)
+    sums = [probabilities[:, [label in GROUPS[name] for label in LABELS]].sum(axis=1) for name in names]
+    right = np.array([group_of[LABELS[target]] for target in targets]) == np.array(names)[np.argmax(sums, axis=0)]
+    figures = report["conditions"]["audio"]["calibrated"]
+    assert figures["group_accuracy"] == pytest.approx(right.mean(), rel=1e-12)
+    assert figures["group_accuracy"] > figures["accuracy"]
+    low, high = figures["interval"]["group_accuracy"]
+    assert low < figures["group_accuracy"] < high
+    assert table.rows[1][1] == f"{100 * right.mean():.1f} % ({100 * low:.1f}–{100 * high:.1f})"
+    sizes = np.array([len(GROUPS[group_of[LABELS[target]]]) for target in targets])
+    assert report["chance"]["group_accuracy"] == pytest.approx(sizes.mean() / 10)
+    assert report["group_accuracy"] == report["conditions"]["whole"]["calibrated"]["group_accuracy"]
 
 
 def test_the_same_answers_give_the_same_bytes(tmp_path: Path) -> None:
@@ -135,6 +162,7 @@ def test_without_groups_cities_or_devices_their_tables_are_left_out(tmp_path: Pa
     assert "By city" not in text
     assert "By device" not in text
     assert "| group |" not in text
+    assert "group accuracy" not in text
 
 
 def test_a_scene_without_evaluation_clips_has_a_dash(tmp_path: Path) -> None:
@@ -142,7 +170,7 @@ def test_a_scene_without_evaluation_clips_has_a_dash(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", entries=entries)
     report = write_clip_report(run)
     assert report["by_class"]["tram"]["accuracy"] is None
-    lines = table_to_lines(main_tables(report)[2])
+    lines = table_to_lines(main_tables(report)[3])
     assert lines[-1].split() == ["tram", "–", "–", "0", "0", "0"]
     text = (run.folder / FIGURES).read_text(encoding="utf-8")
     assert "| tram | – | – | 0 | 0 | 0 |" in text
@@ -152,7 +180,7 @@ def test_a_scene_without_evaluation_clips_has_a_dash(tmp_path: Path) -> None:
 def test_clips_of_one_segment_have_no_table_of_clips(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", entries=clip_entries(seconds=1.0, clips=4))
     titles = [table.title for table in main_tables(report_of(run))]
-    assert titles == ["Segments of 1 s", "By scene"]
+    assert titles == ["Segments of 1 s", "Groups", "By scene"]
 
 
 def test_a_single_location_has_no_interval(tmp_path: Path) -> None:
