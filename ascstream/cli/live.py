@@ -168,6 +168,7 @@ def command(
     from ascstream.sinks import format_of
 
     mic, camera, source = _choose(context, mic, camera, source)
+    channels = _channels(context, mic_channels or (), source)
     level = "error" if quiet else log_level
     request = Request(format_of("-", format), out, rotate, duration, top, min_score, strict, wait, level, camera_delay)
     settings = StreamSettings(step, smoothing, scene_threshold, group_threshold)
@@ -177,7 +178,7 @@ def command(
         window_seconds = classifier.manifest.window.seconds
         if duration is not None and duration < window_seconds:
             raise UsageError(f"--duration: expected a window's {window_seconds:g} s or more, got {duration:g} s")
-        devices = _resolve(classifier, mic, camera, source, mic_channels or (), request)
+        devices = _resolve(classifier, mic, camera, source, channels, request)
         listen(classifier, devices, settings, request)
 
 
@@ -201,6 +202,20 @@ def _choose(
     raise UsageError("expected --source, which gives sound and picture, or --mic and --camera; got both: drop one")
 
 
+def _channels(context: click.Context, channels: tuple[int, ...], source: str | None) -> tuple[int, ...]:
+    """Of --mic-channels, what applies: none if a --source on the command line replaces the settings' microphone."""
+    from ascstream.errors import UsageError
+
+    if source is None or not channels:
+        return channels
+    if (
+        context.get_parameter_source("source") is ParameterSource.COMMANDLINE
+        and context.get_parameter_source("mic_channels") is not ParameterSource.COMMANDLINE
+    ):
+        return ()
+    raise UsageError("--mic-channels: a card's are chosen, those of --source are not; leave them out")
+
+
 def _resolve(
     classifier: Classifier,
     mic: str | None,
@@ -222,7 +237,7 @@ def _resolve(
     if mic is None and camera is None:
         mic, camera = ("0" if hears else None), ("0" if sees else None)
     unused = []
-    if not hears and mic not in (None, "0", "none"):
+    if not hears and mic not in (None, "none"):
         unused.append(f"the microphone {redact(mic)} is not opened: bundle {manifest.name} only sees")
     if not sees and camera not in (None, "none"):
         unused.append(f"the camera {redact(camera)} is not opened: bundle {manifest.name} only hears")

@@ -328,6 +328,14 @@ def test_what_the_bundle_does_not_perceive_is_not_opened(microphone: Path, bundl
     assert first == "ascstream: the camera rtsp://***@host/x is not opened: bundle mono_logmel only hears"
 
 
+def test_a_microphone_that_a_bundle_without_sound_does_not_open_is_named(bundle: Bundle) -> None:
+    clip = Path(__file__).parents[3] / "examples" / "clip.mp4"
+    done = ascstream("live", "--bundle", bundle("image_only"), "--duration", "1", "--mic", "0", "--camera", clip)
+    assert done.returncode == 0
+    first = done.stderr.splitlines()[0]
+    assert first == "ascstream: the microphone 0 is not opened: bundle image_only only sees"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -344,6 +352,14 @@ def test_what_the_bundle_does_not_perceive_is_not_opened(microphone: Path, bundl
             "expected something that bundle slim-audio perceives, got nothing; type: --mic 0\n",
         ),
         (["--mic-channels", "0"], "expected channels counted from 1, such as 1 or 1,2; got '0'"),
+        (
+            ["--source", "examples/clip.mp4", "--mic-channels", "1"],
+            "--mic-channels: a card's are chosen, those of --source are not; leave them out",
+        ),
+        (
+            ["--mic", "examples/clip.mp4", "--mic-channels", "1"],
+            'channels: a card\'s are chosen, those of "examples/clip.mp4" are not; leave them out',
+        ),
         (["--rotate", "1y"], "expected seconds or hh:mm:ss"),
         (["--duration", "0"], "expected seconds or hh:mm:ss, above 0"),
         (["--duration", "0.9"], "--duration: expected a window's 1 s or more, got 0.9 s"),
@@ -367,6 +383,18 @@ def test_settings_come_from_the_environment_and_what_is_typed_wins(microphone: P
     for words in (["--mic", microphone], ["--source", microphone]):
         done = ascstream("live", "--duration", "1", *words, env={**variables, "ASCSTREAM_QUIET": "1"})
         assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_channels_that_were_set_for_a_microphone_are_not_those_of_a_source_that_is_typed(
+    microphone: Path, bundle: Bundle
+) -> None:
+    variables = {
+        "ASCSTREAM_MIC_CHANNELS": "1,2",
+        "ASCSTREAM_BUNDLE": str(bundle("mono_logmel")),
+        "ASCSTREAM_QUIET": "1",
+    }
+    done = ascstream("live", "--duration", "1", "--source", microphone, env=variables)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_service_manager_is_told(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
