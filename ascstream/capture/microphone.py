@@ -45,7 +45,8 @@ class _Block(NamedTuple):
     called: float
     """Time of the callback."""
     delay_seconds: float
-    """The first sample's delay from the air to the callback, as reported by PortAudio; may be nonsense."""
+    """The first sample's delay from the air to the callback, as reported by PortAudio; may be nonsense, NaN if it says
+    none."""
     overflow: bool
     """Whether samples before this block were lost."""
     data: bytes
@@ -142,8 +143,11 @@ class _Recording:
     def _heard(self, data: Any, _n_samples: int, times: Any, status: Any) -> None:
         """Run in PortAudio's thread: only copies and queues the data; `SimpleQueue.put` does not block."""
         if self._queue.qsize() < _MOST_BLOCKS:
-            delay = times.currentTime - times.inputBufferAdcTime if times.inputBufferAdcTime > 0 else math.nan
-            self._queue.put(_Block(time.monotonic(), delay, bool(status.input_overflow), bytes(data)))
+            delay = times.currentTime - times.inputBufferAdcTime
+            known = times.inputBufferAdcTime > 0 and delay > 0  # 0 is what host APIs say that do not measure it
+            self._queue.put(
+                _Block(time.monotonic(), delay if known else math.nan, bool(status.input_overflow), bytes(data))
+            )
         else:
             self._dropped = True
 

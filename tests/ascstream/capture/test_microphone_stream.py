@@ -71,6 +71,17 @@ def test_a_stamp_is_the_moment_in_the_air_on_our_clock(adc: float, now: float, d
     assert before - delay <= said[1].stamp <= after - delay
 
 
+@pytest.mark.parametrize(("rate", "n_samples"), [(22_050, 220), (11_025, 110), (12_150, 122), (8_000, 80)])
+def test_a_delay_of_nothing_is_not_believed_at_any_rate(rate: int, n_samples: int) -> None:
+    portaudio = ScriptedPortAudio([Heard(block(*range(n_samples)), 5.0, 5.0)], rates=(rate,), announced_rate=rate)
+    before = time.monotonic()
+    said = said_by(portaudio)
+    after = time.monotonic()
+    assert isinstance(said[1], Sound)
+    delay = 0.06 + n_samples / rate
+    assert before - delay <= said[1].stamp <= after - delay
+
+
 def test_what_is_no_number_is_silence_and_marked() -> None:
     samples = np.array([[0.5, np.nan], [np.inf, 0.25]], np.float32)
     sound = said_by(ScriptedPortAudio([Heard(samples, 1.0, 1.1)]))[1]
