@@ -117,7 +117,8 @@ class FileOutput:
     """A file that appears all at once: written under a temporary name beside it, renamed into place by `close`.
 
     An existing file stays until then, and for good if nothing was worth keeping. After a failed write the file ends
-    with the last whole record. A device or a named pipe is written to directly.
+    with the last whole record. One that may not be whole keeps its temporary name, which the error gives. A device or a
+    named pipe is written to directly.
     """
 
     def __init__(self, path: Path) -> None:
@@ -166,24 +167,30 @@ class FileOutput:
         """Rename it into place, or remove it if nothing is to be kept; may be called twice.
 
         Raises:
-            OutputError: It cannot be flushed or renamed.
+            OutputError: It cannot be flushed or renamed; what was written is in the temporary file then.
         """
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
+        wanted, sure = self._kept and self._good > 0, True
         try:
             try:
-                if self._temporary is not None and self._kept:
+                if self._temporary is not None and wanted:
                     os.ftruncate(descriptor, self._good)
                     os.fsync(descriptor)
-            finally:
+            except OSError:
+                sure = False
+                raise
+            finally:  # also if a signal ends the wait for the disk
                 os.close(descriptor)
-                if self._temporary is not None and self._kept and self._good:
-                    self._temporary.replace(self._place)
-                elif self._temporary is not None:
+                if self._temporary is not None and not wanted:
                     self._temporary.unlink(missing_ok=True)
+                elif self._temporary is not None and sure:
+                    self._temporary.replace(self._place)
         except OSError as error:
-            raise self._error(error) from error
+            if self._temporary is None or not wanted:
+                raise self._error(error) from error
+            raise OutputError(f"{self._path}: {error.strerror}; what was written is in {self._temporary}") from error
 
     def _open(self) -> int:
         """Create the temporary file beside the target, with the target's permissions or a new file's."""

@@ -89,6 +89,40 @@ def test_a_link_stays_a_link(tmp_path):
     assert real.read_text() == "new"
 
 
+def test_a_file_that_may_not_be_whole_is_not_put_in_place(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    output = FileOutput(path)
+    output.keep()
+    output.write("new\n")
+    (draft,) = tmp_path.glob(".*")
+    (descriptor,) = (
+        int(link.name) for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and link.readlink() == draft
+    )
+    read, write = os.pipe()
+    os.dup2(write, descriptor)  # what a file system that fails is to the file: it can be neither cut nor flushed
+    os.close(write)
+    with pytest.raises(OutputError) as caught:
+        output.close()
+    os.close(read)
+    output.close()
+    assert str(caught.value) == f"{path}: Invalid argument; what was written is in {draft}"
+    assert (path.read_text(), draft.read_text()) == ("old", "new\n")
+
+
+def test_a_file_that_cannot_be_renamed_is_named(tmp_path):
+    path = tmp_path / "a.txt"
+    output = FileOutput(path)
+    output.keep()
+    output.write("new\n")
+    (draft,) = tmp_path.glob(".*")
+    path.mkdir()
+    with pytest.raises(OutputError) as caught:
+        output.close()
+    assert str(caught.value) == f"{path}: Is a directory; what was written is in {draft}"
+    assert draft.read_text() == "new\n"
+
+
 def test_a_device_is_written_to_and_not_replaced(tmp_path):
     output = FileOutput(Path("/dev/null"))
     output.keep()
