@@ -126,9 +126,9 @@ def import_clip(
         ExportError: A graph does not give the same answers as the network.
     """
     if data is None:
+        towers = read_towers(path, with_text=True, activation=activation)  # a bad file is named before what it lacks
         lists = _vocabulary_at(path, vocabulary)
         asked = ten_scenes() if prompts is None else read_prompts(prompts)
-        towers = read_towers(path, with_text=True, activation=activation)
         head = _asking(towers, asked, lists)
     elif prompts is None and vocabulary is None:
         towers = read_towers(path, with_text=False, activation=activation)

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from engines.errors import one_line
 from engines.inside import read_at_most
 from trainer.errors import DataError
+from trainer.models.foreign import describe, is_npz
 from trainer.models.naming import Weights
-from trainer.models.pretrained import parse_weights
+from trainer.models.pretrained import EXPECTED, parse_weights
 
 Arrays = dict[str, NDArray[np.float32]]
 """Name to array, in the order of the archive."""
@@ -71,13 +72,17 @@ def read_file(path: Path, max_bytes: int) -> SourceFile:
     return SourceFile(path, data, hashlib.sha256(data).hexdigest())
 
 
-def tensors_of(source: SourceFile) -> Weights:
+def tensors_of(source: SourceFile, expected: str = EXPECTED) -> Weights:
     """Return the tensors of a checkpoint or .safetensors file, by name.
+
+    Args:
+        source: The file.
+        expected: What the importer takes, for the message if the file is something else.
 
     Raises:
         DataError: The file is of another kind, incomplete, compressed, unpacks to more than its size, or holds code.
     """
-    if source.data.startswith(_ZIP):
+    if source.data.startswith(_ZIP) and not is_npz(io.BytesIO(source.data)):
         with open_archive(source) as archive:  # torch.save does not compress: anything compressed may be a zip bomb
             size = sum(entry.file_size for entry in archive.infolist())
             packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
@@ -88,7 +93,7 @@ def tensors_of(source: SourceFile) -> Weights:
                 )
             for _ in _members(source, archive):
                 pass  # reading checks the CRCs, which torch does not
-    return parse_weights(source.path, io.BytesIO(source.data))
+    return parse_weights(source.path, io.BytesIO(source.data), expected)
 
 
 def arrays_of(source: SourceFile, max_bytes: int) -> Arrays:
@@ -102,8 +107,9 @@ def arrays_of(source: SourceFile, max_bytes: int) -> Arrays:
         DataError: The file is of another kind or incomplete, unpacks to more, or holds anything but float arrays.
     """
     if not source.data.startswith(_ZIP):
+        found = describe(io.BytesIO(source.data))
         raise DataError(
-            f"{source.path}: expected an .npz file of arrays, got another file; convert a pickle where you trust it, "
+            f"{source.path}: expected an .npz file of arrays, got {found.what}; convert a pickle where you trust it, "
             "with: numpy.savez(FILE, *ARRAYS)"
         )
     with open_archive(source) as archive:

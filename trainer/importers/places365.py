@@ -8,6 +8,7 @@ last layer is not linear), and a probe on them sees everything the network has l
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -22,7 +23,8 @@ from trainer.importers.places365_scenes import CATEGORIES, scene_shares
 from trainer.importers.squeezenet_arrays import squeezenet_weights
 from trainer.inputs import FRAMES, Inputs
 from trainer.models.counts import count_parameters
-from trainer.models.pretrained import fit_weights
+from trainer.models.foreign import is_npz
+from trainer.models.pretrained import EXPECTED, fit_weights
 from trainer.models.resnet_image import ResnetImage
 from trainer.models.squeezenet import SqueezeNet
 from trainer.models.systems import System
@@ -31,6 +33,7 @@ MAX_BYTES = 512 << 20
 """ResNet-50's published checkpoint has 97 MB."""
 _MAX_ARRAYS = 16 << 20
 """SqueezeNet's arrays have 3.7 MB."""
+_EXPECTED = f"SqueezeNet's arrays (.npz), or CSAIL's ResNet: {EXPECTED}"
 _SYSTEM = System("places365", (FRAMES,), ("fused",), encodes_frames=True)
 _WINDOW = WindowSpec(seconds=1.0, default_step_seconds=0.5)
 _FRAME_TIMES, _MAX_AGE = (0.9,), 1.0
@@ -122,11 +125,11 @@ def import_places365(path: Path) -> Imported:
         ExportError: A graph does not give the same answers as the network.
     """
     source = read_file(path, MAX_BYTES)
-    if path.suffix.lower() == ".npz":
+    if path.suffix.lower() == ".npz" or is_npz(io.BytesIO(source.data)):
         squeezenet = SqueezeNet(len(CATEGORIES))
         fit_weights(squeezenet, squeezenet_weights(arrays_of(source, _MAX_ARRAYS), str(path)), str(path))
         return _imported("squeezenet", squeezenet, _SQUEEZENET_VIDEO, source, _SQUEEZENET_ORIGIN)
-    weights = tensors_of(source)
+    weights = tensors_of(source, _EXPECTED)
     n_layers = 50 if any(name.endswith("layer1.0.conv3.weight") for name in weights) else 18
     resnet = ResnetImage(n_layers, len(CATEGORIES))
     fit_weights(resnet, weights, str(path))

@@ -18,6 +18,7 @@ from torch import Tensor
 from engines.errors import one_line
 from trainer.errors import DataError
 from trainer.importers.files import SourceFile, open_archive
+from trainer.models.foreign import describe
 from trainer.models.naming import Weights
 from trainer.models.pretrained import is_plain
 
@@ -53,9 +54,10 @@ def scripted_tensors(source: SourceFile) -> Weights:
         with torch.serialization.safe_globals(own):
             root = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception:  # noqa: BLE001  (hostile bytes make torch raise almost anything)
+        found = describe(io.BytesIO(content), own=_OWN)
         raise DataError(
-            f"{source.path}: expected a TorchScript archive of a network's tensors, got one that is damaged or holds "
-            "something else; convert it where you trust it, with: "
+            f"{source.path}: expected a TorchScript archive of a network's tensors, got {found.what}; "
+            "convert it where you trust it, with: "
             "safetensors.torch.save_file(torch.jit.load(FILE).state_dict(), OUT)"
         ) from None
     tensors = _named_tensors(root)

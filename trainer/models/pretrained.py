@@ -18,8 +18,11 @@ from torch import Tensor, nn
 from engines.errors import one_line
 from trainer.config import WeightsConfig
 from trainer.errors import ConfigError, DataError
+from trainer.models.foreign import describe
 from trainer.models.naming import Weights, published_names
 
+EXPECTED = "a .safetensors file, or a checkpoint of tensors and plain values alone"
+"""What weights may be in."""
 _WRAPPERS = ("weights", "average", "state_dict", "model_state_dict", "model")
 """Keys under which checkpoints nest tensors; this trainer's use "weights", or before the end "average" and "model"."""
 _COUNTERS = "num_batches_tracked"
@@ -119,18 +122,19 @@ def read_weights(path: Path, sha256: str | None = None) -> Weights:
         raise DataError(f"{path}: expected a file of weights, got: {error.strerror}; see [model.weights]") from None
 
 
-def parse_weights(path: Path, file: BinaryIO) -> Weights:
+def parse_weights(path: Path, file: BinaryIO, expected: str = EXPECTED) -> Weights:
     """Read the tensors of an open file, by name.
 
     Args:
         path: Its path, whose suffix selects the format.
         file: The file, at its beginning.
+        expected: What is expected, for the message if it is no checkpoint.
 
     Raises:
         DataError: It holds something else.
     """
     return _tensors(
-        path, _read_safetensors(path, file) if path.suffix == ".safetensors" else _read_checkpoint(path, file)
+        path, _read_safetensors(path, file) if path.suffix == ".safetensors" else _read_checkpoint(path, file, expected)
     )
 
 
@@ -187,10 +191,11 @@ def _read_safetensors(path: Path, file: BinaryIO) -> Any:
     try:
         return safetensors.torch.load(file.read())
     except (safetensors.SafetensorError, ValueError, KeyError):
-        raise DataError(f"{path}: expected a .safetensors file, got another or a part of one") from None
+        found = describe(file)
+        raise DataError(f"{path}: expected a .safetensors file, got {found.what}; {found.advice}") from None
 
 
-def _read_checkpoint(path: Path, file: BinaryIO) -> Any:
+def _read_checkpoint(path: Path, file: BinaryIO, expected: str) -> Any:
     """Read a torch.save file without executing any code in it."""
     try:
         with warnings.catch_warnings():
@@ -201,10 +206,8 @@ def _read_checkpoint(path: Path, file: BinaryIO) -> Any:
     except OSError:
         raise
     except Exception:  # noqa: BLE001  (hostile bytes make torch raise almost anything: AssertionError, struct.error …)
-        raise DataError(
-            f"{path}: expected a .safetensors file, or a checkpoint of tensors and plain values alone, got another "
-            "file or a part of one; convert it where you trust it, with: safetensors.torch.save_file(STATE, FILE)"
-        ) from None
+        found = describe(file)
+        raise DataError(f"{path}: expected {expected}, got {found.what}; {found.advice}") from None
 
 
 def _tensors(path: Path, content: Any) -> Weights:

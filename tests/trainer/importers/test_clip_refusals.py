@@ -61,9 +61,7 @@ def test_an_archives_code_is_never_run(tmp_path: Path) -> None:
     mark, path = tmp_path / "ran", tmp_path / "ViT-B-32.pt"
     archive = openai_archive(open_clip_state(half=True))
     path.write_bytes(with_entry(archive, "data.pkl", pickle.dumps(Marks(mark), protocol=2)))
-    assert "expected a TorchScript archive of a network's tensors, got one that is damaged or holds something" in said(
-        path
-    )
+    assert "expected a TorchScript archive of a network's tensors, got a pickle that would call os.mkdir;" in said(path)
     # code that cannot even be parsed is not looked at
     path.write_bytes(with_entry(archive, "constants.pkl", pickle.dumps(Marks(mark), protocol=2)))
     assert read_towers(path, with_text=True).from_openai
@@ -204,6 +202,27 @@ def test_what_nothing_says_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["import", "places365", str(path), "--prompts", "x", *out]) == 2
     assert "--prompts: expected with clip, got it with places365; leave it out" in capsys.readouterr().err
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("kind", ["missing", "evil", "damaged", "empty"])
+def test_the_weights_are_looked_at_before_the_vocabulary(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, mark = tmp_path / "ViT-B-32.pt", tmp_path / "ran"
+    if kind == "evil":
+        torch.save({"state_dict": Marks(mark)}, path)
+    elif kind != "missing":
+        path.write_bytes(openai_archive(open_clip_state(half=True))[:-200] if kind == "damaged" else b"")
+    assert main(["import", "clip", str(path), "--out", str(tmp_path / "bundle")]) == 3
+    message = capsys.readouterr().err
+    assert message.startswith(f"trainer: {path}: expected")
+    wanted = {"missing": "No such file", "evil": "would call os.mkdir", "damaged": "got a damaged", "empty": "0 bytes"}
+    assert wanted[kind] in message
+    assert message.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == ([] if kind == "missing" else [path])
+    torch.save(open_clip_state(half=False), path)
+    assert main(["import", "clip", str(path), "--activation", "gelu", "--out", str(tmp_path / "bundle")]) == 2
+    assert "expected a list of word pieces beside it" in capsys.readouterr().err
 
 
 def draw_pictures(folder: Path, n_places: int) -> Path:

@@ -55,7 +55,9 @@ def test_code_in_a_pickle_is_never_run(name: str, kind: str, tmp_path: Path) -> 
     else:
         torch.save({"state_dict": Marks(mark)}, path, _use_new_zipfile_serialization=kind == "zip")
     for importer in (import_cp_mobile, import_places365):
-        assert "expected a .safetensors file, or a checkpoint of tensors and plain values alone" in said(importer, path)
+        message = said(importer, path)
+        assert "a .safetensors file, or a checkpoint of tensors and plain values alone, got a pickle that" in message
+        assert "got a pickle that would call os.mkdir; convert it where you trust it" in message
     assert not mark.exists()
     with path.open("rb") as file:  # and it would have left its mark
         torch.load(file, weights_only=False) if kind != "plain pickle" else pickle.load(file)  # noqa: S301
@@ -71,7 +73,9 @@ def test_code_in_an_array_is_never_run(tmp_path: Path) -> None:
         import_places365, path
     )
     path.write_bytes(pickle.dumps([Marks(mark)]))
-    assert "expected an .npz file of arrays, got another file" in said(import_places365, path)
+    assert "expected an .npz file of arrays, got a pickle that would call os.mkdir; convert" in said(
+        import_places365, path
+    )
     assert not mark.exists()
 
 
@@ -175,6 +179,16 @@ def test_weights_whose_answers_are_no_numbers_are_refused(tmp_path: Path) -> Non
         import_cp_mobile(tmp_path / "net")
 
 
+def test_arrays_are_told_from_a_checkpoint_whatever_their_name(tmp_path: Path) -> None:
+    for save in (np.savez, np.savez_compressed):
+        save(tmp_path / "net.npz", np.zeros((64, 3, 3, 3), np.float32))
+        path = (tmp_path / "net.npz").rename(tmp_path / "net.ckpt")
+        assert "alone, got an .npz of arrays; name a file of the kind that is" in said(import_cp_mobile, path)
+        assert "arr_1: expected biases of conv1, [64], got nothing" in said(import_places365, path)
+    path.write_text("weights")
+    assert "expected SqueezeNet's arrays (.npz), or CSAIL's ResNet: a .safetensors file" in said(import_places365, path)
+
+
 def test_the_ending_of_a_file_may_be_in_capitals(tmp_path: Path) -> None:
     np.savez(tmp_path / "net.npz", np.zeros((64, 3, 3, 3), np.float32))
     upper = (tmp_path / "net.npz").rename(tmp_path / "NET.NPZ")
@@ -215,7 +229,9 @@ def test_a_shortened_file_is_refused(name: str, tmp_path: Path) -> None:
     importer = import_places365 if path.suffix == ".npz" else import_cp_mobile
     assert "expected a whole file, got a damaged or shortened one" in said(importer, path)
     path.write_text("weights")
-    assert "expected a" in said(importer, path)
+    assert 'got text, which begins with "weights"; ' in said(importer, path)
+    path.write_bytes(b"")
+    assert "got 0 bytes; " in said(importer, path)
 
 
 def test_a_damaged_array_is_refused_by_its_name(tmp_path: Path) -> None:
