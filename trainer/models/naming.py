@@ -40,8 +40,8 @@ def published_names(part: nn.Module) -> list[Naming]:
 
 
 def _undistributed(weights: Weights) -> Weights:
-    """Our own names, with DataParallel's `module.` prefix removed if there."""
-    return {name.replace("module.", ""): tensor for name, tensor in weights.items()}
+    """Our own names, without the `module.` that DataParallel puts before those of the whole network or of a part."""
+    return {re.sub(r"(?<![^.])module\.", "", name): tensor for name, tensor in weights.items()}
 
 
 def _vgg_torchvision(weights: Weights) -> Weights:
