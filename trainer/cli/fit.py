@@ -75,8 +75,11 @@ def _fit(config: Config, folder: Path, root: Path, progress: Progress) -> Run | 
 def _find_rate(config: Config, folder: Path, root: Path) -> None:
     """Run a learning rate range test and print the rate to start with."""
     from trainer.fit.clips import plan_clips
+    from trainer.fit.distributed import count_processes
     from trainer.fit.range_test import range_test
 
+    if count_processes() > 1:
+        raise ConfigError(f"--range-test: expected one process, got {count_processes()}; leave torchrun out")
     if config.data.prepared is None:
         raise ConfigError("--range-test: expected a configuration with data.prepared, got one with data.labels")
     plan = plan_clips(config, root)
