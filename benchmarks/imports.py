@@ -15,7 +15,7 @@ import sys
 import tarfile
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from ascstream.sources.base import VideoWants
 from engines.backends import load_engines
 from engines.bundle import open_bundle
 
-DATA = Path(os.environ["ASCSTREAM_TEST_DATA"])
+DATA = Path(os.environ.get("ASCSTREAM_TEST_DATA", ""))
 DIRECT = {"airport_terminal": "airport", "bus_interior": "bus", "subway_station_platform": "metro_station"}
 """Places classes that are scenes themselves."""
 PROXIES = {
@@ -159,6 +159,19 @@ def through_pillow(data: bytes) -> np.ndarray:
     return np.asarray(resized)[top : top + 224, left : left + 224]
 
 
+def main(arguments: Sequence[str]) -> int:
+    """Evaluate both bundles; returns the exit code."""
+    if len(arguments) != 2:
+        print(f"imports.py: expected CP_MOBILE_BUNDLE and PLACES_BUNDLE, got {len(arguments)} names", file=sys.stderr)
+        return 2
+    if not (DATA / "scenes_audio/labels.csv").is_file():
+        got = os.environ.get("ASCSTREAM_TEST_DATA") or "nothing"
+        print(f"imports.py: expected the folder of the test data in ASCSTREAM_TEST_DATA, got {got}", file=sys.stderr)
+        return 2
+    listen(Path(arguments[0]))
+    look(Path(arguments[1]))
+    return 0
+
+
 if __name__ == "__main__":
-    listen(Path(sys.argv[1]))
-    look(Path(sys.argv[2]))
+    sys.exit(main(sys.argv[1:]))

@@ -43,7 +43,11 @@ _BUNDLE_ALONE = "a bundle is evaluated on a prepared corpus, and without a run"
     help="RUN is a bundle: stream these labelled clips through the runtime (a folder a scene, a CSV, a corpus).",
 )
 @click.option("--bundle", type=click.Path(path_type=Path), help="Evaluate a bundle, not a run; needs --on.")
-@click.option("--precision", help="Of the bundle's graphs.  [default: float32]")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "int8"]),
+    help="Of the bundle's graphs.  [default: float32]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 def evaluate(
     run: Path | None,

@@ -122,6 +122,8 @@ def import_onnx(path: Path) -> Imported:
         ConfigError: The TOML file is invalid.
         DataError: The graph is unreadable, or does not match the TOML file.
     """
+    if path.suffix.lower() == ".onnx":
+        raise _no_toml(path, "the graph itself")
     described = read_file(path, _MAX_TOML)
     config = _config(path, described.data)
     source = read_file(path.parent / config.graph, MAX_BYTES)
@@ -143,7 +145,7 @@ def import_onnx(path: Path) -> Imported:
             network="An ONNX graph.",
             authors=config.authors,
             data=config.data,
-            terms=f"{config.licence}, as its importer says.",
+            terms=_terms(config),
         ),
         answers=f"The graph's {config.answers}, put in alphabetical order of the labels."
         + (" A window's score is the mean over its frames." if config.video is not None else ""),
@@ -154,11 +156,28 @@ def import_onnx(path: Path) -> Imported:
     )
 
 
+def _no_toml(path: Path, got: str) -> ConfigError:
+    """The error if something else than the TOML file was named."""
+    return ConfigError(
+        f"{path}: expected the .toml file that describes the graph, got {got}; name the .toml, or write one beside the "
+        "graph (docs/importing.md shows one)"
+    )
+
+
+def _terms(config: GraphConfig) -> str:
+    """What is known about the licence: a sentence."""
+    if config.licence == UNKNOWN_LICENCE:
+        return "No licence is stated. Ask its authors before you pass this bundle on."
+    return f"{config.licence}, as its importer says."
+
+
 def _config(path: Path, data: bytes) -> GraphConfig:
     """Parse and validate the TOML file."""
     try:
         content = tomllib.loads(data.decode())
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, endless brackets
+    except UnicodeDecodeError:
+        raise _no_toml(path, "a file that is no text") from None
+    except (ValueError, RecursionError) as error:  # not TOML, endless brackets
         raise ConfigError(f"{path}: expected TOML, got something else: {one_line(str(error))}") from None
     try:
         return decode(GraphConfig, content)

@@ -82,6 +82,12 @@ def test_mistakes_end_in_one_line(tmp_path: Path, words: list[str], code: int, m
     assert done.stdout == ""
 
 
+def test_an_unknown_precision_is_a_mistake_of_usage(tmp_path: Path) -> None:
+    done = evaluate("slim-audio", "--data", ".", "--precision", "int4", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'int4' is not one of 'float32', 'float16', 'int8'" in done.stderr
+
+
 def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", entries=clip_entries())
     answers_path(run.folder, "evaluation").unlink()

@@ -212,6 +212,13 @@ def test_a_file_that_describes_nothing_is_refused(old: str, new: str, expected: 
     assert expected in message
 
 
+@pytest.mark.parametrize(("name", "got"), [("net.onnx", "the graph itself"), ("net", "a file that is no text")])
+def test_a_graph_in_place_of_its_description_is_said(name: str, got: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"\x08\x08\x12\xff\xfe")
+    message = refusal(tmp_path / name, ConfigError)
+    assert f"expected the .toml file that describes the graph, got {got}; name the .toml" in message
+
+
 def test_a_batch_that_is_fixed_inside_is_said(tmp_path: Path) -> None:
     weight, make_node = np.zeros((3880, 3), np.float32), onnx.helper.make_node
     graph = onnx.helper.make_graph(
@@ -233,7 +240,13 @@ def test_a_batch_that_is_fixed_inside_is_said(tmp_path: Path) -> None:
 
 def test_the_command_makes_a_bundle_that_opens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_graph(tmp_path / "net.onnx", (1, 40, 97))
-    assert main(["import", "onnx", str(write_toml(tmp_path)), "--out", str(tmp_path / "bundle")]) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'bundle'}\n"
+    path = write_toml(tmp_path)
+    assert main(["import", "onnx", str(path), "--out", str(tmp_path / "bundle")]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path / 'bundle'}\n"
+    assert "Terms: MIT, as its importer says." in printed.err
+    path.write_text(path.read_text().replace('licence = "MIT"\n', ""))
+    assert main(["import", "onnx", str(path), "--out", str(tmp_path / "bundle"), "--overwrite"]) == 0
+    assert "Terms: No licence is stated. Ask its authors" in capsys.readouterr().err
     assert open_bundle(tmp_path / "bundle").manifest.name == "any-net"
     assert json.loads((tmp_path / "bundle/manifest.json").read_text())["groups"] == {"vehicles": ["tram", "bus"]}
