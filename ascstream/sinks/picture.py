@@ -1,4 +1,4 @@
-"""The picture of one input: the scene in large letters, scores as bars, the time strip; `view.py` shows it."""
+"""The picture of one input that is not live: the scene in large letters, bars, the time strip; `view.py` shows it."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Picture:
         start = intervals[0].start if intervals else 0.0
         end = intervals[-1].end if intervals else 0.0
         whole = self.info.duration_seconds
-        return start, end if whole is None or self.info.live else max(end, self.info.offset_seconds + whole)
+        return start, end if whole is None else max(end, self.info.offset_seconds + whole)
 
     def _status(self, latest: Prediction, width: int, now: float) -> Text:
         """Modalities, speed, time left and lost sound; as much of that as fits."""
@@ -157,7 +157,7 @@ class Picture:
         lost = summary.lost_seconds
         if lost > 0:
             parts.append(Text(f"{lost:.1f} s lost", "red"))
-        if not self.info.live and summary.realtime_factor > 0:
+        if summary.realtime_factor > 0:
             parts.append(Text(f"{speed(summary.realtime_factor)} real time"))
             left = self._seconds_left(summary)
             if left is not None:
