@@ -17,8 +17,8 @@ from ascstream.sinks.drawing import shorten
 
 _SHADES = " .:-=+*#%@"
 """From black to white."""
-_MOST_SAMPLES = 96
-"""Rows and columns that are sampled from a large image, at least; fewer than twice as many."""
+_LEAST_SAMPLES = 96
+"""Fewest rows and columns sampled from a larger image; fewer than twice as many are."""
 _DARK_LUMA = 10.0
 """Mean luma (0…255) of a covered lens: the default of a bundle's thresholds."""
 _COLOUR_STEP = 12
@@ -87,7 +87,7 @@ def _style(upper: tuple[int, ...], lower: tuple[int, ...]) -> Style:
 def _thin(image: Image) -> Image:
     """Every n-th row and column, so that a large image costs no more than a small one."""
     height, width = image.shape[:2]
-    return image[:: max(1, height // _MOST_SAMPLES), :: max(1, width // _MOST_SAMPLES)]
+    return image[:: max(1, height // _LEAST_SAMPLES), :: max(1, width // _LEAST_SAMPLES)]
 
 
 def _shrink(image: Image, n_rows: int, n_columns: int) -> NDArray[np.float64]:
