@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ascstream.cli.options import Subcommand, bundle_settings, stream_settings
+from ascstream.wording import size_text
 
 if TYPE_CHECKING:
     from ascstream.cli.timing import Measurement
@@ -99,6 +100,6 @@ def _table(report: dict[str, Any], measured: Measurement) -> str:
         "",
         f"real-time factor {factor:.4f} ({1 / factor:.0f} × real time)",
         f"CPU {measured.cpu_seconds:.2f} s for {measured.stream_seconds:.1f} s, "
-        f"peak memory {measured.peak_bytes / 1e6:.0f} MB",
+        f"peak memory {size_text(measured.peak_bytes)}",
     ]
     return "\n".join(lines)

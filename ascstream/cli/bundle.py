@@ -13,6 +13,7 @@ import click
 
 from ascstream.cli.exits import BUNDLE, OK
 from ascstream.cli.options import Commands, Number, Subcommand, complete_bundle
+from ascstream.wording import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,7 +184,7 @@ def _checks(name: str) -> Iterator[dict[str, Any]]:
         yield {"check": "files", "ok": False, "message": str(error)}
         return
     sizes = [entry.size for entry in bundle.manifest.files.values()]
-    yield {"check": "files", "ok": True, "message": f"{len(sizes)}, {sum(sizes) / 1024:,.0f} KiB, as hashed"}
+    yield {"check": "files", "ok": True, "message": f"{len(sizes)}, {size_text(sum(sizes))}, as hashed"}
     for precision in bundle.manifest.graphs[0].files:
         try:
             with load_engines(bundle, backend=REFERENCE_BACKEND, precision=precision) as engines:

@@ -11,13 +11,14 @@ import click
 import numpy as np
 
 from ascstream.classifier import Classifier
-from ascstream.cli.bundle_text import n_bytes, precisions_of, size
+from ascstream.cli.bundle_text import n_bytes, precisions_of
 from ascstream.cli.exits import OK, explain
 from ascstream.errors import SourceError
 from ascstream.pipeline import StreamSettings, stream
 from ascstream.records import Prediction
 from ascstream.sinks.output import printable
 from ascstream.sources.media import open_media
+from ascstream.wording import size_text
 from engines.backends import REFERENCE_BACKEND, Engines, load_engines
 from engines.base import Array, Engine
 from engines.bundle import Bundle
@@ -109,9 +110,9 @@ def _described(bundle: Bundle) -> dict[str, Any]:
         "inputs": [f"{name} {list(shape)}" for name, shape in graph_shapes(manifest, "scene")[0].items()],
         "window_seconds": manifest.window.seconds,
         "step_seconds": manifest.window.default_step_seconds,
-        "size": size(n_bytes(manifest)),
+        "size": size_text(n_bytes(manifest)),
         "precisions": precisions_of(manifest),
-        "float32_graphs": size(_graph_bytes(manifest)),
+        "float32_graphs": size_text(_graph_bytes(manifest)),
         "temperatures": {output.name: output.temperature for output in manifest.outputs},
         "scene_threshold": manifest.thresholds.scene,
         "group_threshold": manifest.thresholds.group,

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ascstream.sinks.output import printable
+from ascstream.wording import size_text
 from engines.bundle import Bundle
 from engines.errors import BundleError
 from engines.manifest import InputSpec, Manifest, Normalisation, graph_shapes
@@ -46,7 +47,7 @@ def columns(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             entry["version"],
             "+".join(entry["modalities"]),
             str(entry["n_labels"]),
-            size(entry["bytes"]),
+            size_text(entry["bytes"]),
             " ".join(entry["precisions"]) + "  (default)" * entry["default"],
         )
         for entry in entries
@@ -136,11 +137,6 @@ def n_bytes(manifest: Manifest) -> int:
     return sum(entry.size for entry in manifest.files.values())
 
 
-def size(n: int) -> str:
-    """A size in KiB, or in MiB from 10 MiB on."""
-    return f"{n / 1024:,.0f} KiB" if n < 10 << 20 else f"{n / (1 << 20):,.0f} MiB"
-
-
 def precisions_of(manifest: Manifest) -> list[str]:
     """The precisions in which every graph is available."""
     return [name for name in PRECISIONS if all(name in graph.files for graph in manifest.graphs)]
@@ -172,7 +168,7 @@ def _files(manifest: Manifest) -> Iterator[str]:
         used[manifest.card] = "model card"
     for name, entry in manifest.files.items():
         yield ""
-        yield from _wrapped(used.get(name, "file"), f"{name}, {size(entry.size)}")
+        yield from _wrapped(used.get(name, "file"), f"{name}, {size_text(entry.size)}")
         yield from _wrapped("  SHA-256", entry.sha256)
 
 

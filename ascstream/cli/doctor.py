@@ -23,6 +23,7 @@ import click
 from ascstream.cli.exits import BUNDLE, OK
 from ascstream.cli.findings import Check
 from ascstream.cli.options import Subcommand
+from ascstream.wording import counted
 
 if TYPE_CHECKING:
     from engines.manifest import Manifest
@@ -121,7 +122,7 @@ def _portaudio() -> Check:
     if found.portaudio is None:
         return Check("portaudio", "missing", "does not work; files need none", found.advice[0], needed=False)
     n_mics, n_cameras = len(found.microphones), len(found.cameras)
-    counts = f"{n_mics} microphone{'' if n_mics == 1 else 's'}, {n_cameras} camera{'' if n_cameras == 1 else 's'}"
+    counts = f"{counted(n_mics, 'microphone')}, {counted(n_cameras, 'camera')}"
     advice = "see: ascstream devices" if found.advice else None
     return Check("portaudio", "ok", f"{found.portaudio}; {counts}", advice, needed=False)
 
@@ -218,8 +219,8 @@ def _files(folder: Path, values: Mapping[str, Any]) -> Check:
                 n_windows = sum(1 for _ in stream(classifier, source, settings))
             by = "" if classifier.backend.startswith("onnxruntime") else f", by {classifier.backend}"
             note = classifier.note
-        windows = f"{n_windows} window{'' if n_windows == 1 else 's'}"
-        return Check("files", "ok", f"{clip.suffix} opened, decoded and classified, {windows}{by}", note)
+        text = f"{clip.suffix} opened, decoded and classified, {counted(n_windows, 'window')}{by}"
+        return Check("files", "ok", text, note)
     except Exception as error:  # noqa: BLE001  a broken binary can raise anything
         return Check("files", "failed", str(error) or type(error).__name__, "type: ascstream config show file")
 

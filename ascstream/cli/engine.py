@@ -14,6 +14,7 @@ import click
 
 from ascstream.cli.exits import BUNDLE, OK
 from ascstream.cli.options import Commands, Folder, Subcommand
+from ascstream.wording import counted, size_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,13 +74,13 @@ def list_plans(plans: Path | None, as_json: bool) -> None:
     if machine is None:
         click.echo(_NOTHING_RUNS)
     size = sum(entry.info.size for entry in entries if entry.info is not None)
-    click.echo(f"{_count(len(entries), 'plan')} in {store.folder}{f', {_size(size)}' if entries else ''}")
+    click.echo(f"{counted(len(entries), 'plan')} in {store.folder}{f', {size_text(size)}' if entries else ''}")
     if not entries and plans is None:
         click.echo("to make one, type: trainer build-engine --fp16")
     left = store.prune(dry_run=True)
     if left:
         size = sum(entry.size for entry in left)
-        click.echo(f"{_count(len(left), 'file')} may go, {_size(size)}; type: {_prune_command(plans)}")
+        click.echo(f"{counted(len(left), 'file')} may go, {size_text(size)}; type: {_prune_command(plans)}")
 
 
 @command.command("verify", cls=Subcommand, short_help="Read every plan, and compare hashes and keys.")
@@ -98,7 +99,7 @@ def verify(plans: Path | None, as_json: bool, bundle: str | None) -> int:
         for entry in entries:
             click.echo(f"{'ok':7}  {_title(entry)}" if entry.problem is None else f"{'damaged':7}  {_reason(entry)}")
         mend = f"; to remove what is damaged, type: {_prune_command(plans)}" if bad else ""
-        click.echo(f"{_count(len(entries), 'plan')} in {store.folder}, {bad} damaged{mend}")
+        click.echo(f"{counted(len(entries), 'plan')} in {store.folder}, {bad} damaged{mend}")
     proofs = []
     if bundle is not None:
         for proof in _run_golden(store, bundle):
@@ -129,9 +130,9 @@ def prune(plans: Path | None, as_json: bool, everything: bool, dry_run: bool) ->
         _print_json(store, dry_run=dry_run, bytes=size, removed=[dataclasses.asdict(entry) for entry in removed])
         return
     for entry in removed:
-        click.echo(f"{_size(entry.size):>9}  {entry.name}  {entry.why}")
+        click.echo(f"{size_text(entry.size):>9}  {entry.name}  {entry.why}")
     verb = "would be removed" if dry_run else "removed"
-    click.echo(f"{_count(len(removed), 'file')} {verb} from {store.folder}, {_size(size)}")
+    click.echo(f"{counted(len(removed), 'file')} {verb} from {store.folder}, {size_text(size)}")
     if machine is None and not everything:
         click.echo(f"plans of every device are kept ({_NOTHING_RUNS}); to remove all: --all", err=True)
 
@@ -254,7 +255,7 @@ def _cells(entry: Entry, join: str) -> tuple[str, ...]:
     p50 = f"{1e3 * p50_seconds(info):.3g} ms" if info.latency else ""
     built = info.built[:16].replace("T", " " if join != "\n" else "\n")
     plan = join.join((_short(info.bundle), f"{key.graph} {key.precision}"))
-    return (plan, join.join(map(_short, (key.device, *versions))), built, _size(info.size), p50)
+    return (plan, join.join(map(_short, (key.device, *versions))), built, size_text(info.size), p50)
 
 
 def _short(text: str) -> str:
@@ -263,13 +264,3 @@ def _short(text: str) -> str:
 
 def _prune_command(plans: Path | None) -> str:
     return "ascstream engine prune" + (f" --plans {shlex.quote(str(plans))}" if plans is not None else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _size(size: int) -> str:
-    if size < 1000:
-        return f"{size} B"
-    return f"{size / 1e6:.1f} MB" if size >= 50_000 else f"{size / 1e3:.1f} kB"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ascstream.cli.findings import Check, absent
+from ascstream.wording import size_text
 from engines.trt.trial import try_out
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def look_at_plans(bundle: Path, folder: Path | None) -> Check | None:
         return Check("plans", "failed", str(error), needed=False)
     if found.plans is None:
         return absent("plans", found.why, None)
-    about = [f"{graph} {info.key.precision}, {info.size / 1e6:.1f} MB" for graph, info in found.plans.items()]
+    about = [f"{graph} {info.key.precision}, {size_text(info.size)}" for graph, info in found.plans.items()]
     return Check("plans", "ok", f"{'; '.join(about)}, built for {machine.device.name}", needed=False)
 
 

@@ -23,6 +23,7 @@ from ascstream.sinks.drawing import (
 )
 from ascstream.sinks.output import printable
 from ascstream.stats import StreamSummary
+from ascstream.wording import counted
 
 _MOST_INTERVALS = 20
 _MOST_EVENTS = 5
@@ -79,7 +80,7 @@ def render_summary(
 def _heading(summary: StreamSummary, error: str | None, width: int) -> Text:
     """Source, length, and whether it was read to its end; the name is shortened first, then numbers are dropped."""
     seconds = max(summary.end - summary.start, 0.0)
-    numbers = [f" · {seconds:.1f} s", f" · {_count(summary.n_windows, 'window')}"]
+    numbers = [f" · {seconds:.1f} s", f" · {counted(summary.n_windows, 'window')}"]
     ended, style = (" · broke off", "red") if error is not None else (" · stopped early", "yellow")
     if error is None and (summary.complete or summary.devices):  # a live stream has no end of its own
         ended = ""
@@ -139,11 +140,11 @@ def _measures(summary: StreamSummary, width: int) -> list[Text]:
     if summary.lost_seconds > 0:
         missing.append(f"{summary.lost_seconds:.2f} s lost")
     if summary.n_degraded:
-        missing.append(f"{_count(summary.n_degraded, 'window')} degraded")
+        missing.append(f"{counted(summary.n_degraded, 'window')} degraded")
     if summary.n_padded:
         missing.append(f"{summary.n_padded} padded")
     if summary.n_dropped_windows:
-        missing.append(f"{_count(summary.n_dropped_windows, 'window')} dropped")
+        missing.append(f"{counted(summary.n_dropped_windows, 'window')} dropped")
     if summary.dropped_tail_seconds >= 0.005:
         missing.append(f"last {summary.dropped_tail_seconds:.2f} s left out")
     rows = [("latency", percentiles(latency, width - 2 - _NAME, " · "))]
@@ -183,10 +184,6 @@ def _row(name: str, text: str, width: int) -> list[Text]:
 def _unbroken(text: str) -> str:
     """Replace spaces so that `_row` keeps the text on one line, if possible."""
     return text.replace(" ", _HARD)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _is_whole(seconds: float) -> bool:

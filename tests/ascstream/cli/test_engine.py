@@ -60,15 +60,15 @@ def test_every_plan_is_shown_with_what_it_was_made_for_and_whether_it_fits(
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines == [
         "plan built for built size p50 fits",
-        "slim-audio 1, scene float16 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 3.1 MB 0.2 ms yes",
-        "slim-audio 1, scene float16 Orin, TensorRT 10.3.0, Jetson Linux 36.4 2026-11-21 18:00 0.1 MB 1.47 ms no",
+        "slim-audio 1, scene float16 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 3,027 KiB 0.2 ms yes",
+        "slim-audio 1, scene float16 Orin, TensorRT 10.3.0, Jetson Linux 36.4 2026-11-21 18:00 117 KiB 1.47 ms no",
         "slim-av 1, scene int8 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 4 B damaged",
         "",
         "slim-audio 1, scene float16 was built for Orin, this is NVIDIA H100 80GB HBM3 "
         "and was built by TensorRT 10.3.0, this is 10.13.2",
         f"slim-av 1, scene int8: {store.folder}/{plans['damaged'].plan}: expected 4 bytes, got 0: it is truncated",
-        f"3 plans in {store.folder}, 3.2 MB",
-        f"2 files may go, 1.0 kB; type: ascstream engine prune --plans {store.folder}",
+        f"3 plans in {store.folder}, 3,145 KiB",
+        f"2 files may go, 1 KiB; type: ascstream engine prune --plans {store.folder}",
     ]
 
 
@@ -106,14 +106,14 @@ def test_the_table_fits_a_terminal(columns: int, store: PlanStore, plans: dict[s
     assert max(map(len, table)) <= columns
     if columns == 120:
         assert [" ".join(line.split()) for line in table[1:3]] == [
-            "slim-audio 1, scene float16 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 3.1 MB 0.2 ms no",
-            "slim-audio 1, scene float16 Orin, TensorRT 10.3.0, Jetson Linux 36.4 2026-11-21 18:00 0.1 MB 1.47 ms no",
+            "slim-audio 1, scene float16 NVIDIA H100 80GB HBM3, TensorRT 10.13.2 2026-11-21 18:00 3,027 KiB 0.2 ms no",
+            "slim-audio 1, scene float16 Orin, TensorRT 10.3.0, Jetson Linux 36.4 2026-11-21 18:00 117 KiB 1.47 ms no",
         ]
         return
     assert [" ".join(line.split()) for line in table[1:6]] == [
-        "slim-audio 1 NVIDIA H100 80GB HBM3 2026-11-21 3.1 MB 0.2 ms no",
+        "slim-audio 1 NVIDIA H100 80GB HBM3 2026-11-21 3,027 KiB 0.2 ms no",
         "scene float16 TensorRT 10.13.2 18:00",
-        "slim-audio 1 Orin 2026-11-21 0.1 MB 1.47 ms no",
+        "slim-audio 1 Orin 2026-11-21 117 KiB 1.47 ms no",
         "scene float16 TensorRT 10.3.0 18:00",
         "Jetson Linux 36.4",
     ]
@@ -209,7 +209,7 @@ def test_prune_says_first_and_then_does(store: PlanStore, plans: dict[str, PlanI
     assert sorted(line.split()[2] for line in lines[:-1]) == sorted(
         [*(sidecar_name(plans[name]) for name in ("damaged", "jetson")), plans["damaged"].plan, plans["jetson"].plan]
     )
-    assert lines[-1].startswith(f"4 files would be removed from {store.folder}, 0.1 MB")
+    assert lines[-1].startswith(f"4 files would be removed from {store.folder}, 119 KiB")
     assert sorted(store.folder.iterdir()) == before
     done = ascstream(*words, env=h100)
     assert done.stdout == dry.stdout.replace("would be removed", "removed")
