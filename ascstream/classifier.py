@@ -193,7 +193,8 @@ class Classifier:
         degraded = not whole or window.padded_seconds > self._manifest.window.pad_seconds
         head = self._head(present)
         if head is None:
-            return WindowScores(None, (), degraded=True, reason=_reason(missing))
+            unused = missing | dict.fromkeys(present, "alone")
+            return WindowScores(None, (), degraded=True, reason=_reason(missing), missing=unused)
         logits = self._engines.scene.infer(self._feeds(window, present))
         shape = (1, len(self._manifest.labels))
         by_output: dict[str, NDArray[np.float64]] = {
@@ -203,8 +204,8 @@ class Classifier:
         }
         if not all(np.isfinite(probabilities).all() for probabilities in by_output.values()):
             # a single such window would corrupt the smoothing filter for good
-            return WindowScores(None, (), degraded=True, reason="invalid_scores")
-        return WindowScores(by_output[head], present, degraded, None, by_output)
+            return WindowScores(None, (), degraded=True, reason="invalid_scores", missing=missing)
+        return WindowScores(by_output[head], present, degraded, None, by_output, missing)
 
     def _audio_fault(self, window: Window) -> str | None:
         """Why the window's sound is unusable; None if it is usable."""

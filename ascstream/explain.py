@@ -1,4 +1,4 @@
-"""Explains an answer: what each modality predicted for a window, and how much weight the fusion gave to each."""
+"""Explains an answer: what each modality predicted for a window, and its weight in the fusion or why it had no part."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from ascstream.records import Prediction
 
 _SENSES = {"audio": "sound", "video": "picture", "fused": "both"}
 """Each head's name for users."""
+_FAULTS = {
+    "no_audio": "no sound came",
+    "no_video": "no picture came",
+    "gap": "too much of it was lost",
+    "silence": "silence",
+    "lens_covered": "the lens is covered",
+    "alone": "the bundle cannot answer by it alone",
+}
+"""Why a modality did not enter, for users."""
 _SHOWN = 3
 """Number of top scenes shown per head."""
 _FLOOR = 1e-30
@@ -47,21 +56,35 @@ def gate(by_output: Mapping[str, Mapping[str, float]]) -> tuple[float, float] | 
 
 
 def explain(prediction: Prediction) -> list[str]:
-    """Lines for the user: each head's top scenes and weights before smoothing; empty if the window has no scores."""
-    by_output = prediction.by_output
+    """Lines for the user: each modality's top scenes before smoothing and its weight, or why it did not enter.
+
+    Scenes that a modality has not learnt are named as such, and its probabilities of them, mere priors, are not shown.
+    """
+    by_output = dict(prediction.by_output)
+    if len(prediction.modalities) == 1 and prediction.modalities[0] not in by_output and "fused" in by_output:
+        by_output = {prediction.modalities[0]: by_output["fused"]}  # one modality and no head of its own
     weights = gate(by_output)
     lines = []
     for name, sense in _SENSES.items():
-        scores = by_output.get(name)
-        if scores is None:
-            continue
-        if name == "fused" and len(prediction.modalities) == 1:  # one modality and no head of its own
-            sense = _SENSES[prediction.modalities[0]]
-        best = sorted(scores, key=lambda label: -scores[label])[:_SHOWN]
-        said = ", ".join(f"{label} {100 * scores[label]:.0f} %" for label in best)
-        if name == "fused":
-            said += "  (this window alone)"
-        elif weights is not None:
-            said += f"  (weighs {weights[name == 'video']:.2f})"
-        lines.append(f"{sense:<8} {said}")
+        fault = next((why for modality, why in prediction.missing.items() if modality == name), None)
+        if fault is not None:
+            lines.append(f"{sense:<8} not used: {_FAULTS[fault]}")
+        elif name in by_output:
+            if name == "fused" and len(prediction.modalities) == 1:  # beside that modality's own head
+                sense = _SENSES[prediction.modalities[0]]
+            lines.append(f"{sense:<8} {_said(name, prediction, by_output[name], weights)}")
     return lines
+
+
+def _said(name: str, prediction: Prediction, scores: Mapping[str, float], weights: tuple[float, float] | None) -> str:
+    """A head's top scenes, and the part it has in the window's answer."""
+    unlearnt = prediction.never_learnt.get(name, ())
+    best = sorted((label for label in scores if label not in unlearnt), key=lambda label: -scores[label])[:_SHOWN]
+    if prediction.missing:
+        part = "answers alone"
+    elif name == "fused" or len(prediction.modalities) == 1:
+        part = "this window alone"
+    else:
+        part = "entered" if weights is None else f"entered, weight {weights[name == 'video']:.2f}"
+    remarks = [part, *([f"never learnt {', '.join(unlearnt)}"] if unlearnt else [])]
+    return f"{', '.join(f'{label} {100 * scores[label]:.0f} %' for label in best)}  ({'; '.join(remarks)})"

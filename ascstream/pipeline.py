@@ -161,6 +161,8 @@ class Judge:
                 _require(0 <= value <= 1, f"{name}-threshold", "a probability, 0 to 1", value)
                 thresholds = replace(thresholds, **{name: float(value)})
         self._labels = manifest.labels
+        heads = {output.name: manifest.never_learnt(output.name) for output in manifest.outputs}
+        self._never_learnt = {name: labels for name, labels in heads.items() if labels}
         self._info = info
         self._clock = clock
         self._window_seconds = manifest.window.seconds
@@ -219,6 +221,8 @@ class Judge:
                 name: dict(zip(self._labels, probabilities.tolist(), strict=True))
                 for name, probabilities in scores.by_output.items()
             },
+            missing=scores.missing,
+            never_learnt={name: labels for name, labels in self._never_learnt.items() if name in scores.by_output},
             fallback=scores.fallback,
         )
 

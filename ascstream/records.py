@@ -130,6 +130,9 @@ class WindowScores:
     """Why not: "silence", "gap", "no_audio", "lens_covered", "no_video", "no_input", "invalid_scores"; else None."""
     by_output: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Calibrated probabilities of every head that was evaluated."""
+    missing: Mapping[Literal["audio", "video"], str] = field(default_factory=dict)
+    """Why each unused modality of the bundle was not used: "silence", "gap", "no_audio", "lens_covered", "no_video";
+    "alone" if it could be used, but the bundle cannot answer by it alone."""
     fallback: str | None = None
     """A sentence on why ONNX Runtime computed them instead of TensorRT; None if no fallback happened."""
 
@@ -174,5 +177,9 @@ class Prediction:
     """For each device that is not delivering, for how many seconds it has been lost; live streams only."""
     by_output: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Each head's ("audio", "video", "fused") calibrated probability of every scene, from this window alone."""
+    missing: Mapping[Literal["audio", "video"], str] = field(default_factory=dict)
+    """Why each unused modality of the bundle was not used, see `WindowScores.missing`."""
+    never_learnt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Scenes that a head in `by_output` has not learnt, which makes its probabilities of them mere priors."""
     fallback: str | None = None
     """A sentence on why ONNX Runtime computed the scores instead of TensorRT; None if no fallback happened."""

@@ -105,6 +105,8 @@ class OutputSpec:
     """fused (always present) · audio · video: a head that uses that modality alone."""
     temperature: float = rule("a positive number", minimum=1e-6, default=1.0)
     """Logits are divided by this before the softmax; fitted on held-out recordings."""
+    labels: tuple[str, ...] | None = rule("a list of labels, or null", default=None)
+    """Labels it has learnt, in alphabetical order: its scores of others are mere priors. None: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +298,13 @@ class Manifest:
         """The head of that name, if there is one."""
         return next((output for output in self.outputs if output.name == name), None)
 
+    def never_learnt(self, name: OutputName) -> tuple[str, ...]:
+        """The labels that the head of that name has not learnt; empty if there is no such head."""
+        output = self.output(name)
+        return (
+            () if output is None else tuple(label for label in self.labels if label not in _learnt(self.labels, output))
+        )
+
     def graph(self, name: GraphName) -> GraphSpec | None:
         """The graph of that name, if there is one."""
         return next((graph for graph in self.graphs if graph.name == name), None)
@@ -461,9 +470,20 @@ def _check_graphs(manifest: Manifest) -> None:
     for index, head in enumerate(heads):
         if head != "fused" and head not in manifest.modalities:
             raise ManifestError(f"outputs[{index}].name: expected a modality the bundle has, got {head!r}")
+    for index, output in enumerate(manifest.outputs):
+        if output.labels is not None and (not output.labels or output.labels != _learnt(manifest.labels, output)):
+            raise ManifestError(
+                f"outputs[{index}].labels: expected some of the labels, in alphabetical order, "
+                f"got {json.dumps(output.labels)}"
+            )
     presence = manifest.presence_input
     if presence is not None and set(presence[1]) != set(manifest.modalities):
         raise ManifestError(f"inputs: expected presence flags for {list(manifest.modalities)}, got {list(presence[1])}")
+
+
+def _learnt(labels: tuple[str, ...], output: OutputSpec) -> tuple[str, ...]:
+    """Those of the labels that a head has learnt."""
+    return tuple(label for label in labels if output.labels is None or label in output.labels)
 
 
 def _check_files(manifest: Manifest) -> None:

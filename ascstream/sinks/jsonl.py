@@ -127,7 +127,9 @@ def prediction_record(
     device is lost) maps each such device to how many seconds it has been lost. `fallback` (only if ONNX Runtime scored
     the window because TensorRT had failed) says why. `latency_seconds` is how long after its end the window was
     answered. If `explained`, `by_output` has the scores of each head, "audio", "video" and "fused", for this window
-    alone, and `gate` the weights of the first two in the third, or null if they cannot be determined.
+    alone, and `gate` the weights of the first two in the third, or null if they cannot be determined; `missing` says of
+    each of the bundle's modalities that was not used why not; `never_learnt` (only if there are such) lists the scenes
+    that a head has not learnt, which makes its scores of them mere priors.
     """
     time = {} if prediction.time is None else {"time": prediction.time}
     lost = {"lost": _numbers(prediction.lost)} if prediction.lost else {}
@@ -162,9 +164,12 @@ def prediction_record(
 
 def _explained(prediction: Prediction) -> dict[str, Any]:
     weights = gate(prediction.by_output)
+    never_learnt = {name: list(labels) for name, labels in prediction.never_learnt.items()}
     return {
         "by_output": {name: _numbers(scores) for name, scores in prediction.by_output.items()},
         "gate": None if weights is None else {"audio": _number(weights[0]), "video": _number(weights[1])},
+        "missing": dict(prediction.missing),
+        **({"never_learnt": never_learnt} if never_learnt else {}),
     }
 
 

@@ -161,6 +161,7 @@ def test_without_sound_the_head_of_the_picture_answers_at_its_own_temperature(mi
         item = window(classifier, **NOTHING[missing])
         scores = classifier.score(item)
         assert (scores.modalities, scores.degraded, scores.reason) == (("video",), True, None)
+        assert scores.missing == {"audio": missing}
         calibrated = expected(classifier, item)["video"] ** 2
         assert scores.probabilities == pytest.approx(calibrated / calibrated.sum(), abs=1e-5)
         assert set(scores.by_output) == {"video"}
@@ -191,6 +192,7 @@ def test_without_a_picture_the_sound_answers(shape: str, lose: Any, tmp_path: Pa
         item = lose(classifier)
         scores = classifier.score(item)
         assert (scores.modalities, scores.degraded) == (("audio",), True)
+        assert scores.missing == {"video": lose.__name__}
         sound_only = expected(classifier, window(classifier))["audio"]
         assert scores.probabilities == pytest.approx(sound_only, abs=1e-5)
 
@@ -202,6 +204,7 @@ def test_a_bundle_that_needs_both_says_unknown_and_why(lose: Any, reason: str, t
     with Classifier.load(bundles.late_fusion_bare(tmp_path)) as classifier:
         scores = classifier.score(lose(classifier))
         assert (scores.probabilities, scores.reason, scores.degraded) == (None, reason, True)
+        assert scores.missing == {"audio": "alone", "video": reason}
 
 
 def test_with_both_gone_there_is_no_input(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import bundles
 from support.commands import ascstream
+from support.media import write_wav
 from support.predictions import make_prediction
 
 from ascstream.explain import explain, gate
+from ascstream.sinks.jsonl import prediction_record
 
 LABELS = ("airport", "bus", "metro", "park", "tram")
 
@@ -52,13 +54,61 @@ def test_lines_say_who_said_what_and_how_much_it_weighed() -> None:
     heard, seen = np.array([2.0, 1.0, 0.0, -1.0, -3.0]), np.array([-1.0, 2.0, 1.0, 0.5, 0.0])
     told = {"audio": scores(heard), "video": scores(seen), "fused": scores(heard + 0.5 * seen)}
     lines = explain(make_prediction(1.0, by_output=told, modalities=("audio", "video")))
-    assert lines[0].startswith("sound    airport 64 %, bus 24 %, metro 9 %  (weighs 1.00)")
-    assert lines[1].startswith("picture  bus 56 %, metro 21 %, park 13 %  (weighs 0.50)")
+    assert lines[0] == "sound    airport 64 %, bus 24 %, metro 9 %  (entered, weight 1.00)"
+    assert lines[1] == "picture  bus 56 %, metro 21 %, park 13 %  (entered, weight 0.50)"
     assert lines[2].startswith("both     bus 5")
     assert lines[2].endswith("(this window alone)")
     alone = make_prediction(1.0, by_output={"fused": scores(heard)}, modalities=("audio",))
     assert explain(alone) == ["sound    airport 64 %, bus 24 %, metro 9 %  (this window alone)"]
     assert explain(make_prediction(1.0, by_output={})) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("no_video", "no picture came"),
+        ("lens_covered", "the lens is covered"),
+    ],
+)
+@pytest.mark.parametrize("head", ["audio", "fused"])
+def test_lines_say_why_the_picture_did_not_enter(fault: str, words: str, head: str) -> None:
+    told = {head: scores(np.array([2.0, 1.0, 0.0, -1.0, -3.0]))}
+    prediction = make_prediction(1.0, by_output=told, modalities=("audio",), missing={"video": fault})
+    assert explain(prediction) == [
+        "sound    airport 64 %, bus 24 %, metro 9 %  (answers alone)",
+        f"picture  not used: {words}",
+    ]
+
+
+def test_lines_say_why_nothing_entered() -> None:
+    silent = make_prediction(1.0, modalities=(), missing={"audio": "silence", "video": "no_video"})
+    assert explain(silent) == ["sound    not used: silence", "picture  not used: no picture came"]
+    both = make_prediction(1.0, modalities=(), missing={"audio": "gap", "video": "alone"})
+    assert explain(both) == [
+        "sound    not used: too much of it was lost",
+        "picture  not used: the bundle cannot answer by it alone",
+    ]
+
+
+def test_scenes_that_a_modality_never_learnt_are_not_put_into_its_mouth() -> None:
+    heard, seen = np.array([1.0, 0.9, 0.8, 0.0, -1.0]), np.array([1.0, 2.0, -2.0, -2.0, -2.0])
+    told = {"audio": scores(heard), "video": scores(seen), "fused": scores(heard + seen)}
+    unlearnt = {"audio": ("bus", "metro")}
+    lines = explain(make_prediction(1.0, by_output=told, modalities=("audio", "video"), never_learnt=unlearnt))
+    assert lines[0] == "sound    airport 31 %, park 11 %, tram 4 %  (entered, weight 1.00; never learnt bus, metro)"
+    assert lines[1].startswith("picture  bus ")
+    record = prediction_record(make_prediction(1.0, by_output=told, never_learnt=unlearnt), explained=True)
+    assert record["never_learnt"] == {"audio": ["bus", "metro"]}
+    assert record["missing"] == {}
+
+
+def test_file_explains_a_track_that_is_silent(tmp_path: Path) -> None:
+    clip = write_wav(tmp_path / "silent.wav", np.zeros((48_000, 1), np.int16), 24_000)
+    words = ["file", str(clip), "--bundle", str(bundles.audio_visual(tmp_path)), "--explain", "--quiet"]
+    lines = [line.strip() for line in ascstream(*words, "--step", "1").stdout.splitlines()]
+    assert lines[1:3] == lines[4:6] == ["sound    not used: silence", "picture  not used: no picture came"]
+    records = [json.loads(line) for line in ascstream(*words, "--format", "jsonl").stdout.splitlines()]
+    assert {"audio": "silence", "video": "no_video"} in [record.get("missing") for record in records]
 
 
 def test_file_explains_its_windows(tmp_path: Path) -> None:

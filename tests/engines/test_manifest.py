@@ -166,6 +166,7 @@ SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
 }
 
 
+LEARNT = "outputs[1].labels: expected some of the labels, in alphabetical order"
 AUDIO = "inputs[0].audio"
 VIDEO = "inputs[1].video"
 RULES: list[tuple[str, object, str]] = [
@@ -353,6 +354,9 @@ RULES: list[tuple[str, object, str]] = [
     ("outputs[0].name", "sound", 'outputs[0].name: expected one of "fused", "audio", "video", got "sound"'),
     ("outputs[1].name", "fused", "outputs: expected 'fused' and no head twice, got ['fused', 'fused', 'video']"),
     ("outputs[0]", ..., "outputs: expected 'fused' and no head twice, got ['audio', 'video']"),
+    ("outputs[1].labels", ["park", "bus"], f'{LEARNT}, got ["park", "bus"]'),
+    ("outputs[1].labels", ["bus", "sea"], f'{LEARNT}, got ["bus", "sea"]'),
+    ("outputs[1].labels", [], f"{LEARNT}, got []"),
     ("outputs[0].temperature", 0, "outputs[0].temperature: expected a positive number, at least 1e-06, got 0.0"),
     ("graphs[0]", ..., "graphs: expected one 'scene' and at most one 'frame', got ['frame']"),
     ("graphs[1]", ..., "graphs: expected a frame graph, since embedding_size is set, got none"),
@@ -422,6 +426,14 @@ RULES: list[tuple[str, object, str]] = [
 def test_every_rule_names_its_key(path: str, value: object, expected: str) -> None:
     got = message(changed(path, value))
     assert got == expected or (expected.endswith("known keys: ") and got.startswith(expected))
+
+
+def test_a_head_may_say_what_it_has_learnt_and_is_silent_if_that_is_everything() -> None:
+    manifest = Manifest.from_json(json.dumps(changed("outputs[1].labels", ["bus", "tram"])))
+    assert manifest.never_learnt("audio") == ("park",)
+    assert manifest.never_learnt("video") == manifest.never_learnt("fused") == ()
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert '"labels"' not in json.dumps(json.loads(Manifest.from_json(json.dumps(document())).to_json())["outputs"])
 
 
 def test_an_audio_only_bundle_has_no_head_for_video() -> None:

@@ -21,6 +21,7 @@ from engines.manifest import (
     GraphSpec,
     InputSpec,
     Manifest,
+    Modality,
     OutputSpec,
     Precision,
     Tolerance,
@@ -289,12 +290,18 @@ def _fields(
         "groups": merge_groups(audio, video),
         "window": audio.window,
         "inputs": fused_inputs(audio.inputs, eyes),
-        "outputs": tuple(OutputSpec(head) for head in HEADS),  # type: ignore[arg-type]
+        "outputs": (OutputSpec("fused"), _head("audio", pool), _head("video", pool)),
         "golden": GOLDEN,
         "card": CARD,
         "thresholds": thresholds,
         "smoothing": audio.smoothing,
     }
+
+
+def _head(modality: Modality, pool: Pool) -> OutputSpec:
+    """The head of one modality, with the labels it has learnt if these are not all."""
+    known = pool.expert(modality).labels
+    return OutputSpec(modality, labels=None if known == pool.labels else known)
 
 
 def _file(made: Mapping[Precision, Graphs], precision: Precision, name: GraphName) -> str:

@@ -99,6 +99,8 @@ def test_labels_are_the_union_and_what_one_does_not_know_is_neutral_for_it(tmp_p
     union = ("airport", "bus", "metro", "metro_station", "park", "street_traffic", "tram")
     assert bundle.manifest.labels == union
     assert bundle.manifest.groups == groups_of(union)
+    assert [output.labels for output in bundle.manifest.outputs] == [None, EARS, EYES]
+    assert bundle.manifest.never_learnt("audio") == ("metro_station", "street_traffic")
     feeds = feeds_of(bundle, (1, 1))
     with load_engines(bundle, backend="onnxruntime") as engines:
         answers = {head: softmax(values) for head, values in engines.scene.infer(feeds).items()}
