@@ -1,4 +1,4 @@
-"""Atomic file writing: a file appears complete or not at all."""
+"""Files: written atomically, so that one appears complete or not at all; and kept inside the data folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from trainer.errors import ConfigError
 
 UNREADABLE_ARRAYS: tuple[type[Exception], ...] = (
     OSError,
@@ -44,3 +46,20 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     write_whole(path, lambda file: file.write(text.encode()))
+
+
+def path_inside(root: Path, name: str, key: str) -> Path:
+    """Path of a file or folder that the configuration names relative to the data folder.
+
+    Args:
+        root: The data folder.
+        name: The configured path.
+        key: The configuration key, for the message.
+
+    Raises:
+        ConfigError: The path leads outside the data folder.
+    """
+    path = root / name
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(f"{key}: expected a path inside the data folder {root}, got {name!r}")
+    return path

@@ -1,4 +1,4 @@
-"""Evaluate a bundle on clips with the runtime's engines, to measure what a precision or a backend costs.
+"""Answer windows with a bundle's graphs, and evaluate it on clips, to measure what a precision or a backend costs.
 
 Segments and their inputs come from `trainer.data.segments`, so answers can be compared with the network's own,
 segment by segment.
@@ -35,7 +35,7 @@ def bundle_inputs(manifest: Manifest) -> Inputs:
     Raises:
         DataError: It takes two inputs of one kind, which no network of this trainer does.
     """
-    specs = _by_name(manifest)
+    specs = inputs_by_name(manifest)
     return Inputs(
         audio=specs[FEATURES].audio if FEATURES in specs else None,
         waveform=specs[WAVEFORM].audio if WAVEFORM in specs else None,
@@ -79,15 +79,15 @@ def evaluate_bundle(
     if not clips:
         raise DataError(f"bundle {manifest.name}: expected clips to evaluate it on, got none")
     config = Config(name=manifest.name, data=DataConfig(), window=manifest.window, train=TrainConfig())
-    reader = SegmentReader(store, bundle_inputs(manifest), config, list(_by_name(manifest)))
+    reader = SegmentReader(store, bundle_inputs(manifest), config, list(inputs_by_name(manifest)))
     with load_engines(bundle, backend=backend, precision=precision, threads=threads) as engines:
-        return reader.answers(clips, lambda inputs: _answer(manifest, engines, inputs))
+        return reader.answers(clips, lambda inputs: answer_windows(manifest, engines, inputs))
 
 
-def _answer(manifest: Manifest, engines: Engines, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Map the inputs of n windows, under the trainer's names, to logits per head."""
+def answer_windows(manifest: Manifest, engines: Engines, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Map the inputs of n windows, under the trainer's names, to logits [n, n_labels] per head."""
     feeds = {}
-    for name, spec in _by_name(manifest).items():
+    for name, spec in inputs_by_name(manifest).items():
         values = inputs[name]
         if spec.presence is not None:
             values = np.ascontiguousarray(values[:, [_ORDER[modality] for modality in spec.presence]])
@@ -110,8 +110,12 @@ def _encode(encoder: Engine, frames: Floats, seen: NDArray[np.bool_], size: int)
     return encoded
 
 
-def _by_name(manifest: Manifest) -> dict[str, InputSpec]:
-    """A bundle's inputs under the trainer's names, in the manifest's order."""
+def inputs_by_name(manifest: Manifest) -> dict[str, InputSpec]:
+    """A bundle's inputs under the trainer's names, in the manifest's order.
+
+    Raises:
+        DataError: It takes two inputs of one kind.
+    """
     specs: dict[str, InputSpec] = {}
     for spec in manifest.inputs:
         name = PRESENCE if spec.presence is not None else FRAMES

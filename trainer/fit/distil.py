@@ -9,20 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from engines.backends import REFERENCE_BACKEND, Engines, load_engines
+from engines.backends import REFERENCE_BACKEND, load_engines
 from engines.bundle import MANIFEST_NAME, open_bundle
-from engines.inputs import WaveformFeature
-from engines.manifest import FRAME_INPUT, FRAME_OUTPUT, Manifest
-from trainer.clip_run import is_clip_run, open_clip_run
+from trainer.clip_run import NETWORK, is_clip_run, open_clip_run
 from trainer.config import Config
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
+from trainer.evaluate.bundle import answer_windows, bundle_inputs
+from trainer.files import path_inside
 from trainer.fit.matching import Change, match_inputs
 from trainer.fit.trained import load_trained
 from trainer.inputs import FEATURES, FRAMES, PRESENCE, WAVEFORM, Inputs
@@ -78,6 +76,7 @@ class Teacher:
         presence = inputs.get(PRESENCE, torch.ones(n_windows, len(MODALITIES)))
         weights = torch.ones(n_windows)
         if self._takes_presence:
+            given = {name: _without_absent(name, values, presence) for name, values in given.items()}
             given[PRESENCE] = presence
         else:
             weights = presence[:, self._needs].prod(dim=1)
@@ -126,7 +125,7 @@ def open_teacher(
     if distil is None:
         yield None
         return
-    path = _inside(root or Path(), distil.teacher)
+    path = path_inside(root or Path(), distil.teacher, _KEY)
     with ExitStack() as stack:
         if (path / MANIFEST_NAME).is_file():
             yield _bundle_teacher(path, config, inputs, n_labels, labels, device, stack)
@@ -149,33 +148,18 @@ def _bundle_teacher(
     bundle = open_bundle(path)
     manifest = bundle.manifest
     _check_labels(path, manifest.labels, n_labels, labels)
-    names = _names(manifest, path)
-    audio = {names[name]: record for name, record in manifest.audio_inputs}
-    video = None if manifest.video_input is None else manifest.video_input[1]
-    theirs = Inputs(audio.get(FEATURES), audio.get(WAVEFORM), video)
+    try:
+        theirs = bundle_inputs(manifest)
+    except DataError as error:
+        raise ConfigError(f"{_KEY}: {error} in {path}") from None
     changes = match_inputs(theirs, inputs, manifest.window.seconds, config.window.seconds, path, _KEY)
     engines = stack.enter_context(load_engines(bundle, backend=REFERENCE_BACKEND, threads=config.train.threads))
 
     def answer(given: dict[str, Tensor]) -> Tensor:
-        return torch.from_numpy(_infer(engines, manifest, names, {name: x.numpy() for name, x in given.items()}))
+        heads = answer_windows(manifest, engines, {name: values.numpy() for name, values in given.items()})
+        return torch.from_numpy(heads["fused"])
 
     return Teacher(answer, changes, takes_presence=manifest.presence_input is not None, device=device)
-
-
-def _infer(
-    engines: Engines, manifest: Manifest, names: Mapping[str, str], given: Mapping[str, np.ndarray[Any, Any]]
-) -> np.ndarray[Any, Any]:
-    """Run a bundle's graphs; returns the fused logits [n, n_labels]."""
-    feeds = {}
-    for entry in manifest.inputs:
-        values = given[names[entry.name]]
-        if entry.video is not None and engines.frame is not None:
-            embeddings = engines.frame.infer({FRAME_INPUT: values.reshape(-1, *values.shape[2:])})[FRAME_OUTPUT]
-            values = embeddings.reshape(*values.shape[:2], -1)
-        if entry.presence is not None:
-            values = values[:, [MODALITIES.index(modality) for modality in entry.presence]]
-        feeds[entry.name] = values
-    return engines.scene.infer(feeds)["fused"]
 
 
 def _run_teacher(
@@ -184,7 +168,7 @@ def _run_teacher(
     """A teacher that runs a finished run's network on the student's device."""
     run = open_clip_run(path) if is_clip_run(path) else open_run(path)
     _check_labels(path, run.labels, n_labels, labels)
-    trained = load_trained(path / "network" if is_clip_run(path) else path / FINAL, len(run.labels), run.config)
+    trained = load_trained(path / NETWORK if is_clip_run(path) else path / FINAL, len(run.labels), run.config)
     changes = match_inputs(trained.inputs, inputs, run.config.window.seconds, config.window.seconds, path, _KEY)
     network = trained.network.to(device)
 
@@ -205,32 +189,12 @@ def _check_labels(path: Path, theirs: Sequence[str], n_labels: int, labels: Sequ
         raise ConfigError(f"{_KEY}: expected the student's {n_labels} labels, got {len(theirs)} in {path}")
 
 
-def _names(manifest: Manifest, path: Path) -> dict[str, str]:
-    """Map each input of a bundle's scene graph to the trainer's name for it."""
-    names: dict[str, str] = {}
-    for entry in manifest.inputs:
-        if entry.audio is not None:
-            name = WAVEFORM if isinstance(entry.audio.feature, WaveformFeature) else FEATURES
-        else:
-            name = FRAMES if entry.video is not None else PRESENCE
-        if name in names.values():
-            raise ConfigError(f"{_KEY}: expected a bundle with one input of {name}, got several in {path}")
-        names[entry.name] = name
-    return names
+def _without_absent(name: str, values: Tensor, presence: Tensor) -> Tensor:
+    """An input [n, …] with zeros where its modality is absent, in the teacher's normalisation as in the student's."""
+    absent = presence[:, MODALITIES.index("video" if name == FRAMES else "audio")] == 0
+    return values.masked_fill(absent.reshape(-1, *[1] * (values.ndim - 1)), 0.0)
 
 
 def _modalities(names: Mapping[str, object]) -> tuple[bool, bool]:
     """Whether sound and whether video is among the inputs."""
     return FEATURES in names or WAVEFORM in names, FRAMES in names
-
-
-def _inside(root: Path, name: str) -> Path:
-    """Resolve a path relative to the data folder.
-
-    Raises:
-        ConfigError: The path leads outside the data folder.
-    """
-    path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(f"{_KEY}: expected a path inside the data folder {root}, got {name!r}")
-    return path

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from engines.errors import one_line
 from trainer.config import WeightsConfig
 from trainer.errors import ConfigError, DataError
+from trainer.files import path_inside
 from trainer.models.foreign import describe
 from trainer.models.naming import Weights, published_names
 
@@ -71,9 +72,7 @@ def load_weights(network: nn.Module, part: str, weights: WeightsConfig, root: Pa
         DataError: The file is missing, altered, of another format, or for another network.
     """
     key = f"model.weights.{part}" if part else 'model.weights.""'
-    path = root / weights.file
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(f"{key}: expected a file inside the data folder {root}, got {weights.file!r}")
+    path = path_inside(root, weights.file, key)
     module = find_part(network, part, key)
     fit_weights(module, _of_part(module, part, read_weights(path, weights.sha256)), str(path))
 

@@ -101,6 +101,26 @@ def test_a_teacher_of_sound_and_picture_is_heard_where_it_had_both_or_knows_bett
     assert no_flags.weights.tolist() == [1, 1, 1, 1]
 
 
+def test_what_is_absent_is_zeros_to_a_teacher_as_in_the_runtime(tmp_path: Path) -> None:
+    config = replace(student(tmp_path), video=replace(VIDEO, frame_times_seconds=(0.1, 0.2)))
+    theirs = replace(config.audio, normalisation=Normalisation("affine", mean=(0.5,), std=(4.0,)))
+    inputs = (
+        InputSpec("logmel", audio=theirs),
+        InputSpec("frames", video=replace(config.video, embedding_size=bundles.EMBEDDING_SIZE)),
+        InputSpec("presence", presence=("audio", "video")),
+    )
+    bundles.audio_visual(tmp_path, inputs=inputs, window=WINDOW).rename(tmp_path / "teacher")
+    features = torch.randn(3, 1, N_BANDS, 15, generator=torch.Generator().manual_seed(1))
+    frames = torch.rand(3, 2, 3, 32, 48, generator=torch.Generator().manual_seed(2))
+    batch = {"features": features, "frames": frames, "presence": torch.tensor([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0]])}
+    with open_teacher(config, config.inputs, len(LABELS), LABELS, tmp_path, CPU) as teacher:
+        expected = teacher(batch).logits
+        features[1] = frames[2] = torch.inf  # anything: a teacher that looked there would answer NaN
+        assert torch.equal(teacher(batch).logits, expected)
+    assert batch["features"][1].isinf().all()  # the student's batch is as it was
+    assert batch["frames"][2].isinf().all()
+
+
 def test_the_loss_is_that_of_the_formula() -> None:
     rng = np.random.default_rng(3)
     teacher, logits = (torch.from_numpy(rng.standard_normal((6, 4))) for _ in range(2))
@@ -197,7 +217,9 @@ def test_a_teacher_that_sees_needs_a_student_that_does(tmp_path: Path) -> None:
     write_teacher(tmp_path / "other", config, inputs=two)
     elsewhere = student(tmp_path, 'train.distil.teacher="other/teacher"')
     with (
-        pytest.raises(ConfigError, match="expected a bundle with one input of features, got several"),
+        pytest.raises(
+            ConfigError, match=r"bundle [a-z_]+: expected one input of features, got low, high in .*other/teacher"
+        ),
         open_teacher(elsewhere, config.inputs, len(LABELS), LABELS, tmp_path, CPU),
     ):
         pass

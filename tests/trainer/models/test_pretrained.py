@@ -358,7 +358,7 @@ def test_a_file_outside_the_data_folder_is_refused(tmp_path: Path) -> None:
     outside = save(tmp_path / "file.pt", state_of(SlimAudio(3)))
     (inside / "link.pt").symlink_to(outside)
     for name in ("../file.pt", str(outside), "link.pt"):
-        with pytest.raises(ConfigError, match=r"model\.weights\.\"\": expected a file inside the data folder"):
+        with pytest.raises(ConfigError, match=r"model\.weights\.\"\": expected a path inside the data folder"):
             load_weights(SlimAudio(3), "", WeightsConfig(name), inside)
 
 
