@@ -15,12 +15,12 @@ SUBCOMMANDS = ("live", "file", "devices", "doctor", "bench", "engine", "bundle",
 
 _EPILOG = """\b
 Examples:
-  ascstream live --mic 0 --camera 0          what devices hear and see, as it happens
+  ascstream live --mic 0 --camera 0          what devices hear and see, live
   ascstream file clip.mp4                    a live view, or lines on a pipe
-  ascstream file clip.mp4 --out scenes.srt   subtitles beside it
+  ascstream file clip.mp4 --out scenes.srt   the scenes as subtitles
   ascstream file recordings/ --format jsonl > all.jsonl
   ffmpeg -v error -nostdin -i URL -c copy -f matroska - | ascstream file -
-  ascstream doctor                           what works here, what to type next
+  ascstream doctor                           what works here, and what to type next
 
 \b
 Results go to stdout and to the files of --out; everything else goes to stderr.
@@ -31,7 +31,7 @@ Exit codes:
   1  results could not be written (disk full, no permission), or a bug
   2  the command line or a setting is wrong
   3  an input or a device: missing, empty, not media, only partly decodable
-  4  a bundle or an engine
+  4  a bundle or an engine does not work
   5  something was lost and --strict was given
   129, 130, 143  ended by SIGHUP, Ctrl-C, SIGTERM; results so far are kept"""
 

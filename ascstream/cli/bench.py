@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SYNTHETIC_SECONDS = 30
 
 
-@click.command("bench", cls=Subcommand, short_help="Time every stage.")
+@click.command("bench", cls=Subcommand, short_help="Measure how long every stage takes.")
 @click.argument("clip", required=False, type=click.Path())
 @bundle_settings
 @stream_settings
@@ -35,10 +35,10 @@ def command(
     group_threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Time every stage of classifying CLIP, end to end, in one Python thread.
+    """Measure how long every stage of classifying CLIP takes, end to end, in one Python thread.
 
     Without CLIP, a 30 s clip is generated (640 × 360, 25 frames per second, stereo) and removed afterwards. p50, p95
-    and p99 are percentiles of a stage's time per window; overlapping windows share what work they can.
+    and p99 are percentiles of a stage's time per window; overlapping windows share work if they can.
     """
     import tempfile
 

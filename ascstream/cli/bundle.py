@@ -45,7 +45,7 @@ def command() -> None:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     multiple=True,
     metavar="FOLDER",
-    help="List those in this folder too; may be repeated.",
+    help="Also list the bundles in this folder. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_list(folders: tuple[Path, ...], as_json: bool) -> int:
@@ -77,10 +77,10 @@ def show_list(folders: tuple[Path, ...], as_json: bool) -> int:
 
 @command.command("info", cls=Subcommand)
 @click.argument("bundle", required=False, shell_complete=complete_bundle)
-@click.option("--card", is_flag=True, help="Print the model card alone, as the Markdown it is.")
+@click.option("--card", is_flag=True, help="Print only the model card, as Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def show_info(bundle: str | None, card: bool, as_json: bool) -> None:
-    """Show everything a bundle's manifest says, and its model card; without BUNDLE, the default one's."""
+    """Show a bundle's manifest and its model card. Without BUNDLE, show the default one."""
     from ascstream.cli.bundle_text import card_of, describe, print_card
 
     if card and as_json:
@@ -108,10 +108,10 @@ def show_info(bundle: str | None, card: bool, as_json: bool) -> None:
 @click.argument("bundles", nargs=-1, metavar="[BUNDLE]...", shell_complete=complete_bundle)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify_bundles(bundles: tuple[str, ...], as_json: bool) -> int:
-    """Check that bundles are intact and reproduce their golden results; without BUNDLE, all that ship.
+    """Check that bundles are undamaged and still give their stored answers. Without BUNDLE, check all that ship.
 
-    Every file is read and hashed, every graph is loaded, and the golden cases are run in each precision on ONNX
-    Runtime. Exit code 4 if any check fails.
+    Every file is compared with its hash. Every graph is run on the bundle's golden cases in each precision, on ONNX
+    Runtime, and compared with the answers stored with them. Exit code 4 if a check fails.
     """
     from ascstream.bundles import shipped
 
@@ -129,15 +129,19 @@ def verify_bundles(bundles: tuple[str, ...], as_json: bool) -> int:
     return OK if whole else BUNDLE
 
 
-@command.command("compare", cls=Subcommand)
+@command.command(
+    "compare", cls=Subcommand, short_help="Compare what two bundles perceive and predict, their size and speed."
+)
 @click.argument("first", metavar="A", shell_complete=complete_bundle)
 @click.argument("second", metavar="B", shell_complete=complete_bundle)
-@click.option("--on", "inputs", multiple=True, metavar="FILE", help="Compare their answers on this; may be repeated.")
+@click.option(
+    "--on", "inputs", multiple=True, metavar="FILE", help="Also compare their predictions on this. May be repeated."
+)
 @click.option(
     "--step",
     type=Number("a duration in seconds, above 0", above=0, maximum=3600),
     metavar="SECONDS",
-    help="Time between two windows of --on.  [default: the shorter of the bundles' own]",
+    help="Time between two predictions of --on.  [default: the shorter of the two bundles']",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def compare_bundles(first: str, second: str, inputs: tuple[str, ...], step: float | None, as_json: bool) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("devices", cls=Subcommand, short_help="List microphones and cameras.")
-@click.option("--probe", is_flag=True, help="Record from each for two seconds: does it open, what does it deliver?")
+@click.option("--probe", is_flag=True, help="Record two seconds from each: does it open, and what does it deliver?")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(probe: bool, as_json: bool) -> None:
     """List microphones and cameras, each numbered from 0, and say what is missing.

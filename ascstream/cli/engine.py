@@ -1,4 +1,4 @@
-"""`ascstream engine`: lists the TensorRT plans built here, verifies them, and removes those of no use."""
+"""`ascstream engine`: lists the TensorRT plans built here, verifies them, and deletes those of no use."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _LONGEST = 60
 """Longest name in the table, in characters."""
 
 _EPILOG = """\b
-A plan is code, made for one kind of device and one version of TensorRT. Plans lie in
-the user's cache, where nobody else may write, and may be deleted at any time:
-  trainer build-engine --fp16            make one, prove and time it
-  ascstream engine list                  which there are, and whether they fit here
-  ascstream engine prune --dry-run       what may go"""
+A plan is code, made for one kind of device and one version of TensorRT. Plans are kept
+in the user's cache, where nobody else may write, and may be deleted at any time:
+  trainer build-engine --fp16            build a plan, verify it, measure its speed
+  ascstream engine list                  list plans, and whether they fit this device
+  ascstream engine prune --dry-run       show what can be deleted"""
 
 
 @click.group("engine", cls=Commands, epilog=_EPILOG, short_help="List, verify and prune TensorRT plans.")
@@ -50,12 +50,12 @@ def _options(function: F) -> F:
         envvar="ASCSTREAM_PLANS",
         metavar="FOLDER",
         show_default="the user's cache",
-        help="Where the plans are.",
+        help="Folder with the plans.",
     )
     return plans(click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function))
 
 
-@command.command("list", cls=Subcommand, short_help="What there is, and whether it fits here.")
+@command.command("list", cls=Subcommand, short_help="List plans, and whether they fit this device.")
 @_options
 def list_plans(plans: Path | None, as_json: bool) -> None:
     """Show every plan: its origin, what it was built for, how fast it was, and whether it fits this machine."""
@@ -83,11 +83,11 @@ def list_plans(plans: Path | None, as_json: bool) -> None:
         click.echo(f"{counted(len(left), 'file')} may go, {size_text(size)}; type: {_prune_command(plans)}")
 
 
-@command.command("verify", cls=Subcommand, short_help="Read every plan, and compare hashes and keys.")
+@command.command("verify", cls=Subcommand, short_help="Check that plans are undamaged.")
 @click.option(
     "--bundle",
     metavar="NAME|FOLDER",
-    help="Also run this bundle's golden cases through those of its plans that fit; needs a GPU.",
+    help="Also run this bundle's golden cases through its plans that fit this device; needs a GPU.",
 )
 @_options
 def verify(plans: Path | None, as_json: bool, bundle: str | None) -> int:
@@ -114,12 +114,14 @@ def verify(plans: Path | None, as_json: bool, bundle: str | None) -> int:
     return OK if ok else BUNDLE
 
 
-@command.command("prune", cls=Subcommand, short_help="Remove what is of no use here.")
-@click.option("--all", "everything", is_flag=True, help="Remove every plan, also those that fit.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@command.command(
+    "prune", cls=Subcommand, short_help="Delete damaged plans, and plans for other devices or TensorRT versions."
+)
+@click.option("--all", "everything", is_flag=True, help="Delete all plans, including those that fit.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be deleted.")
 @_options
 def prune(plans: Path | None, as_json: bool, everything: bool, dry_run: bool) -> None:
-    """Remove damaged plans, unfinished files, and plans for other devices or TensorRT versions.
+    """Delete damaged plans, unfinished files, and plans for other devices or TensorRT versions.
 
     Plans being built at the same time are left alone, and so are files of other kinds.
     """

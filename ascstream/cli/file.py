@@ -29,11 +29,11 @@ Examples:
 
 \b
 Results:
-  stdout         a live view on a terminal, a line a window on a pipe, or --format
+  stdout         a live view on a terminal, a line per window on a pipe, or --format
   --out          .jsonl .csv hold every window; .srt .vtt .txt (Audacity) the scenes
   stderr         what runs, what happened, the summary
 
-Files of --out appear whole, when everything is classified or the run is stopped.
+Files of --out appear when everything has been classified or the run is stopped.
 Options can be set by the environment (ASCSTREAM_STEP=0.2) and in a file: see
 `ascstream config --help`. Exit codes: see `ascstream --help`."""
 
@@ -63,23 +63,28 @@ class _Request:
 @bundle_settings
 @build_setting
 @stream_settings
-@click.option("--start", type=TimeCode(), metavar="TIME", help="Begin here: seconds or hh:mm:ss.")
-@click.option("--duration", type=TimeCode(positive=True), metavar="TIME", help="Take this much: seconds or hh:mm:ss.")
+@click.option("--start", type=TimeCode(), metavar="TIME", help="Start here: seconds or hh:mm:ss.")
+@click.option(
+    "--duration", type=TimeCode(positive=True), metavar="TIME", help="Classify only this much: seconds or hh:mm:ss."
+)
 @setting(
     "--format",
     type=click.Choice(FORMATS),
     show_default="view, or lines on a pipe",
-    help="What stdout is written as.",
+    help="Format of stdout.",
 )
 @click.option(
     "--out",
     multiple=True,
     metavar="PATH",
-    help="Write results here too: .jsonl .csv .srt .vtt .txt; {stem} stands for the input's name. Repeatable.",
+    help="Also write results to this file (.jsonl .csv .srt .vtt .txt); {stem} stands for the input's name. "
+    "May be repeated.",
 )
-@click.option("--explain", is_flag=True, help="Tell what each modality said of every window (lines, jsonl).")
-@setting("--strict/--no-strict", default=False, help="Exit with 5 where something was missing, lost or padded.")
-@setting("--quiet/--no-quiet", default=False, help="Write nothing but errors to stderr.")
+@click.option(
+    "--explain", is_flag=True, help="Show what each modality said about every window (formats lines and jsonl)."
+)
+@setting("--strict/--no-strict", default=False, help="Exit with 5 if anything was missing, lost or padded.")
+@setting("--quiet/--no-quiet", default=False, help="Write only errors to stderr.")
 def command(
     inputs: tuple[str, ...],
     bundle: str | None,

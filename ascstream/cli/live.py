@@ -26,22 +26,22 @@ else:
 _EPILOG = """\b
 Examples:
   ascstream live                             the first microphone (and camera)
-  ascstream live --mic 0 --camera 0          the N-th of `ascstream devices`
+  ascstream live --mic 0 --camera 0          by number, from `ascstream devices`
   ascstream live --mic default --camera rtsp://HOST/PATH
-  ascstream live --source rtsp://HOST/PATH   sound and picture from one
+  ascstream live --source rtsp://HOST/PATH   sound and picture from one source
   ascstream live --format jsonl | jq .label
   ascstream live --out log.jsonl --rotate 1h --wait
 
 \b
 Results:
-  stdout         a live view on a terminal, a line a window on a pipe, or --format
+  stdout         a live view on a terminal, a line per window on a pipe, or --format
   --out          .jsonl .csv hold every window; .srt .vtt .txt (Audacity) the scenes;
                  appended to line by line
   stderr         what runs, what happened, the summary
 
-Nothing heard or seen is stored or sent. A device that is lost is opened again, and
-predictions go on without it meanwhile. SIGHUP, sent to a service, opens files and
-devices anew. Options can be set by the environment (ASCSTREAM_MIC=0) and in a file:
+Nothing heard or seen is stored or sent. A lost device is reopened as soon as it is
+back; predictions go on without it meanwhile. SIGHUP, sent to a service, reopens files
+and devices. Options can be set by the environment (ASCSTREAM_MIC=0) and in a file:
 see `ascstream config --help`. Exit codes: see `ascstream --help`."""
 
 
@@ -78,21 +78,26 @@ class Channels(_ChannelsType):
 
 
 @click.command("live", cls=Subcommand, epilog=_EPILOG, short_help="Classify what devices hear and see.")
-@setting("--mic", metavar="N|NAME|none", show_default="0", help="Microphone: its number, name, a URL, or none.")
+@setting(
+    "--mic",
+    metavar="N|NAME|none",
+    show_default="0 if the bundle hears",
+    help="Microphone: a number, a name, a URL, or none.",
+)
 @setting(
     "--camera",
     metavar="N|PATH|URL|none",
-    show_default="0, where the bundle sees",
-    help="Camera: its number, name, path, a URL, or none.",
+    show_default="0 if the bundle sees",
+    help="Camera: a number, a name, a path, a URL, or none.",
 )
-@setting("--source", metavar="URL", help="One source of both sound and picture, instead of the two.")
-@setting("--mic-channels", type=Channels(), metavar="N[,N]", help="Channels of the microphone to take, from 1.")
+@setting("--source", metavar="URL", help="One source of both sound and picture, instead of --mic and --camera.")
+@setting("--mic-channels", type=Channels(), metavar="N[,N]", help="Channels of the microphone to use, counted from 1.")
 @setting(
     "--camera-delay",
     type=Number("seconds, -2 to 0.4", minimum=-2, maximum=0.4),
     default=0.0,
     metavar="SECONDS",
-    help="How much later the camera shows something than the microphone hears it.",
+    help="Delay of the camera behind the microphone, in seconds.",
 )
 @bundle_settings
 @build_setting
@@ -101,32 +106,34 @@ class Channels(_ChannelsType):
     "--format",
     type=click.Choice(FORMATS),
     show_default="view, or lines on a pipe",
-    help="What stdout is written as.",
+    help="Format of stdout.",
 )
-@click.option("--out", multiple=True, metavar="PATH", help="Write results here too, as they come. Repeatable.")
-@setting("--rotate", type=Period(), metavar="TIME", help="Begin new files of --out this often: 15m, 1h, 1d.")
-@click.option("--duration", type=Period(), metavar="TIME", help="Stop after this long: seconds, hh:mm:ss, 10m.")
+@click.option(
+    "--out", multiple=True, metavar="PATH", help="Also write results to this file, as they come. May be repeated."
+)
+@setting("--rotate", type=Period(), metavar="TIME", help="Begin new --out files this often: 15m, 1h, 1d.")
+@click.option("--duration", type=Period(), metavar="TIME", help="Stop after this time: seconds, hh:mm:ss, 10m.")
 @setting(
     "--top",
     type=Number("a whole number of scenes, 1 or more", minimum=1, whole=True),
     metavar="N",
-    help="Tell this many of the best scenes.",
+    help="Show the N best scenes.",
 )
 @setting(
     "--min-score",
     type=Number("a probability, 0 to 1", minimum=0, maximum=1),
     metavar="P",
-    help="Leave out scenes less probable than this.",
+    help="Omit scenes below this probability.",
 )
-@setting("--strict/--no-strict", default=False, help="Exit with 5 as soon as something is missing or lost.")
-@setting("--wait/--no-wait", default=False, help="Start without devices that are not there, and wait for them.")
-@setting("--quiet/--no-quiet", default=False, help="Write nothing but errors to stderr.")
+@setting("--strict/--no-strict", default=False, help="Exit with 5 as soon as anything is missing or lost.")
+@setting("--wait/--no-wait", default=False, help="Start without devices that are absent, and wait for them.")
+@setting("--quiet/--no-quiet", default=False, help="Write only errors to stderr.")
 @setting(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="The least that is told on stderr.",
+    help="Least severe messages to write to stderr.",
 )
 @click.pass_context
 def command(
@@ -159,7 +166,8 @@ def command(
 ) -> None:
     """Classify what devices hear and see, window by window, until Ctrl-C.
 
-    `ascstream devices` lists microphones and cameras.
+    `ascstream devices` lists microphones and cameras. If only one of --mic and --camera is given, the other is not
+    opened.
     """
     from ascstream.cli.engine_choice import Running, load_classifier
     from ascstream.cli.listen import Request, listen

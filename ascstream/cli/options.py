@@ -185,34 +185,34 @@ def bundle_settings(command: F) -> F:
             default=1,
             show_default=True,
             metavar="N",
-            help="CPU threads of ONNX Runtime.",
+            help="Number of CPU threads for ONNX Runtime.",
         ),
         setting(
             "--plans",
             type=Folder(),
             metavar="FOLDER",
             show_default="the user's cache",
-            help="Where TensorRT plans are. A plan is code: name only a folder that you trust.",
+            help="Folder with TensorRT plans. A plan is code: name only a folder that you trust.",
         ),
         setting(
             "--precision",
             type=click.Choice(["float32", "float16", "int8"]),
-            show_default="the plans', float32 without",
-            help="Arithmetic of the graphs, where there are plans of it, or the bundle holds it.",
+            show_default="the plans', or float32 without plans",
+            help="Numeric precision of the graphs; the bundle or its plans must have it.",
         ),
         setting(
             "--backend",
             type=click.Choice(["auto", "onnxruntime", "tensorrt"]),
             default="auto",
             show_default=True,
-            help="What runs the graphs; auto: TensorRT where it can, else ONNX Runtime.",
+            help="What runs the graphs; auto: TensorRT if it works here, otherwise ONNX Runtime.",
         ),
         setting(
             "--bundle",
             metavar="NAME|FOLDER",
             shell_complete=complete_bundle,
             show_default="the one that ships with ascstream",
-            help="Classifier to use: a name that `ascstream doctor` lists, or a folder.",
+            help="Classifier to use: a name from `ascstream bundle list`, or a folder.",
         ),
     ):
         command = decorate(command)
@@ -224,7 +224,7 @@ def build_setting(command: F) -> F:
     return setting(
         "--build/--no-build",
         default=False,
-        help="Where a GPU has no plan of the bundle, build one first, which takes minutes.",
+        help="If there is a GPU but no plan of the bundle for it, build one first; this takes minutes.",
     )(command)
 
 
@@ -237,28 +237,28 @@ def stream_settings(command: F) -> F:
             type=probability,
             metavar="P",
             show_default="the bundle's",
-            help="Score a group needs to be named where no scene is.",
+            help="Lowest score at which a group is named, if no scene is.",
         ),
         setting(
             "--scene-threshold",
             type=probability,
             metavar="P",
             show_default="the bundle's",
-            help="Score a scene needs to be named.",
+            help="Lowest score at which a scene is named.",
         ),
         setting(
             "--smoothing",
             type=Number("a duration in seconds, 0 (off) or more", minimum=0, maximum=3600),
             metavar="SECONDS",
             show_default="the bundle's",
-            help="Time constant of the smoothing; 0 switches it off.",
+            help="Time constant of the smoothing; 0 turns it off.",
         ),
         setting(
             "--step",
             type=Number("a duration in seconds, above 0", above=0, maximum=3600),
             metavar="SECONDS",
             show_default="the bundle's",
-            help="Time between two predictions, at most the bundle's window.",
+            help="Time between two predictions; at most the length of the bundle's window.",
         ),
     ):
         command = decorate(command)
