@@ -1,8 +1,9 @@
-"""Files: written atomically, so that one appears complete or not at all; and kept inside the data folder."""
+"""Files: written atomically, so that one appears complete or not at all; hashed; kept inside the data folder."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import struct
 import zipfile
@@ -28,6 +29,8 @@ UNREADABLE_ARRAYS: tuple[type[Exception], ...] = (
 )
 """Exceptions that reading a damaged .npz can raise: each was observed, or is documented by zipfile or numpy."""
 
+_BLOCK = 1 << 20
+
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it to `path`; parent folders are created."""
@@ -46,6 +49,14 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     write_whole(path, lambda file: file.write(text.encode()))
+
+
+def digest_of(file: BinaryIO, algorithm: str = "sha256") -> str:
+    """Hexadecimal digest of the rest of an open file, which is read in blocks."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def path_inside(root: Path, name: str, key: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import re
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from ascstream import __version__
 from trainer.errors import DataError, TrainerError
+from trainer.files import digest_of
 
 _BLOCK = 1 << 18
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
@@ -103,11 +103,8 @@ def download(
 
 def md5_of(path: Path) -> str:
     """MD5 of a file, the checksum that archives publish."""
-    digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return digest_of(file, "md5")
 
 
 def _append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from trainer.data.pictures import decode_picture, newest_frames
 from trainer.data.settings import Settings, check_settings
 from trainer.data.store import Frames, Samples
 from trainer.errors import DataError
+from trainer.files import digest_of
 from trainer.inputs import Inputs
 
 __all__ = ["LeftOut", "Prepared", "PreparedClip", "ShardStore", "open_prepared", "verify_prepared"]
@@ -240,11 +240,8 @@ def hash_of(path: Path) -> str:
     Raises:
         DataError: It cannot be read.
     """
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+            return digest_of(file)
     except OSError as error:
         raise DataError(f"{path}: expected a readable shard, got: {error.strerror}; {_ADVICE}") from None
-    return digest.hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from ascstream.sources.inputs import MEDIA_SUFFIXES
 from trainer.config import DataConfig
 from trainer.errors import DataError
+from trainer.files import digest_of
 
 STILLS = {".jpg", ".jpeg", ".png", ".webp"}
 """Extensions of files that contain a single picture."""
@@ -48,7 +48,8 @@ class Recording:
 
     def sha256(self) -> str:
         """SHA-256 of the file's bytes."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        with self.path.open("rb") as file:
+            return digest_of(file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Nothing is downloaded. `trainer.models.naming` lists the published naming scheme
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from engines.errors import one_line
 from trainer.config import WeightsConfig
 from trainer.errors import ConfigError, DataError
-from trainer.files import path_inside
+from trainer.files import digest_of, path_inside
 from trainer.models.foreign import describe
 from trainer.models.naming import Weights, published_names
 
@@ -109,7 +108,7 @@ def read_weights(path: Path, sha256: str | None = None) -> Weights:
     """
     try:
         with path.open("rb") as file:
-            digest = _digest(file) if sha256 is not None else ""
+            digest = digest_of(file) if sha256 is not None else ""
             if sha256 is not None and digest != sha256.lower():
                 raise DataError(
                     f"{path}: expected the SHA-256 {sha256}, got {digest}; fetch the file again, or set "
@@ -232,11 +231,3 @@ def is_plain(value: object) -> bool:
         return False
     # else a tiny file could expand one number to billions; a file's attributes may shadow methods: call the class's own
     return bool(math.prod(value.shape) * value.dtype.itemsize <= Tensor.untyped_storage(value).nbytes())
-
-
-def _digest(file: BinaryIO) -> str:
-    """SHA-256 of the rest of a file."""
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()

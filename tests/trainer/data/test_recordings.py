@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.corpus import SCENES, scene_samples, write_corpus, write_list, writ
 
 from trainer.config import DataConfig
 from trainer.data.audio import decode, load_responses
-from trainer.data.recordings import load_corpus
+from trainer.data.recordings import Recording, load_corpus
 from trainer.errors import DataError
 
 
@@ -120,6 +121,18 @@ def test_a_scene_that_no_bundle_may_have_is_refused_at_once(tmp_path: Path, labe
     write_list(tmp_path / "labels.csv", rows, ("file", "scene_label"))
     with pytest.raises(DataError, match='expected scenes\' names of one line, and not "unknown", got '):
         load_corpus(tmp_path, DataConfig(labels="labels.csv"))
+
+
+def test_a_long_recording_is_hashed_in_parts(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+    tracemalloc.start()
+    found = Recording("long.wav", path, "park", "long.wav", "").sha256()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == "3b6a07d0d404fab4e23b6d34bc6696a6a312dd92821332385e5af7c01c421351"
+    assert peak < 8 << 20
 
 
 def test_a_missing_list_says_how_to_name_the_folder(tmp_path: Path) -> None:
