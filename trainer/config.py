@@ -64,8 +64,13 @@ class DataConfig:
     impulse_response_credit: str = rule("a sentence", default="")
     """Where they come from, for the model card."""
     none_label: str = rule("a label", default="none")
-    """Label of recordings that show none of the scenes: never trained on, used only to measure how often the network is
-    confident about them."""
+    """Label of listed recordings that show none of the scenes: never trained on, used only to measure how often the
+    network is confident about them; `outliers` are trained on."""
+    outliers: str | None = rule("a folder inside the data folder, or null", default=None)
+    """For listed recordings: folder of recordings of none of the scenes, from which `augment.none_share` takes its
+    windows; never evaluated on."""
+    outliers_credit: str = rule("a sentence", default="")
+    """Where they come from, for the model card."""
     min_recordings: int = rule("an integer", minimum=2, default=2)
     """A label with fewer recordings cannot be evaluated and is left out."""
     groups: Mapping[str, tuple[str, ...]] = rule("labels a group", default_factory=dict)
@@ -364,17 +369,17 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Config:
             f"{where}: augment.drop_audio and augment.drop_video: expected at most 1 together, as never both are "
             f"dropped, got {config.augment.drop_audio:g} and {config.augment.drop_video:g}"
         )
-    group_of: dict[str, str] = {}
-    for group, members in config.data.groups.items():
-        for label in members:
-            if group_of.setdefault(label, group) != group:
-                raise ConfigError(
     video, rotated = config.video, config.augment.rotate_probability
     if rotated and video is not None and video.width != video.height:
         raise ConfigError(
             f"{where}: augment.rotate_probability: expected 0 for frames of {video.width}×{video.height}, as only "
             f"square ones can be rotated, got {rotated:g}"
         )
+    group_of: dict[str, str] = {}
+    for group, members in config.data.groups.items():
+        for label in members:
+            if group_of.setdefault(label, group) != group:
+                raise ConfigError(
                     f"{where}: data.groups: expected {label!r} in one group, "
                     f"got it in {group_of[label]!r} and {group!r}"
                 )

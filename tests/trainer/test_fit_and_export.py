@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.corpus import SCENES, scene_samples, write_config, write_corpus, write_wav
+from support.corpus import RATE, SCENES, scene_samples, write_config, write_corpus, write_wav
 
 from ascstream import Classifier, StreamSettings, open_media, stream
 from ascstream.smoothing import Decider, SceneFilter
@@ -21,7 +21,7 @@ from engines.errors import BundleError
 from engines.manifest import Thresholds
 from trainer.config import load_config
 from trainer.data.splits import Split
-from trainer.errors import RunError
+from trainer.errors import DataError, RunError
 from trainer.evaluate.metrics import balanced_weights, fit_temperature, softmax
 from trainer.evaluate.recordings import HeldOut, gather, smooth, write_report
 from trainer.export.bundle import export_run
@@ -95,6 +95,28 @@ def test_sounds_of_none_of_the_scenes_are_answered_as_the_runtime_would(run: Run
     ]
     (row,) = report["none"]
     assert (row["named"], row["named_group"]) == (levels.count("scene") / 5, levels.count("group") / 5)
+
+
+def test_sounds_of_none_of_the_scenes_teach_it_to_be_unsure(place: Path, run: Run, tmp_path: Path) -> None:
+    data = shutil.copytree(place / "data", tmp_path / "data")
+    for seed in range(1, 5):
+        white = 0.05 * np.random.default_rng(seed).standard_normal(3 * RATE)
+        write_wav(data / f"others/deep/{seed}.wav", white)
+    settings = ["seed=3", "train.epochs=10", "evaluate.hold_out_sources=false"]
+    plain = fit_run(tmp_path / "plain", load_config(place / "toy.toml", settings), data)
+    settings += ["data.outliers=others", "augment.none_share=0.3", "data.outliers_credit=Drawn."]
+    taught = fit_run(tmp_path / "toy", load_config(place / "toy.toml", settings), data)
+    assert [entry.file for entry in taught.entries] == [entry.file for entry in run.entries]  # and so never judged
+    (before,), report = write_report(plain)["none"], write_report(taught)
+    (after,) = report["none"]
+    assert after["mean_confidence"] < before["mean_confidence"] - 0.2
+    assert report["folds"]["windows"]["accuracy"] >= 0.9
+    export_run(taught, tmp_path / "bundle", data)
+    card = (tmp_path / "bundle/CARD.md").read_text(encoding="utf-8")
+    assert "30 % of the windows are of recordings of none of the scenes, whose target is even odds." in card
+    assert "Recordings of none of the scenes, in training: Drawn." in card
+    with pytest.raises(DataError, match=r"data\.outliers: .*nowhere: expected a folder of recordings, got none"):
+        fit_run(tmp_path / "no", load_config(place / "toy.toml", [*settings, "data.outliers=nowhere"]), data)
 
 
 def test_a_card_says_how_often_other_sounds_are_named_a_scene_or_a_group(place: Path, run: Run, bundle: Path) -> None:

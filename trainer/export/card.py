@@ -238,14 +238,21 @@ def _made(run: Run) -> str:
         f"masks of up to {augment.band_mask} bands and {augment.hop_mask} hops",
     ]
     final = next(split for split in run.splits if split.name == FINAL)
+    share = augment.none_share if run.config.data.outliers is not None else 0.0
+    outliers = (
+        f"{_percent(share)} of the windows are of recordings of none of the scenes, whose target is even odds. "
+        if share
+        else ""
+    )
     begun = "".join(f"{line[0].upper()}{line[1:]}. " for line in describe_beginning(run.config.model))
     return f"""## How it was made
 
 {train.epochs} epochs of {train.windows_per_epoch} windows from {len(final.train)} recordings, scenes alike, \
 recordings alike; AdamW, peak rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, label smoothing \
 {train.label_smoothing:g}, averaged weights; seed {run.config.seed}. In training, each window by chance: \
-{"; ".join(steps)}. {begun}The recipe was chosen by folds of the same recordings: the figures above are a little kind \
-to it. The command, where nothing was set beside the file (`--set`):
+{"; ".join(steps)}. {outliers}{begun}\
+The recipe was chosen by folds of the same recordings: the figures above are a little kind to \
+it. The command, where nothing was set beside the file (`--set`):
 
     trainer fit configs/{run.config.name.replace("-", "_")}.toml --data FOLDER && trainer export --data FOLDER"""
 
@@ -261,7 +268,7 @@ def _data(run: Run) -> str:
     total = sum(entry.seconds for entry in run.entries if entry.label in run.labels)
     blocks.append(
         f"{total / 60:.0f} minutes were trained on. Labels were given by names and descriptions; their certainty is "
-        f"the list's own word. `{run.config.data.none_label}`: heard in evaluation only."
+        f"the list's own word. `{run.config.data.none_label}`: only heard in evaluation."
     )
     rows = [
         [entry.file, entry.label, entry.confidence, f"{entry.seconds:.1f}", entry.licence, f"`{entry.sha256}`"]
@@ -270,6 +277,8 @@ def _data(run: Run) -> str:
     blocks.append(_table(["file", "scene", "label", "seconds", "licence", "SHA-256"], rows))
     if run.config.data.impulse_responses is not None and run.config.augment.response_probability > 0:
         blocks.append(f"Impulse responses of microphones, in training: {run.config.data.impulse_response_credit}")
+    if run.config.data.outliers is not None and run.config.augment.none_share > 0:
+        blocks.append(f"Recordings of none of the scenes, in training: {run.config.data.outliers_credit}")
     return "\n\n".join(blocks)
 
 

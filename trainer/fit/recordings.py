@@ -15,11 +15,11 @@ from trainer.config import Config
 from trainer.data.audio import Mono, decode_all, load_responses
 from trainer.data.augment import Floats
 from trainer.data.memory import MemoryStore
-from trainer.data.recordings import Corpus, load_corpus
+from trainer.data.recordings import Corpus, is_media, load_corpus
 from trainer.data.segments import Answer, SegmentReader
 from trainer.data.splits import Split, deal_folds, hold_out_sources
 from trainer.data.windows import WindowSampler
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, DataError
 from trainer.evaluate.answers import WHOLE
 from trainer.evaluate.baseline import fit_regression, summarise
 from trainer.evaluate.metrics import balanced_weights
@@ -48,6 +48,8 @@ class _Heard:
     """All decoded recordings."""
     responses: Sequence[Mono]
     """Microphone impulse responses."""
+    outliers: range
+    """Positions in the store of recordings of none of the scenes to train on."""
 
 
 def fit_run(
@@ -86,12 +88,15 @@ def fit_run(
     corpus = load_corpus(root, config.data)
     recordings = (*corpus.recordings, *corpus.none)
     rate = config.audio.sample_rate
-    samples = decode_all([recording.path for recording in recordings], rate, config.n_window_samples)
+    outliers = _outliers(root, config)
+    paths = [*(recording.path for recording in recordings), *outliers]
+    samples = decode_all(paths, rate, config.n_window_samples)
     responses = config.data.impulse_responses
     filters = load_responses(None if responses is None else root / responses, rate)
     splits = plan_splits(corpus, config)
-    run = start_run(folder, config, corpus, [audio.size / rate for audio in samples], splits)
-    heard = _Heard(run, system, config.audio, MemoryStore(samples, rate), filters)
+    run = start_run(folder, config, corpus, [audio.size / rate for audio in samples[: len(recordings)]], splits)
+    others = range(len(recordings), len(samples))
+    heard = _Heard(run, system, config.audio, MemoryStore(samples, rate), filters, others)
     for number, split in enumerate(run.splits, start=1):
         on_split(split, number, len(run.splits))
         _fit_split(heard, split, root, on_epoch)
@@ -117,15 +122,31 @@ def plan_splits(corpus: Corpus, config: Config) -> list[Split]:
     return [*splits, Split(FINAL, tuple(range(n_trained)), none)]
 
 
+def _outliers(root: Path, config: Config) -> list[Path]:
+    """Recordings of none of the scenes to train on.
+
+    Raises:
+        DataError: There are none in the folder.
+    """
+    if config.data.outliers is None or not config.augment.none_share:
+        return []
+    folder = root / config.data.outliers
+    found = sorted(path for path in folder.rglob("*") if is_media(path, folder)) if folder.is_dir() else []
+    if not found:
+        raise DataError(f"data.outliers: {folder}: expected a folder of recordings, got none")
+    return found
+
+
 def _fit_split(heard: _Heard, split: Split, root: Path, on_epoch: EpochHook) -> None:
     """Train a split's network and store its answers for the held-out recordings, unless that was done before."""
     run, names = heard.run, heard.system.inputs
     place = run.folder / split.name
     if (place / PREDICTIONS).exists():
         return
-    targets = run.targets[list(split.train)].tolist()
+    targets = [*run.targets[list(split.train)].tolist(), *(-1 for _ in heard.outliers)]
+    clips = (*split.train, *heard.outliers)
     seed = (zlib.crc32(split.name.encode()),)
-    data = WindowSampler(heard.store, split.train, targets, len(run.labels), run.config, names, heard.responses, seed)
+    data = WindowSampler(heard.store, clips, targets, len(run.labels), run.config, names, heard.responses, seed)
     trained = fit_network(run.config, len(run.labels), data, place, root=root, labels=run.labels, on_epoch=on_epoch)
     reader = SegmentReader(heard.store, trained.inputs, run.config, names)
     save_predictions(place / PREDICTIONS, _answers(run, reader, split.test, trained.answer))
@@ -144,7 +165,7 @@ def _fit_baseline(heard: _Heard) -> None:
     run = heard.run
     plain = Inputs(audio=replace(heard.audio, normalisation=Normalisation(kind="none")))
     reader = SegmentReader(heard.store, plain, run.config, (FEATURES,))
-    summaries = [summarise(_features(run, reader, number)) for number in range(len(heard.store))]
+    summaries = [summarise(_features(run, reader, number)) for number in range(len(run.entries))]
     n_labels = len(run.labels)
     for split in run.splits:
         if not split.test:
