@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +32,8 @@ from trainer.data.clips import Clip
 from trainer.data.labelled import OnClip, unwatched
 from trainer.errors import DataError
 from trainer.evaluate.metrics import Integers
-from trainer.evaluate.sources import open_clip
 from trainer.inputs import FEATURES, FRAMES, WAVEFORM, Inputs
-from trainer.plans.media import windows_in
+from trainer.plans.media import spread_windows
 
 Floats = NDArray[np.float32]
 Embed = Callable[[Mapping[str, Floats]], Floats]
@@ -147,23 +145,13 @@ class _Listener(Engine):
         self._fed: list[Mapping[str, Array]] = []
 
     def windows(self, clip: Clip, at_most: int) -> Iterator[Mapping[str, Array]]:
-        """Yield the inputs [1, …] of at most `at_most` of the clip's windows that the runtime would classify.
-
-        They are evenly spread if the clip's length is known.
-        """
+        """Yield the inputs [1, …] of at most `at_most` of the clip's windows that the runtime would classify."""
         classifier = self._classifier
         classifier.reset()
-        step = Fraction(str(classifier.manifest.window.seconds))
-        with open_clip(clip) as source:
-            n_windows = int((source.info.duration_seconds or 0) / step)
-            every = -(-n_windows // at_most) or 1
-            for index, window in enumerate(windows_in(classifier, source, step)):
-                if index >= every * at_most:
-                    break
-                if index % every == (every - 1) // 2:  # the middle of each part: clips begin with handling noise
-                    self._fed.clear()
-                    classifier.score(window)
-                    yield from self._fed
+        for window in spread_windows(classifier, clip, at_most):
+            self._fed.clear()
+            classifier.score(window)
+            yield from self._fed
 
     def _infer(self, feeds: dict[str, Array]) -> dict[str, Array]:
         self._fed.append({name: array.copy() for name, array in feeds.items()})

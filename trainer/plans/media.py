@@ -38,10 +38,34 @@ def windows_of(classifier: Classifier, clip: Clip, step: Fraction) -> Iterator[W
         SourceError: It has no input that the bundle uses, or breaks off.
     """
     with open_clip(clip) as source:
-        yield from windows_in(classifier, source, step)
+        yield from _windows_in(classifier, source, step)
 
 
-def windows_in(classifier: Classifier, source: Source, step: Fraction) -> Iterator[Window]:
+def spread_windows(classifier: Classifier, clip: Clip, at_most: int) -> Iterator[Window]:
+    """Yield at most `at_most` windows of a recording, without overlap, evenly spread if its length is known.
+
+    Each is the middle one of its part of the recording, as recordings begin with handling noise.
+
+    Args:
+        classifier: The classifier that the windows are for.
+        clip: The recording; it is opened once.
+        at_most: The most windows to yield.
+
+    Raises:
+        SourceError: It has no input that the bundle uses, or breaks off.
+    """
+    step = Fraction(str(classifier.manifest.window.seconds))
+    with open_clip(clip) as source:
+        n_windows = int((source.info.duration_seconds or 0) / step)
+        every = -(-n_windows // at_most) or 1
+        for index, window in enumerate(_windows_in(classifier, source, step)):
+            if index >= every * at_most:
+                return
+            if index % every == (every - 1) // 2:
+                yield window
+
+
+def _windows_in(classifier: Classifier, source: Source, step: Fraction) -> Iterator[Window]:
     """Like `windows_of`, for an open source."""
     require_input(source.info, classifier.manifest)
     windower = Windower(classifier.manifest, step)
@@ -94,7 +118,7 @@ class RangeFeeds:
         for clip in self._media:
             classifier.reset()
             try:
-                for window in self._some_windows(classifier, clip):
+                for window in spread_windows(classifier, clip, self._per_file):
                     classifier.score(window)
                     taken = tap.take()
                     self.n_windows += bool(taken)
@@ -105,20 +129,6 @@ class RangeFeeds:
             raise DataError(
                 "--calibrate: expected recordings with sound or pictures that the bundle perceives, got no window"
             )
-
-    def _some_windows(self, classifier: Classifier, clip: Clip) -> Iterator[Window]:
-        """Non-overlapping windows of a recording, evenly spread if its length is known."""
-        seconds = Fraction(str(classifier.manifest.window.seconds))
-        with open_clip(clip) as source:
-            n_windows = int((source.info.duration_seconds or 0) / seconds)
-        every = max(1, n_windows // self._per_file)
-        given = 0
-        for index, window in enumerate(windows_of(classifier, clip, seconds)):
-            if index % every == 0:
-                yield window
-                given += 1
-            if given == self._per_file:
-                return
 
 
 class _Tap(Engine):

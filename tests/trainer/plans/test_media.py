@@ -15,7 +15,7 @@ from engines.backends import load_engines
 from engines.bundle import open_bundle
 from trainer.data.labelled import lone_clip
 from trainer.errors import DataError
-from trainer.plans.media import RangeFeeds, windows_of
+from trainer.plans.media import RangeFeeds, spread_windows, windows_of
 
 CLIP = Path(__file__).parents[3] / "examples/clip.mp4"
 
@@ -33,6 +33,15 @@ def test_windows_are_those_of_the_runtime(tmp_path: Path) -> None:
     assert ends == [1.0, 1.5, 2.0]
 
 
+@pytest.mark.parametrize(
+    ("at_most", "expected"), [(1, [6]), (2, [3, 9]), (3, [2, 6, 10]), (4, [2, 5, 8, 11]), (11, list(range(1, 12)))]
+)
+def test_few_windows_are_from_the_middle_of_the_parts(tmp_path: Path, at_most: int, expected: list[int]) -> None:
+    with Classifier.load(bundles.mono_logmel(tmp_path)) as classifier:
+        clip = lone_clip(noise(tmp_path / "a.wav", 11.5))
+        assert [window.end for window in spread_windows(classifier, clip, at_most)] == expected
+
+
 def test_ranges_are_measured_on_what_the_graph_is_fed_with(tmp_path: Path) -> None:
     bundle = open_bundle(bundles.mono_logmel(tmp_path))
     files = [noise(tmp_path / "a.wav", 9.0), noise(tmp_path / "b.wav", 3.0, seed=1)]
@@ -42,7 +51,7 @@ def test_ranges_are_measured_on_what_the_graph_is_fed_with(tmp_path: Path) -> No
         taken = list(feeds.of("scene"))
         classifier = Classifier(bundle, engines)
         windows = [window for path in files for window in windows_of(classifier, lone_clip(path), Fraction(1))]
-        expected = [classifier._feeds(windows[index], ("audio",)) for index in (0, 3, 6, 9, 10, 11)]
+        expected = [classifier._feeds(windows[index], ("audio",)) for index in (1, 4, 7, 9, 10, 11)]
     assert feeds.n_windows == len(taken) == 6
     for own, other in zip(taken, expected, strict=True):
         assert own.keys() == other.keys() == {"logmel"}
