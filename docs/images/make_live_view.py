@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from ascstream.bundles import find_bundle
 from ascstream.live.health import DeviceHealth, Health
 from ascstream.records import Image, Prediction, StreamEvent
 from ascstream.sinks.view import ViewSink
 from ascstream.sources.base import SourceInfo
 from ascstream.stats import StreamStats
+from engines.bundle import open_bundle
 
-LABELS = (
-    "airport", "bus", "metro", "metro_station", "park", "public_square", "shopping_mall", "street_pedestrian",
-    "street_traffic", "tram",
-)  # fmt: skip
+BUNDLE = open_bundle(find_bundle(None)).manifest
+LABELS = BUNDLE.labels
 BEGUN = datetime(2026, 11, 21, 14, 52, 30, tzinfo=timezone.utc)
 
 
@@ -35,13 +35,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", type=Path, help="JSON Lines of `ascstream live`; without it a run is made up")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("live.svg"))
-    parser.add_argument("--picture", type=Path, help="the newest frame; otherwise there is none, or one is made up")
-    parser.add_argument("--about", default="slim-av 1.0.0 · onnxruntime, float32")
+    parser.add_argument("--picture", type=Path, help="the newest frame; otherwise it is grey, as a run stores none")
+    parser.add_argument("--about", default=f"{BUNDLE.name} {BUNDLE.version} · onnxruntime, float32")
     parser.add_argument("--size", default="96x30", help="of the terminal: columns x rows")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     lines = made_up() if options.run is None else map(json.loads, options.run.read_text("utf-8").splitlines())
-    image = read_picture(options.picture) if options.picture else street() if options.run is None else None
+    grey = np.full((240, 320, 3), 72, np.uint8)
+    image = read_picture(options.picture) if options.picture else street() if options.run is None else grey
     options.out.write_text(render(lines, image, about=options.about, width=width, height=height), encoding="utf-8")
 
 
