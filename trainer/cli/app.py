@@ -31,7 +31,7 @@ fetch and prepare go on by themselves)."""
 
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="trainer", message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help="Show where an error comes from.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def app(debug: bool) -> None:
     """Train scene classifiers from recordings, and export them as bundles."""
 

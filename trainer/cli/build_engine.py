@@ -30,27 +30,27 @@ _EPILOG = """\b
   trainer build-engine --int8 --calibrate street --evaluate heldout/labels.csv
 
 \b
-DATA is a media file, a folder of them, with a folder a scene if they are to
-be judged, or a CSV: file,scene_label. docs/engines.md says more."""
+DATA is a media file, a folder of media files (one folder per scene if answers
+are to be judged), or a CSV: file,scene_label. See docs/engines.md."""
 
 
 @click.command("build-engine", epilog=_EPILOG)
 @click.argument("bundle", required=False)
-@click.option("--fp16", is_flag=True, help="Build in float16: what is meant where no precision is named.")
+@click.option("--fp16", is_flag=True, help="Build in float16: the default.")
 @click.option("--int8", is_flag=True, help="Build in int8: see --calibrate.")
 @click.option("--fp32", is_flag=True, help="Build in float32.")
-@click.option("--best", is_flag=True, help="Build in all three; keep those that answer as the reference.")
+@click.option("--best", is_flag=True, help="Build in all three; keep those whose answers match the reference.")
 @click.option(
     "--calibrate",
     metavar="DATA",
     type=click.Path(path_type=Path),
-    help="Measure the ranges of int8 on these recordings.  [default: the bundle's int8 graphs, or its golden inputs]",
+    help="Measure int8 ranges on these recordings.  [default: the bundle's int8 graphs, or its golden inputs]",
 )
 @click.option(
     "--evaluate",
     metavar="DATA",
     type=click.Path(path_type=Path),
-    help="Then compare the plans with ONNX Runtime on every window of these recordings.",
+    help="Afterwards compare the plans with ONNX Runtime on every window of these recordings.",
 )
 @click.option(
     "--batch",
@@ -58,7 +58,7 @@ be judged, or a CSV: file,scene_label. docs/engines.md says more."""
     metavar="N",
     type=click.IntRange(1, 1024),
     multiple=True,
-    help="Batch size to build for; may be given several times.  [default: 1 and 8]",
+    help="Batch size to build for; may be repeated.  [default: 1 and 8]",
 )
 @click.option(
     "--effort",
@@ -66,17 +66,17 @@ be judged, or a CSV: file,scene_label. docs/engines.md says more."""
     type=click.IntRange(0, 5),
     default=3,
     show_default=True,
-    help="How long TensorRT searches.",
+    help="How thoroughly TensorRT searches for fast kernels.",
 )
 @click.option(
     "--workspace",
     metavar="MIB",
     type=click.IntRange(1, 1 << 20),
-    help="Most memory that a kernel may use while it runs.  [default: half of what is free]",
+    help="Maximum memory a kernel may use while it runs.  [default: half of what is free]",
 )
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Keep the plans there, not in the cache.")
-@click.option("--force", is_flag=True, help="Build anew what is there already.")
-@click.option("--explain", is_flag=True, help="Where answers differ too much, name the layer that diverges first.")
+@click.option("--force", is_flag=True, help="Rebuild plans that already exist.")
+@click.option("--explain", is_flag=True, help="If answers differ too much, name the first layer that diverges.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def build_engine(
     bundle: str | None,

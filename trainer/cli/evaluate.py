@@ -27,7 +27,7 @@ _BUNDLE_ALONE = "a bundle is evaluated on a prepared corpus, and without a run"
     "--submission",
     type=click.Path(path_type=Path),
     metavar="FILE.csv",
-    help="Also write the table DCASE 2021 task 1B asks for: a segment a line, tab-separated, calibrated.",
+    help="Also write the table for DCASE 2021 task 1B: one segment per line, tab-separated, calibrated.",
 )
 @click.option(
     "--on",
@@ -40,13 +40,13 @@ _BUNDLE_ALONE = "a bundle is evaluated on a prepared corpus, and without a run"
     "--data",
     type=click.Path(path_type=Path),
     metavar="CLIPS",
-    help="RUN is a bundle: stream these labelled clips through the runtime (a folder a scene, a CSV, a corpus).",
+    help="RUN is a bundle: stream these labelled clips through the runtime (one folder per scene, a CSV, a corpus).",
 )
 @click.option("--bundle", type=click.Path(path_type=Path), help="Evaluate a bundle, not a run; needs --on.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "float16", "int8"]),
-    help="Of the bundle's graphs.  [default: float32]",
+    help="Precision of the bundle's graphs.  [default: float32]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 def evaluate(

@@ -19,13 +19,13 @@ _SHIPPED = Path("ascstream/bundles")
 
 @click.command()
 @run_argument
-@click.option("--out", type=click.Path(path_type=Path), help="The bundle's folder  [default: as described]")
+@click.option("--out", type=click.Path(path_type=Path), help="The bundle's folder  [default: see above]")
 @click.option(
     "--precision",
     "precisions",
     type=click.Choice(["float32", "float16", "int8"]),
     multiple=True,
-    help="What the bundle holds beside float32, which it always holds; may be given twice  [default: what can be made]",
+    help="Precision to include beside float32, which always is; may be repeated  [default: all that are possible]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
 @data_option

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("corpus", type=click.Choice(["tau-av-2021"]))
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--accept-licence", is_flag=True, help="Accept the corpus's licence without being asked.")
-@click.option("--no-video", is_flag=True, help="Leave out the pictures, three quarters of the bytes.")
+@click.option("--no-video", is_flag=True, help="Skip the pictures, three quarters of the download.")
 @click.option("--keep-archives", is_flag=True, help="Keep the archives after they are unpacked.")
 def fetch(corpus: str, folder: Path, accept_licence: bool, no_video: bool, keep_archives: bool) -> None:  # noqa: ARG001
     """Download a corpus into DIR: TAU Urban Audio-Visual Scenes 2021.

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Over the file: --set train.epochs=10; no VALUE: left out.",
+    help="Overrides the file: --set train.epochs=10; without VALUE the key is removed.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder  [default: runs/NAME]")
-@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
-@click.option("--range-test", is_flag=True, help="Find a learning rate; train nothing.")
+@click.option("--resume", is_flag=True, help="Resume an interrupted run.")
+@click.option("--range-test", is_flag=True, help="Only search for a learning rate; nothing is trained.")
 @data_option
 def fit(config: Path, settings: tuple[str, ...], out: Path | None, resume: bool, range_test: bool, root: Path) -> None:
     """Train a network and evaluate it on recordings it was not trained on.

@@ -29,43 +29,43 @@ _OF_PAIRS = ("n_pairs", "mismatched", "seed")
     "--pairs",
     type=(_PLACE, _PLACE),
     metavar="AUDIO_DATA PICTURE_DATA",
-    help="Fit them on random pairs of labelled recordings and labelled pictures of one scene.",
+    help="Fit them on random pairs of a labelled recording and a labelled picture of the same scene.",
 )
 @click.option(
     "--runs",
     type=(_PLACE, _PLACE),
     metavar="AUDIO_RUN VIDEO_RUN",
-    help="Fit them on pairs of what the runs of both bundles said of recordings and pictures they had not seen.",
+    help="Fit them on pairs of both runs' answers about recordings and pictures held out from training.",
 )
-@click.option("--n-pairs", type=click.IntRange(min=1), default=1000, show_default=True, help="How many pairs.")
+@click.option("--n-pairs", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of pairs.")
 @click.option(
     "--mismatched",
     type=click.FloatRange(0, 0.9),
     default=0.2,
     show_default=True,
-    help="Part of the pairs whose sound and picture are of two scenes: nobody shall be sure of them.",
+    help="Fraction of pairs whose sound and picture show different scenes: their target is even odds.",
 )
 @click.option(
     "--sure",
     type=click.FloatRange(0.5, 0.99),
-    help="Part of the named answers that shall be right; thresholds follow from it.  [default: 0.8]",
+    help="Fraction of named answers that should be right; it determines the thresholds.  [default: 0.8]",
 )
 @click.option(
     "--sure-group",
     type=click.FloatRange(0.5, 0.99),
-    help="The same of groups alone, named where no scene is.  [default: as --sure]",
+    help="The same for groups, which are named where no scene is.  [default: as --sure]",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Which draw of pairs.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of the random pairs.")
 @click.option(
     "--prior",
     multiple=True,
     metavar="LABEL=ODDS",
-    help="What both bundles were calibrated under, where not all scenes were alike; 1 for each other; may be repeated. "
-    "It is taken out.",
+    help="Prior odds of a scene in the calibration of both bundles, to be divided out; 1 for scenes not given. May be "
+    "repeated.",
 )
 @click.option("--name", help="The bundle's name.  [default: both names]")
-@click.option("--description", metavar="SENTENCE", help="What it is, in a line.")
-@click.option("--notes", type=_PLACE, metavar="FILE.md", help="Markdown that the card ends with.")
+@click.option("--description", metavar="SENTENCE", help="One-line description.")
+@click.option("--notes", type=_PLACE, metavar="FILE.md", help="Markdown appended to the card.")
 @click.option("--version", default="1.0.0", show_default=True, help="The bundle's version.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
 @click.pass_context

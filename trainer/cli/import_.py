@@ -37,8 +37,8 @@ Kinds:
   cp-mobile    CPJKU's checkpoint of DCASE 2023: ten scenes by ear
   places365    SqueezeNet's arrays (.npz), or CSAIL's ResNet-18 or -50 (.pth.tar): ten scenes by eye
   clip         OpenAI's, open_clip's or transformers' CLIP: scenes by eye, by sentences or a head fitted with --data
-  efficientat  EfficientAT's MobileNets on AudioSet (mn04_as … mn40_as): scenes by ear, by a head fitted with --data
-  panns        PANNs on AudioSet (Cnn6, Cnn10, Cnn14, ResNet, MobileNetV1): scenes by ear, likewise
+  efficientat  EfficientAT's MobileNets on AudioSet (mn04_as … mn40_as): scenes by ear, with a head fitted with --data
+  panns        PANNs on AudioSet (Cnn6, Cnn10, Cnn14, ResNet, MobileNetV1): scenes by ear, likewise with --data
   onnx         any graph of one input and one answer; PATH is a TOML file that says what they are (docs/importing.md)"""
 
 
@@ -48,9 +48,9 @@ Kinds:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
 @click.option("--data", type=click.Path(path_type=Path), help="Labelled clips or pictures to fit a head on.")
-@click.option("--vocabulary", type=click.Path(path_type=Path), help="clip: the merges of its word pieces.")
-@click.option("--prompts", type=click.Path(path_type=Path), help="clip: a TOML file of sentences a label.")
-@click.option("--activation", type=click.Choice(["quick_gelu", "gelu"]), help="clip: what the weights want.")
+@click.option("--vocabulary", type=click.Path(path_type=Path), help="clip: the tokenizer's merges file.")
+@click.option("--prompts", type=click.Path(path_type=Path), help="clip: a TOML file with sentences for each label.")
+@click.option("--activation", type=click.Choice(["quick_gelu", "gelu"]), help="clip: which its weights expect.")
 def import_(kind: str, path: Path, out: Path, overwrite: bool, **options: object) -> None:
     """Make a bundle from a published network whose weights are at PATH; nothing is downloaded.
 

@@ -17,7 +17,7 @@ _RIGHT = {"parameters", "MACs", "accuracy", "log loss"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Everything that is known of each network, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything known about each network, as JSON.")
 def models(as_json: bool) -> None:
     """List the networks: ours, then the published ones with the results their authors reported.
 

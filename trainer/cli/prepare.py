@@ -23,30 +23,30 @@ CORPUS is recognised by its layout:
   tau-av-2021   TAU Urban Audio-Visual Scenes 2021, or what trainer synth wrote
   tau-audio     TUT and TAU Urban Acoustic Scenes 2018 to 2022
   esc10         ESC-10
-  csv           a CSV, or a folder with labels.csv: file,scene_label and, if you
-                like, recording,source,licence,split,city,location,video
-  folder        a folder a class
+  csv           a CSV, or a folder with labels.csv: file,scene_label and
+                optionally recording,source,licence,split,city,location,video
+  folder        one folder per class
 
 \b
   trainer prepare TAU-urban-audio-visual-scenes-2021-development tau --config configs/slim_av.toml
   trainer prepare recordings/labels.csv mine --config configs/slim_audio.toml --workers 4
   trainer prepare --verify tau
 
-OUT gets tar files in WebDataset's convention and an index. Stopped in any way, the same command goes on where it was,
-and ends with the same bytes. To train on it, put data.prepared = "OUT" into the configuration."""
+OUT receives tar files in WebDataset's convention and an index. After any interruption the same command resumes, and
+the result is the same, byte for byte. To train on it, put data.prepared = "OUT" into the configuration."""
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("corpus", required=False, type=click.Path(path_type=Path))
 @click.argument("out", required=False, type=click.Path(path_type=Path))
-@click.option("--config", type=click.Path(path_type=Path), help="Whose inputs say what is kept: rate, channels, size.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Over the file: --set video.width=160.")
-@click.option("--kind", metavar="NAME", help="The corpus's layout  [what it looks like]")
-@click.option("--frame-rate", type=float, default=5.0, show_default=True, help="Pictures kept of each second.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes  [one a core]")
-@click.option("--strict", is_flag=True, help="Stop at a clip that cannot be decoded, rather than leave it out.")
-@click.option("--allow-partial", is_flag=True, help="Go on where files of a published corpus are missing.")
-@click.option("--verify", type=click.Path(path_type=Path), metavar="OUT", help="Check every byte of OUT, no more.")
+@click.option("--config", type=click.Path(path_type=Path), help="Its inputs say what is kept: rate, channels, size.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Overrides it: --set video.width=160.")
+@click.option("--kind", metavar="NAME", help="The corpus's layout  [default: recognised]")
+@click.option("--frame-rate", type=float, default=5.0, show_default=True, help="Pictures kept per second.")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of processes  [default: one per core]")
+@click.option("--strict", is_flag=True, help="Stop at a clip that cannot be decoded instead of leaving it out.")
+@click.option("--allow-partial", is_flag=True, help="Accept a published corpus with missing files.")
+@click.option("--verify", type=click.Path(path_type=Path), metavar="OUT", help="Check every byte of OUT, nothing else.")
 def prepare(
     corpus: Path | None,
     out: Path | None,

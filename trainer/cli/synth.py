@@ -10,10 +10,10 @@ import click
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--clips-per-cell", type=int, default=2, show_default=True, help="Clips to train on, a scene and city.")
+@click.option("--clips-per-cell", type=int, default=2, show_default=True, help="Training clips per scene and city.")
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="Length of a clip.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Everything random follows from it.")
-@click.option("--city", "cities", multiple=True, metavar="NAME", help="One of its cities; may be repeated  [all]")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of everything random.")
+@click.option("--city", "cities", multiple=True, metavar="NAME", help="City to include; may be repeated.  [all]")
 def synth(out: Path, clips_per_cell: int, seconds: float, seed: int, cities: tuple[str, ...]) -> None:
     """Generate a synthetic corpus of ten scenes, with sound and picture, in the new folder OUT.
 
