@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config import Config
+from trainer.data.answers import WHOLE, Answers
 from trainer.data.augment import Floats
 from trainer.data.embeddings import EmbeddingStore
 from trainer.data.mixing import AUDIO, VIDEO, clear_absent
 from trainer.data.prefetch import prefetched
 from trainer.data.store import ClipStore
 from trainer.data.tensors import StretchReader, TensorMaker
-from trainer.evaluate.answers import WHOLE, Answers
 from trainer.inputs import PRESENCE, Inputs
 
 Answer = Callable[[Mapping[str, Floats]], dict[str, Floats]]

@@ -1,32 +1,19 @@
-"""A network's answers for a set of clips, per segment and with single modalities: the input of evaluation."""
+"""Keep a network's answers for a set of clips, per segment and with single modalities: the input of evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from trainer.data.answers import WHOLE as WHOLE
+from trainer.data.answers import Answers as Answers
 from trainer.errors import RunError
 from trainer.files import UNREADABLE_ARRAYS, write_whole
 
-WHOLE = "whole"
-"""The condition in which all modalities are present; the other conditions name the one that remains."""
 _LOGITS = "logits_"
 _RESUME = "go on with: trainer fit CONFIG --resume"
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Logits of every segment of some clips, under every condition that the network supports."""
-
-    clips: NDArray[np.int64]
-    """[n_segments] index of each segment's clip in the run's list; ordered by clip, then by time."""
-    logits: Mapping[str, NDArray[np.float32]]
-    """[n_segments, n_labels] per condition: "whole"; "audio" or "video", with that modality alone."""
 
 
 def save_answers(path: Path, answers: Answers) -> None:
