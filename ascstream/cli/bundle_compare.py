@@ -29,7 +29,7 @@ _TURNS, _CALLS = 5, 40
 """Rounds in which each graph is timed, alternating with the other bundle's, and calls per round."""
 _SLOW_SECONDS = 0.02
 """A graph slower than this is called fewer times."""
-_NAME = 18
+_NAME = 20
 """Width of the row names, in columns."""
 
 
