@@ -77,14 +77,15 @@ def print_report(run: Run | ClipRun) -> None:
 
         print_clip_report(report)
         return
-    click.echo(f"{'':28}accuracy  log loss  calibration error  by recording")
+    click.echo(f"{'':28}accuracy  log loss  calibration error  by recording  group accuracy")
     lines = [("held-out recordings", "folds"), ("  baseline", "folds_baseline")]
     lines += [("held-out sources", "sources"), ("  baseline", "sources_baseline")] if "sources" in report else []
     for name, key in lines:
         windows, recordings = report[key]["windows"], report[key]["by_recording"]
+        group = report[key]["group_accuracy"]
         click.echo(
             f"{name:28}{windows['accuracy']:8.3f}  {windows['log_loss']:8.3f}  {windows['calibration_error']:17.3f}  "
-            f"{recordings['accuracy']:12.3f}"
+            f"{recordings['accuracy']:12.3f}  {'–' if group is None else format(group, '.3f'):>14}"
         )
     chance = report["chance"]
     click.echo(f"{'chance':28}{chance['accuracy']:8.3f}  {chance['log_loss']:8.3f}")
