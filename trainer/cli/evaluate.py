@@ -117,7 +117,9 @@ def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Pat
     """Evaluate a bundle through the runtime; print the report and the clips that could not be read."""
     from ascstream.bundles import find_bundle
     from ascstream.classifier import Classifier
+    from engines.bundle import open_bundle
     from trainer.data.labelled import read_labelled
+    from trainer.evaluate.overlap import count_listed
     from trainer.evaluate.report import write_report_files
     from trainer.evaluate.report_tables import decided_table, silent_lines
     from trainer.evaluate.streamed import evaluate_streamed
@@ -126,9 +128,15 @@ def _evaluate_streamed(bundle: Path | None, data: Path, precision: str, out: Pat
         clips = read_labelled(data, classifier.manifest.labels)
         for remark in clips.remarks:
             click.echo(remark, err=True)
+        n_listed = count_listed(open_bundle(classifier.path), clips.clips)
+        if n_listed:
+            of = f"{n_listed:,} of {len(clips.clips):,} clips"
+            click.echo(f"{of} are listed in the bundle's card as its own data: the figures flatter it", err=True)
         done = evaluate_streamed(classifier, clips, precision=precision, on_clip=count_clips)
     for failure in done.failures:
         click.echo(f"left out: {failure}", err=True)
+    for sentence in done.shortened:
+        click.echo(f"judged in part: {sentence}", err=True)
     for line in silent_lines(done.report):
         click.echo(line, err=True)
     if out is not None:

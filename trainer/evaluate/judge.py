@@ -21,7 +21,7 @@ from trainer.evaluate.protocol import (
     fit_temperatures,
     score,
 )
-from trainer.evaluate.thresholds import choose_thresholds, measure_thresholds, smooth_clips
+from trainer.evaluate.thresholds import choose_thresholds, measure_thresholds, reported, smooth_clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,9 @@ def judge_segments(judge: Judge, segments: Segments, smoothed: Vector | None = N
         "n_locations": len(segments.names("place")[1]),
         "chance": chance(len(judge.labels), segments.targets, judge.groups),
         "temperatures": judge.temperatures,
-        "thresholds": judge.thresholds,
-        "thresholds_evaluated": measure_thresholds(
-            smoothed, segments.targets, segments.clips, judge.groups, judge.thresholds
+        "thresholds": reported(judge.thresholds),
+        "thresholds_evaluated": reported(
+            measure_thresholds(smoothed, segments.targets, segments.clips, judge.groups, judge.thresholds)
         ),
         "conditions": conditions,
         "smoothed": score(smoothed, segments.targets, judge.groups),

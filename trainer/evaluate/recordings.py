@@ -30,7 +30,7 @@ from trainer.evaluate.metrics import (
     recording_probabilities,
     softmax,
 )
-from trainer.evaluate.thresholds import best_groups, choose_thresholds, smooth_clips
+from trainer.evaluate.thresholds import best_groups, choose_thresholds, reported, smooth_clips
 from trainer.files import write_text
 from trainer.run import BASELINE, FINAL, PREDICTIONS, REPORT, Run
 
@@ -87,7 +87,7 @@ def recordings_report(run: Run) -> dict[str, Any]:
         "smoothed_by_seconds": {
             f"{seconds:g}": _smoothed(smooth(run, held_out, seconds), held_out) for seconds in _TIME_CONSTANTS
         },
-        "thresholds": thresholds,
+        "thresholds": reported(thresholds),
         "recordings": _by_recording(run, held_out, smoothed),
     }
     if sources:

@@ -108,8 +108,9 @@ def _segments(report: Mapping[str, Any]) -> Table:
     )
     note = (
         "Every segment is one decision, as in DCASE 2021 task 1B; macro: the mean over scenes. Log loss: natural "
-        "logarithm. In parentheses 95 % intervals of a bootstrap over whole locations. Calibrated with temperatures of "
-        "held-out clips; calibration error: 15 bins of the answer's probability."
+        "logarithm. In parentheses 95 % intervals of a bootstrap over whole locations. Calibrated with "
+        f"{'temperatures of held-out clips' if 'calibration' in report else 'the temperatures of the bundle'}; "
+        "calibration error: 15 bins of the answer's probability."
     )
     seconds = f"{report['segment_seconds']:g} s"
     return Table(f"Segments of {seconds}", head, tuple(rows), note)
@@ -203,14 +204,21 @@ def _calibration(report: Mapping[str, Any]) -> Table:
 
 def _thresholds(report: Mapping[str, Any]) -> Table:
     """The thresholds for naming a scene or group, with their precision and coverage."""
-    chosen, found = report["thresholds"], report["thresholds_evaluated"]
+    found = report["thresholds_evaluated"]
+    held_out = [report["thresholds"]] if "wanted_precision" in report else []  # a bundle does not say
     rows = tuple(
-        (level, f"{found[level]:.2f}", *(_named(part, level, what) for what in _NAMED for part in (chosen, found)))
+        (level, f"{found[level]:.2f}", *(_named(part, level, what) for what in _NAMED for part in (*held_out, found)))
         for level in ("scene", "group")
         if level in found
     )
-    head = ("level", "threshold", "right, held out", "right", "of the time, held out", "of the time")
-    note = "Scores after the runtime's filter. A group is named where no scene is."
+    named = [
+        f"{what}{', held out' * out}" for what in ("right", "of the time") for out in (*[True] * bool(held_out), False)
+    ]
+    head = ("level", "threshold", *named)
+    note = (
+        "Scores after the runtime's filter, each window by itself: what reaches the threshold is named. Every clip "
+        "counts alike, however long. A group is named where no scene is."
+    )
     if "wanted_precision" in report:
         note += (
             f" Each threshold is the lowest from which on {percent(report['wanted_precision'])} of the named answers "
@@ -219,7 +227,7 @@ def _thresholds(report: Mapping[str, Any]) -> Table:
     return Table("When something is named", head, rows, note)
 
 
-def _named(part: Mapping[str, float], level: str, what: str) -> str:
+def _named(part: Mapping[str, float | None], level: str, what: str) -> str:
     """A threshold's precision or coverage; a dash if it was not measured, or is the precision of no answers."""
     nothing = what == "precision" and part.get(f"{level}_coverage") == 0
     return "–" if nothing else percent(part.get(f"{level}_{what}"))
@@ -246,7 +254,11 @@ def decided_table(decided: Mapping[str, Mapping[str, float]]) -> Table:
         for which, part in decided.items()
     )
     head = ("clips of", "windows", "a scene named", "rightly", "a group named", "rightly", "unknown")
-    return Table("Decided", head, rows, "Smoothed, at the bundle's thresholds, as `ascstream file` says it.")
+    note = (
+        "Smoothed, at the bundle's thresholds, as `ascstream file` says it: with hysteresis, which keeps an answer a "
+        "little below its threshold. Every window counts alike, so a long clip counts more than a short one."
+    )
+    return Table("Decided", head, rows, note)
 
 
 def silent_lines(report: Mapping[str, Any]) -> list[str]:

@@ -38,7 +38,9 @@ class Streamed:
     report: dict[str, Any]
     """From `bundle_report`, plus "decided", and "unanswered": the number of windows without an answer, by condition."""
     failures: tuple[str, ...]
-    """One sentence for each unreadable clip."""
+    """One sentence for each clip that was left out, as nothing of it can be read."""
+    shortened: tuple[str, ...]
+    """One sentence for each clip that breaks off; it was judged by what came before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class _Heard:
     """Level and label decided per window, after smoothing."""
     smoothed: NDArray[np.float64]
     """[n_windows, n_labels] output of the smoothing filter."""
+    broken: str | None
+    """Why the clip ended early; None if it did not."""
 
 
 def evaluate_streamed(
@@ -78,6 +82,7 @@ def evaluate_streamed(
     entries: list[ClipEntry] = []
     decided: list[tuple[str, str, str]] = []
     failures: list[str] = []
+    shortened: list[str] = []
     for number, clip in enumerate(clips.clips):
         on_clip(number, len(clips.clips))
         try:
@@ -85,6 +90,8 @@ def evaluate_streamed(
         except SourceError as error:
             failures.append(str(error))
             continue
+        if (broken := one[WHOLE].broken) is not None:
+            shortened.append(broken)
         decided += [(clip.scene_label, level, label) for level, label in one[WHOLE].named]
         if clip.scene_label != NONE:
             n_windows = len(one[WHOLE].log_probabilities)
@@ -101,7 +108,7 @@ def evaluate_streamed(
     smoothed = np.concatenate([part.smoothed for part in heard[WHOLE]])
     report = bundle_report(manifest, answers, entries, clips.name, precision, smoothed)
     more = {"decided": _decided(manifest, decided), "unanswered": unanswered}
-    return Streamed(report | more, tuple(failures))
+    return Streamed(report | more, tuple(failures), tuple(shortened))
 
 
 def _conditions(manifest: Manifest) -> dict[str, Modality | None]:
@@ -126,20 +133,30 @@ def _answers(manifest: Manifest, heard: Mapping[str, Sequence[_Heard]]) -> tuple
 
 
 def _hear(classifier: Classifier, clip: Clip, gone: Modality | None) -> _Heard:
-    """Stream one clip under one condition; there are no windows if no modality is left."""
+    """Stream one clip under one condition; there are no windows if no modality is left.
+
+    Raises:
+        SourceError: Nothing of it can be read.
+    """
     labels = classifier.manifest.labels
     settings = StreamSettings(step_seconds=classifier.manifest.window.seconds)
     rows, named, smoothed = [], [], []
+    broken = None
     with open_clip(clip) as whole:
         source = whole if gone is None else Without(whole, gone)
         if gone is None or source.info.has_audio or source.info.has_video:
-            for prediction in stream(classifier, source, settings):
-                scores = [prediction.raw_scores.get(label, 1.0) for label in labels]
-                rows.append(np.log(np.maximum(scores, _FLOOR)))
-                named.append((prediction.level, prediction.label))
-                smoothed.append([prediction.scores[label] for label in labels])
+            try:
+                for prediction in stream(classifier, source, settings):
+                    scores = [prediction.raw_scores.get(label, 1.0) for label in labels]
+                    rows.append(np.log(np.maximum(scores, _FLOOR)))
+                    named.append((prediction.level, prediction.label))
+                    smoothed.append([prediction.scores[label] for label in labels])
+            except SourceError as error:
+                if not rows and gone is None:
+                    raise
+                broken = str(error)
     log_probabilities, posteriors = (np.array(part).reshape(-1, len(labels)) for part in (rows, smoothed))
-    return _Heard(log_probabilities, tuple(named), posteriors)
+    return _Heard(log_probabilities, tuple(named), posteriors, broken)
 
 
 def _as_long(heard: _Heard, n: int) -> _Heard:

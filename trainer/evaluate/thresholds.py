@@ -99,6 +99,12 @@ def measure_thresholds(
     return result
 
 
+def reported(measured: Mapping[str, float]) -> dict[str, float | None]:
+    """The result of `choose_thresholds` or `measure_thresholds` for a report: the precision of no answers is None."""
+    nothing = {f"{name}_precision" for name in ("scene", "group") if measured.get(f"{name}_coverage") == 0}
+    return {name: None if name in nothing else value for name, value in measured.items()}
+
+
 def best_groups(
     probabilities: Vector, targets: Integers, groups: Sequence[Sequence[int]]
 ) -> tuple[Vector, NDArray[np.bool_]]:

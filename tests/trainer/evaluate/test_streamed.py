@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,12 +15,24 @@ from support.media import write_wav
 from ascstream.classifier import Classifier
 from ascstream.pipeline import StreamSettings, stream
 from ascstream.sources.media import open_media
-from engines.manifest import OutputSpec
+from engines.bundle import Bundle, open_bundle, write_bundle
+from engines.manifest import OutputSpec, Thresholds
 from trainer.data.labelled import read_labelled
 from trainer.errors import DataError
+from trainer.evaluate.overlap import count_listed
+from trainer.evaluate.report_tables import report_to_markdown
 from trainer.evaluate.streamed import Streamed, evaluate_streamed
 
 RATE = 24_000
+
+
+def with_card(bundle: Bundle, text: str) -> Bundle:
+    """The bundle with another card."""
+    manifest = bundle.manifest
+    files = {name: bundle.read(name) for name in manifest.files} | {"CARD.md": text.encode()}
+    names = ("name", "version", "description", "licence", "labels", "groups", "window", "inputs", "outputs", "graphs")
+    fields = {name: getattr(manifest, name) for name in names} | {"golden": manifest.golden, "card": "CARD.md"}
+    return write_bundle(bundle.path, fields, files, overwrite=True)
 
 
 def tone(label: str, seconds: float) -> np.ndarray:
@@ -72,6 +85,42 @@ def test_every_second_is_a_decision_by_all_and_by_either_sense(tmp_path: Path) -
     decided = done.report["decided"]["scenes"]
     assert decided["n_windows"] == 8
     assert decided["scene"] + decided["group"] + decided["unknown"] == pytest.approx(1)
+
+
+def test_a_clip_that_breaks_off_is_judged_by_what_came_before(tmp_path: Path) -> None:
+    whole = write(tmp_path / "clips/bus/a.wav", "bus", None, 4.0)
+    write(tmp_path / "clips/bus/b.wav", "bus", None, 2.0)
+    whole.write_bytes(whole.read_bytes()[: 44 + 2 * RATE * 5 // 2])
+    done = streamed(mono_logmel(tmp_path), tmp_path / "clips")
+    assert done.failures == ()
+    assert [sentence.split("; ")[0] for sentence in done.shortened] == [f"{whole} ends early: decoded 2.5 of 4.0 s"]
+    assert (done.report["n_clips"], done.report["n_segments"]) == (2, 4)
+
+
+def test_the_precision_of_no_answers_is_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "clips/bus/a.wav", "bus", None)
+    bundle = mono_logmel(tmp_path, thresholds=Thresholds(scene=1.0, group=1.0))
+    found = streamed(bundle, tmp_path / "clips").report["thresholds_evaluated"]
+    assert (found["scene_precision"], found["scene_coverage"]) == (None, 0.0)
+
+
+def test_the_tables_of_a_bundle_leave_out_what_only_a_run_knows(tmp_path: Path) -> None:
+    write(tmp_path / "clips/bus/a.wav", "bus", None)
+    text = report_to_markdown(streamed(mono_logmel(tmp_path), tmp_path / "clips").report)
+    assert "held out" not in text
+    assert "held-out" not in text
+    assert "Calibrated with the temperatures of the bundle;" in text
+    assert "| level | threshold | right | of the time |" in text
+
+
+def test_clips_that_the_card_lists_are_counted(tmp_path: Path) -> None:
+    known = write(tmp_path / "clips/bus/a.wav", "bus", None)
+    write(tmp_path / "clips/park/b.wav", "park", None)
+    bundle = open_bundle(mono_logmel(tmp_path))
+    clips = read_labelled(tmp_path / "clips", bundle.manifest.labels).clips
+    assert count_listed(bundle, clips) == 0
+    digest = hashlib.sha256(known.read_bytes()).hexdigest()
+    assert count_listed(with_card(bundle, f"# mine\n\n| a.wav | `{digest}` |\n"), clips) == 1
 
 
 def test_sound_and_picture_of_two_files_are_one_clip(tmp_path: Path) -> None:
