@@ -23,6 +23,7 @@ from trainer.export.contents import Made, write_network
 from trainer.export.graphs import NetworkGraphs, trace_network
 from trainer.export.precisions import PRECISIONS, Cost, effort, make_precision, measure_cost, to_judge, tolerance_of
 from trainer.fit.loop import load_trained
+from trainer.models.counts import count_parameters
 from trainer.run import FINAL, REPORT, Run
 
 
@@ -70,7 +71,7 @@ def export_run(
     graphs = trace_network(trained.system, trained.network, trained.inputs, cases.golden())
     fields = _fields(run, report, graphs)
     made, costs, left_out = _precisions(graphs, cases, fields, precisions)
-    n_parameters = sum(parameter.numel() for parameter in trained.network.parameters())
+    n_parameters = count_parameters(trained.network).parameters
     write_card = write_clip_card if isinstance(run, ClipRun) else write_recordings_card
     card = write_card(run, report, trained, costs, left_out)  # type: ignore[arg-type]  # the function for this kind of run
     fields["tolerance"] = tolerance_of(costs)

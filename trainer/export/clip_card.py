@@ -16,6 +16,7 @@ from trainer.export.precision_table import precision_table
 from trainer.export.precisions import Cost
 from trainer.export.recipe import describe_recipe
 from trainer.fit.trained import Trained
+from trainer.models.counts import count_parameters
 
 _SPLITS = (TRAIN, NONE, VALIDATION, CALIBRATION, EVALUATE, NONE_EVALUATE)
 
@@ -46,7 +47,7 @@ def write_clip_card(
 
 def _what(run: ClipRun, trained: Trained, costs: Sequence[Cost]) -> str:
     """The title, the description, and a table of labels, inputs, network and speed."""
-    config, n_parameters = run.config, sum(parameter.numel() for parameter in trained.network.parameters())
+    config, n_parameters = run.config, count_parameters(trained.network).parameters
     inputs, scene, frame = trained.inputs, costs[0].scene, costs[0].frame
     sounds = [_sound(audio) for audio in (inputs.audio, inputs.waveform) if audio is not None]
     times = f"p50 {scene.p50_seconds * 1e3:.2f} ms, p95 {scene.p95_seconds * 1e3:.2f} ms, features not included"
