@@ -23,6 +23,7 @@ def ascstream(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
+    timeout: float = 60,
 ) -> subprocess.CompletedProcess[str]:
     """Run `ascstream` to its end; its output is captured as text."""
     done = subprocess.run(
@@ -32,7 +33,7 @@ def ascstream(
         input=stdin,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=timeout,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 

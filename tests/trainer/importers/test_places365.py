@@ -170,6 +170,7 @@ def test_the_published_arrays_give_the_published_arithmetic_on_pictures(tmp_path
 
 @pytest.mark.data
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_float16_leaves_the_scene_of_999_in_1000_pictures(tmp_path: Path) -> None:
     write_import(import_places365(data_folder() / ARRAYS), tmp_path / "bundle")
     bundle = open_bundle(tmp_path / "bundle")
