@@ -29,7 +29,6 @@ CREDIT = (
     "mixed, and mixed with the sounds of ESC-10, K. J. Piczak 2015, CC BY 3.0, by the contributors to freesound.org "
     "that its list names (github.com/karolpiczak/ESC-10); none of YAMNet's weights is in it"
 )
-OUTLIERS = "ESC-10, K. J. Piczak 2015, CC BY 3.0, as above: dogs, saws, clocks … that are no scene."
 DESCRIPTION = (
     "Urban scenes by ear and by eye, a second at a time, with either missing; from open recordings and pictures."
 )
@@ -57,17 +56,15 @@ def main() -> int:
         shutil.copy(runs / "slim-places/network/checkpoint.pt", prepared / "places.pt")
     begun = ("model.weights.encoder.file=places.pt", "train.epochs=20", "train.learning_rate=1.5e-3")
     fit(visual, prepared, runs / "slim-visual", *begun)
-    # first YAMNet's embedding, without what a fold holds out; then the scenes, training only the last layer, and with
-    # sounds that are none of them
-    for name in ("scenes_audio", "mic_irs", "esc10"):
+    # first YAMNet's embedding, without what a fold holds out; then the scenes, training only the last layer
+    for name in ("scenes_audio", "mic_irs"):
         if not (prepared / name).exists():
             (prepared / name).symlink_to(data / name, target_is_directory=True)
     run(here / "ear.py", data, prepared / "ear")
     heard = [f"model.weights.{part}.file=ear/{{split}}.pt" for part in EAR]
     heard.append(f"model.weights.head.credit={CREDIT}")
     heard += [f"model.freeze={json.dumps(EAR)}", "train.epochs=7", "train.learning_rate=3e-3"]
-    others = ("data.outliers=esc10", f"data.outliers_credit={OUTLIERS}", "augment.none_share=0.15")
-    fit(audio, prepared, runs / "slim-audio", *heard, *others)
+    fit(audio, prepared, runs / "slim-audio", *heard)
     bundles.mkdir(exist_ok=True)
     for name in ("slim-visual", "slim-audio"):
         if not (bundles / name).exists():
