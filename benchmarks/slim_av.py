@@ -69,7 +69,7 @@ def main() -> int:
     for name in ("slim-visual", "slim-audio"):
         if not (bundles / name).exists():
             trainer("export", runs / name, "--data", prepared, "--out", bundles / name)
-    named = ("--name", "slim-av", "--version", "1.2.0", "--description", DESCRIPTION)
+    named = ("--name", "slim-av", "--version", "1.1.0", "--description", DESCRIPTION)
     parts = (bundles / "slim-audio", bundles / "slim-visual")
     held_out = (
         "--runs",
