@@ -66,8 +66,8 @@ def main() -> int:
         "windows": {name: of_windows(given, world.pool.labels) for name, given in answers.items()},
         "among": {name: of_windows(given, world.pool.labels) for name, given in kept.items()},
         "gains": {
-            f"{kind}: both over {name}": gain_of(part["both"], part[name])
-            for kind, part in (("all labels", answers), ("among", kept))
+            f"both over {name}, {kind}": gain_of(part["both"], part[name])
+            for kind, part in (("over all labels", answers), ("of the scenes that occur", kept))
             for name in ("picture alone", "sound alone")
         },
     }

@@ -64,7 +64,8 @@ def of_windows(figures: Mapping[str, Any]) -> str:
             "does. Each recording is judged by the network of the fold that never heard it, at the temperature that "
             "the other folds gave; the pictures are the held-out fifth. A pair is a random recording and a random "
             "picture of one scene: independent given the scene by construction, so what both gain over one is "
-            "optimistic. In brackets: 95 % intervals of a bootstrap over recordings, or over pictures in the row of "
+            "optimistic; recordings weigh the same here, where the pairs that the weights were judged on do above. In "
+            "brackets: 95 % intervals of a bootstrap over recordings, or over pictures in the row of "
             "all pictures. They are too narrow where a scene has only two or three recordings, and for pairs, whose "
             "pictures are not resampled.",
             _figures(windows),

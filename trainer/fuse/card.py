@@ -141,7 +141,8 @@ the scene. They are not quite, and answers of both may be too sure. Fit them wit
 
 {table_to_markdown(figures_table(found))}
 
-Thresholds were chosen on the same held-out answers, behind the runtime's filter:
+Thresholds were chosen on the same held-out answers, behind the runtime's filter. It starts anew with each of these \
+{found.unit}: a stream that goes on is given a name more often.
 
 {chr(10).join(named)}"""
 
