@@ -132,7 +132,7 @@ def history(run: ClipRun) -> tuple[Epoch, ...]:
         (("augment.flip_probability=0.1",), False),
         (("augment.crop_scale=0.9",), False),
         (("augment.colour=0.1",), False),
-        (("augment.rotate_probability=0.1",), False),
+        (("video.width=24", "augment.rotate_probability=0.1"), False),
         (("augment.blur_probability=0.1",), False),
         (("augment.darken_probability=0.1",), False),
         (("augment.mixup=0.2",), False),
