@@ -143,7 +143,11 @@ def _changing(world: World, fold: Fold, senses: str, rng: np.random.Generator) -
     for scene in scenes:
         whole = stream_of(world, fold, int(rng.choice(members[scene])), senses, rng)
         first = int(rng.integers(max(1, len(whole) - n_steps)))
-        rows.append(np.resize(whole[first : first + n_steps], (n_steps, whole.shape[1])))
+        part = np.resize(whole[first : first + n_steps], (n_steps, whole.shape[1]))
+        if rows:  # half of the window that ends half a second after a change is of the scene before
+            part[0] = np.sqrt(part[0] * rows[-1][-1])
+            part[0] /= part[0].sum()
+        rows.append(part)
     return scenes, np.concatenate(rows)
 
 

@@ -21,7 +21,7 @@ from engines.errors import BundleError
 from engines.manifest import Thresholds
 from trainer.config import load_config
 from trainer.data.splits import Split
-from trainer.errors import DataError, RunError
+from trainer.errors import ConfigError, DataError, RunError
 from trainer.evaluate.metrics import balanced_weights, fit_temperature, softmax
 from trainer.evaluate.recordings import HeldOut, gather, smooth, write_report
 from trainer.export.bundle import export_run
@@ -117,6 +117,10 @@ def test_sounds_of_none_of_the_scenes_teach_it_to_be_unsure(place: Path, run: Ru
     assert "Recordings of none of the scenes, in training: Drawn." in card
     with pytest.raises(DataError, match=r"data\.outliers: .*nowhere: expected a folder of recordings, got none"):
         fit_run(tmp_path / "no", load_config(place / "toy.toml", [*settings, "data.outliers=nowhere"]), data)
+    with pytest.raises(DataError, match=r"expected recordings that are not in labels\.csv, got one that it lists"):
+        fit_run(tmp_path / "no", load_config(place / "toy.toml", [*settings, "data.outliers=north"]), data)
+    with pytest.raises(ConfigError, match=r"data\.outliers: expected a path inside the data folder"):
+        fit_run(tmp_path / "no", load_config(place / "toy.toml", [*settings, "data.outliers=.."]), data)
 
 
 def test_a_card_says_how_often_other_sounds_are_named_a_scene_or_a_group(place: Path, run: Run, bundle: Path) -> None:

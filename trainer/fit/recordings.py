@@ -15,7 +15,7 @@ from trainer.config import Config
 from trainer.data.audio import Mono, decode_all, load_responses
 from trainer.data.augment import Floats
 from trainer.data.memory import MemoryStore
-from trainer.data.recordings import Corpus, is_media, load_corpus
+from trainer.data.recordings import STILLS, Corpus, Recording, is_media, load_corpus
 from trainer.data.segments import Answer, SegmentReader
 from trainer.data.splits import Split, deal_folds, hold_out_sources
 from trainer.data.windows import WindowSampler
@@ -24,6 +24,7 @@ from trainer.evaluate.answers import WHOLE
 from trainer.evaluate.baseline import fit_regression, summarise
 from trainer.evaluate.metrics import balanced_weights
 from trainer.evaluate.recordings import write_report
+from trainer.files import path_inside
 from trainer.fit.distributed import count_processes
 from trainer.fit.loop import fit_network
 from trainer.inputs import FEATURES, Inputs
@@ -88,7 +89,7 @@ def fit_run(
     corpus = load_corpus(root, config.data)
     recordings = (*corpus.recordings, *corpus.none)
     rate = config.audio.sample_rate
-    outliers = _outliers(root, config)
+    outliers = _outliers(root, config, recordings)
     paths = [*(recording.path for recording in recordings), *outliers]
     samples = decode_all(paths, rate, config.n_window_samples)
     responses = config.data.impulse_responses
@@ -122,18 +123,26 @@ def plan_splits(corpus: Corpus, config: Config) -> list[Split]:
     return [*splits, Split(FINAL, tuple(range(n_trained)), none)]
 
 
-def _outliers(root: Path, config: Config) -> list[Path]:
+def _outliers(root: Path, config: Config, recordings: Sequence[Recording]) -> list[Path]:
     """Recordings of none of the scenes to train on.
 
     Raises:
-        DataError: There are none in the folder.
+        ConfigError: The folder is not inside the data folder.
+        DataError: There are none in it, or one of them is a recording that is judged.
     """
     if config.data.outliers is None or not config.augment.none_share:
         return []
-    folder = root / config.data.outliers
-    found = sorted(path for path in folder.rglob("*") if is_media(path, folder)) if folder.is_dir() else []
+    folder = path_inside(root, config.data.outliers, "data.outliers")
+    files = sorted(folder.rglob("*")) if folder.is_dir() else []
+    found = [path for path in files if is_media(path, folder) and path.suffix.lower() not in STILLS]
     if not found:
         raise DataError(f"data.outliers: {folder}: expected a folder of recordings, got none")
+    judged = {recording.path.resolve() for recording in recordings}
+    if listed := [path for path in found if path.resolve() in judged]:
+        raise DataError(
+            f"data.outliers: {listed[0]}: expected recordings that are not in {config.data.labels}, got one that it "
+            "lists; name a folder of others"
+        )
     return found
 
 
