@@ -24,6 +24,8 @@ STEM = "{stem}"
 """Placeholder in a target that yields one file per input."""
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 """Unicode categories: control characters, surrogates, line and paragraph separators."""
+_UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+"""Errors of file systems that have no way to flush a file: what was written is as good as it will be."""
 
 if sys.platform == "win32":
     _OWN = os.O_BINARY | os.O_NOINHERIT
@@ -172,21 +174,27 @@ class FileOutput:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
-        wanted, sure = self._kept and self._good > 0, True
+        wanted, whole = self._kept and self._good > 0, False
         try:
             try:
                 if self._temporary is not None and wanted:
                     os.ftruncate(descriptor, self._good)
-                    os.fsync(descriptor)
+                    whole = True
+                    _flush(descriptor)
             except OSError:
-                sure = False
+                whole = False
                 raise
             finally:  # also if a signal ends the wait for the disk
-                os.close(descriptor)
-                if self._temporary is not None and not wanted:
-                    self._temporary.unlink(missing_ok=True)
-                elif self._temporary is not None and sure:
-                    self._temporary.replace(self._place)
+                try:
+                    os.close(descriptor)
+                except OSError:
+                    whole = False
+                    raise
+                finally:
+                    if self._temporary is not None and not wanted:
+                        self._temporary.unlink(missing_ok=True)
+                    elif self._temporary is not None and whole:
+                        self._temporary.replace(self._place)
         except OSError as error:
             if self._temporary is None or not wanted:
                 raise self._error(error) from error
@@ -305,6 +313,15 @@ def same_stem(path: Path, first: str, second: str) -> UsageError:
         f"{path}: the results of both {printable(first)} and {printable(second)} would go into it; "
         f"rename one of them, or classify them in two runs"
     )
+
+
+def _flush(descriptor: int) -> None:
+    """Wait until a file is on the disk, if its file system can tell."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNABLE:
+            raise
 
 
 def _is_special(path: Path) -> bool:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from support.predictions import feed, make_info, make_prediction
@@ -33,6 +34,34 @@ def small_disk(tmp_path) -> Iterator[Path]:
 
 def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
+
+
+def descriptor_of(draft: Path) -> int:
+    """The descriptor under which this process has a file open."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and link.readlink() == draft]
+    return int(links[0].name)
+
+
+def close_interrupted(output: FileOutput, line: int) -> bool:
+    """Close, with Ctrl-C before this line of those that are run; False if there are not so many."""
+    left = count(line, -1)
+
+    def trace(frame: FrameType, event: str, _argument: object) -> object:
+        if frame.f_code.co_filename != sys.modules[FileOutput.__module__].__file__:
+            return None
+        if event == "line" and next(left) == 0:
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        output.close()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
 
 
 def emit_for_ever(sink: Sink, emitted: list[float] | None = None) -> None:
@@ -96,11 +125,8 @@ def test_a_file_that_may_not_be_whole_is_not_put_in_place(tmp_path):
     output.keep()
     output.write("new\n")
     (draft,) = tmp_path.glob(".*")
-    (descriptor,) = (
-        int(link.name) for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and link.readlink() == draft
-    )
     read, write = os.pipe()
-    os.dup2(write, descriptor)  # what a file system that fails is to the file: it can be neither cut nor flushed
+    os.dup2(write, descriptor_of(draft))  # as on a file system that fails: it can be neither cut nor flushed
     os.close(write)
     with pytest.raises(OutputError) as caught:
         output.close()
@@ -108,6 +134,48 @@ def test_a_file_that_may_not_be_whole_is_not_put_in_place(tmp_path):
     output.close()
     assert str(caught.value) == f"{path}: Invalid argument; what was written is in {draft}"
     assert (path.read_text(), draft.read_text()) == ("old", "new\n")
+
+
+def test_an_interrupt_at_any_line_leaves_whole_records_in_place(tmp_path):
+    path = tmp_path / "a.jsonl"
+    found = []
+    for line in count():
+        path.write_text("old")
+        output = FileOutput(path)
+        output.keep()
+        output.write('{"whole":1}\n')
+        (draft,) = tmp_path.glob(".*")
+        os.write(descriptor_of(draft), b'{"sec')  # of a record that a signal cut short
+        interrupted = close_interrupted(output, line)
+        found.append(path.read_text())
+        draft.unlink(missing_ok=True)
+        if not interrupted:
+            break
+    assert set(found) == {"old", '{"whole":1}\n'}
+    assert found[-1] != "old"
+
+
+def test_a_file_system_that_cannot_flush_is_no_error(tmp_path):
+    path = tmp_path / "a.txt"
+    output = FileOutput(path)
+    output.keep()
+    output.write("new\n")
+    (draft,) = tmp_path.glob(".*")
+    with Path("/proc/self/comm").open("wb") as cannot:  # it can be cut, and has no way to be flushed
+        os.dup2(cannot.fileno(), descriptor_of(draft))
+    output.close()
+    assert path.read_text() == "new\n"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_what_is_not_wanted_goes_even_if_it_cannot_be_closed(tmp_path):
+    output = FileOutput(tmp_path / "a.txt")
+    output.write("header only\n")
+    (draft,) = tmp_path.glob(".*")
+    os.close(descriptor_of(draft))
+    with pytest.raises(OutputError, match=r"a\.txt: Bad file descriptor$"):
+        output.close()
+    assert names(tmp_path) == []
 
 
 def test_a_file_that_cannot_be_renamed_is_named(tmp_path):
