@@ -60,9 +60,11 @@ def explain(prediction: Prediction) -> list[str]:
 
     Scenes that a modality has not learnt are named as such, and its probabilities of them, mere priors, are not shown.
     """
-    by_output = dict(prediction.by_output)
+    by_output, unlearnt = dict(prediction.by_output), dict(prediction.never_learnt)
     if len(prediction.modalities) == 1 and prediction.modalities[0] not in by_output and "fused" in by_output:
-        by_output = {prediction.modalities[0]: by_output["fused"]}  # one modality and no head of its own
+        (modality,) = prediction.modalities  # and no head of its own
+        by_output = {modality: by_output["fused"]}
+        unlearnt = {modality: unlearnt.get("fused", ())}
     weights = gate(by_output)
     lines = []
     for name, sense in _SENSES.items():
@@ -72,13 +74,18 @@ def explain(prediction: Prediction) -> list[str]:
         elif name in by_output:
             if name == "fused" and len(prediction.modalities) == 1:  # beside that modality's own head
                 sense = _SENSES[prediction.modalities[0]]
-            lines.append(f"{sense:<8} {_said(name, prediction, by_output[name], weights)}")
+            lines.append(f"{sense:<8} {_said(name, prediction, by_output[name], unlearnt.get(name, ()), weights)}")
     return lines
 
 
-def _said(name: str, prediction: Prediction, scores: Mapping[str, float], weights: tuple[float, float] | None) -> str:
+def _said(
+    name: str,
+    prediction: Prediction,
+    scores: Mapping[str, float],
+    unlearnt: tuple[str, ...],
+    weights: tuple[float, float] | None,
+) -> str:
     """A head's top scenes, and the part it has in the window's answer."""
-    unlearnt = prediction.never_learnt.get(name, ())
     best = sorted((label for label in scores if label not in unlearnt), key=lambda label: -scores[label])[:_SHOWN]
     if prediction.missing:
         part = "answers alone"

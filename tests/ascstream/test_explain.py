@@ -102,6 +102,14 @@ def test_scenes_that_a_modality_never_learnt_are_not_put_into_its_mouth() -> Non
     assert record["missing"] == {}
 
 
+@pytest.mark.parametrize(("modality", "sense"), [("audio", "sound"), ("video", "picture")])
+def test_scenes_that_the_only_head_never_learnt_are_not_put_into_its_mouth(modality: str, sense: str) -> None:
+    told = {"fused": scores(np.array([1.0, 0.9, 0.8, 0.0, -1.0]))}
+    unlearnt = {"fused": ("bus", "metro")}
+    lines = explain(make_prediction(1.0, by_output=told, modalities=(modality,), never_learnt=unlearnt))
+    assert lines == [f"{sense:<8} airport 31 %, park 11 %, tram 4 %  (this window alone; never learnt bus, metro)"]
+
+
 def test_file_explains_a_track_that_is_silent(tmp_path: Path) -> None:
     clip = write_wav(tmp_path / "silent.wav", np.zeros((48_000, 1), np.int16), 24_000)
     words = ["file", str(clip), "--bundle", str(bundles.audio_visual(tmp_path)), "--explain", "--quiet"]
