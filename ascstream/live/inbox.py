@@ -13,7 +13,7 @@ from ascstream.capture.messages import Failed, Message, Opened, Sound
 from ascstream.live.health import Device
 
 MOST_SOUND_SECONDS = 3.0
-"""Most sound that may wait; beyond that, the oldest chunk is dropped and the one after it is marked `lost`."""
+"""Most sound that may wait; beyond that, the oldest chunks are dropped and the one after them is marked `lost`."""
 _MOST_LETTERS = 2000
 """Most letters that may wait, about twenty seconds of them; failures and newest forms of devices are never dropped."""
 
@@ -54,8 +54,8 @@ class Inbox:
                     self._lossy.remove(device)
                     message = replace(message, lost=True)
             self._letters.append(Letter(device, attempt, message))
-            if self._sound_seconds > MOST_SOUND_SECONDS + 1e-6:
-                self._drop_first(self._is_sound)
+            while self._sound_seconds > MOST_SOUND_SECONDS + 1e-6 and self._drop_first(self._is_sound):
+                pass
             if len(self._letters) > _MOST_LETTERS:
                 self._drop_first(self._is_droppable)
         self.ring()
@@ -82,22 +82,23 @@ class Inbox:
         except queue.Empty:
             pass
 
-    def _drop_first(self, chosen: Callable[[int], bool]) -> None:
-        """Remove the oldest letter that is chosen; if it is sound, the device's next one is marked `lost`."""
+    def _drop_first(self, chosen: Callable[[int], bool]) -> bool:
+        """Remove the oldest letter that is chosen, if any; if it is sound, the device's next one is marked `lost`."""
         index = next((index for index in range(len(self._letters)) if chosen(index)), None)
         if index is None:
-            return
+            return False
         dropped = self._letters[index]
         del self._letters[index]
         if not isinstance(dropped.message, Sound):
-            return
+            return True
         self._sound_seconds -= _length(dropped.message)
         for later in range(index, len(self._letters)):
             letter = self._letters[later]
             if letter.device == dropped.device and isinstance(letter.message, Sound):
                 self._letters[later] = replace(letter, message=replace(letter.message, lost=True))
-                return
+                return True
         self._lossy.add(dropped.device)
+        return True
 
     def _is_sound(self, index: int) -> bool:
         return isinstance(self._letters[index].message, Sound)

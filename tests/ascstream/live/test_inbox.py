@@ -40,6 +40,22 @@ def test_of_sound_that_nobody_takes_the_newest_three_seconds_stay_and_say_so():
     assert len(inbox.take()) == 1
 
 
+def test_the_bound_on_sound_holds_when_chunks_grow():
+    inbox = Inbox()
+    for index in range(30):
+        inbox.put("microphone", 1, sound(index / 10))
+    inbox.put("microphone", 1, Sound(3.0, np.zeros((1, 96_000), np.float32), 48_000))
+    sounds = [letter.message for letter in inbox.take() if isinstance(letter.message, Sound)]
+    assert [message.stamp for message in sounds] == pytest.approx([*np.arange(20, 30) / 10, 3.0])
+    assert [message.lost for message in sounds] == [True] + [False] * 10
+    inbox.put("microphone", 1, Sound(5.0, np.zeros((1, 480_000), np.float32), 48_000))
+    assert inbox.take() == []  # more than may wait at all
+    inbox.put("microphone", 1, sound(15.0))
+    (letter,) = inbox.take()
+    assert isinstance(letter.message, Sound)
+    assert letter.message.lost
+
+
 def test_of_everything_else_there_is_an_end_too():
     inbox = Inbox()
     for index in range(10_000):
