@@ -18,8 +18,9 @@ _stopped: list[KeyboardInterrupt] = []
 def handle_signals(handler: Callable[[int, FrameType | None], None], *names: str) -> Iterator[None]:
     """Install `handler` for some signals, and restore the previous handlers at the end of the block.
 
-    A signal that is already ignored (`nohup`, a background job) stays ignored. Outside the main thread, where handlers
-    cannot be installed, nothing changes.
+    A signal that is already ignored (`nohup`, a background job) stays ignored, and one that a library handles outside
+    Python stays with it: such a handler could not be restored. Outside the main thread, where handlers cannot be
+    installed, nothing changes.
 
     Args:
         handler: Called in the main thread, between any two bytecode instructions, with signal number and stack frame.
@@ -29,7 +30,7 @@ def handle_signals(handler: Callable[[int, FrameType | None], None], *names: str
     with contextlib.suppress(ValueError):  # not the main thread
         for name in names:
             number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, handler)
     try:
         yield
