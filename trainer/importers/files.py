@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from engines.errors import one_line
 from engines.inside import read_at_most
 from trainer.errors import DataError
-from trainer.models.foreign import describe, is_npz
+from trainer.models.foreign import ManyEntriesError, describe, is_npz, open_zip
 from trainer.models.naming import Weights
 from trainer.models.pretrained import EXPECTED, parse_weights
 
@@ -134,7 +134,9 @@ def open_archive(source: SourceFile) -> zipfile.ZipFile:
         DataError: It is damaged, or has too many entries.
     """
     try:
-        archive = zipfile.ZipFile(io.BytesIO(source.data))
+        archive = open_zip(io.BytesIO(source.data))
+    except ManyEntriesError:
+        raise DataError(f"{source.path}: expected at most {_MAX_ENTRIES} entries, got very many") from None
     except Exception as error:  # noqa: BLE001  (hostile bytes make zipfile raise almost anything)
         raise DataError(
             f"{source.path}: expected a whole file, got a damaged or shortened one ({one_line(str(error))}); "

@@ -9,7 +9,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from itertools import islice
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import torch
 
@@ -19,7 +19,8 @@ _CONVERT = "convert it where you trust it, with: safetensors.torch.save_file(STA
 _FRESH = "get a fresh copy"
 _MAX_PICKLE, _MAX_OPS, _MAX_PICKLES = 16 << 20, 300_000, 5
 """Bytes and operations that are looked at; older versions of torch.save write five pickles, then the numbers."""
-_MAX_ENTRIES = 10_000
+_MAX_ENTRIES, _MAX_DIRECTORY = 50_000, 4 << 20
+"""Entries of an archive, and bytes that list them; the largest network we know of has a thousand."""
 _SHOWN = 60
 """Characters quoted from a file."""
 _MODULES = {"posix": "os", "nt": "os", "__builtin__": "builtins"}
@@ -42,6 +43,43 @@ class Foreign(NamedTuple):
     """To follow "got"."""
     advice: str
     """What to do about it."""
+
+
+class ManyEntriesError(Exception):
+    """An archive lists more entries than are looked through."""
+
+
+class _Opening:
+    """What zipfile reads an archive through, so that a long list of entries ends it whatever the archive claims."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self.opened = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Read; before the archive is open, no more than a list of entries may take."""
+        if self.opened or size < 0:
+            return self._file.read(size)
+        data = self._file.read(min(size, _MAX_DIRECTORY + 1))
+        if len(data) > _MAX_DIRECTORY:
+            raise ManyEntriesError
+        return data
+
+
+def open_zip(file: BinaryIO) -> zipfile.ZipFile:
+    """Open an archive, which zipfile alone does after parsing a list of entries of any length.
+
+    Raises:
+        ManyEntriesError: The list is very long.
+        Exception: Hostile bytes make zipfile raise almost anything.
+    """
+    opening = _Opening(file)
+    archive = zipfile.ZipFile(cast("BinaryIO", opening))
+    if len(archive.namelist()) > _MAX_ENTRIES:
+        raise ManyEntriesError
+    opening.opened = True
+    return archive
 
 
 def describe(file: BinaryIO, own: str = "") -> Foreign:
@@ -74,26 +112,31 @@ def describe(file: BinaryIO, own: str = "") -> Foreign:
 def is_npz(file: BinaryIO) -> bool:
     """Whether a file is an archive of numpy's arrays and of nothing else."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
+        with open_zip(file) as archive:
+            return _are_arrays(archive.namelist())
     except Exception:  # noqa: BLE001  (hostile bytes make zipfile raise almost anything)
         return False
-    return bool(names) and all(name.endswith(".npy") for name in names[:_MAX_ENTRIES])
+
+
+def _are_arrays(names: list[str]) -> bool:
+    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 def _archive(file: BinaryIO, own: str) -> Foreign:
     """What a zip archive holds."""
-    if is_npz(file):
-        return Foreign("an .npz of arrays", "name a file of the kind that is expected")
     try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()[:_MAX_ENTRIES]
+        with open_zip(file) as archive:
+            names = archive.namelist()
+            if _are_arrays(names):
+                return Foreign("an .npz of arrays", "name a file of the kind that is expected")
             pickles = [name for name in names if name.endswith("data.pkl")]
             for name in pickles[:_MAX_PICKLES]:
                 with archive.open(name) as entry:
                     content = io.BytesIO(entry.read(_MAX_PICKLE))
                 if call := _call(content, own):
                     return Foreign(call, _CONVERT)
+    except ManyEntriesError:
+        return Foreign("an archive of very many files", "name the file itself")
     except Exception:  # noqa: BLE001  (as above)
         return Foreign("a damaged archive, or a part of one", _FRESH)
     if any(name.endswith("/constants.pkl") for name in names):

@@ -201,6 +201,10 @@ def test_many_entries_are_not_looked_through(tmp_path: Path) -> None:
         for number in range(10_001):
             archive.writestr(f"{number}.npy", b"")
     assert "expected at most 10000 entries, got 10001" in said(import_places365, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        for number in range(40_000):
+            archive.writestr(f"{number}.npy.more", b"")
+    assert "expected at most 10000 entries, got very many" in said(import_places365, path)
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:

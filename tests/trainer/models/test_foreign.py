@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import pickle
+import struct
 import time
 import zipfile
 from collections.abc import Callable
@@ -42,6 +43,34 @@ def archive(**entries: bytes) -> bytes:
         for name, data in entries.items():
             target.writestr(name, data)
     return buffer.getvalue()
+
+
+def many(number: int, claimed: int | None = None) -> bytes:
+    """An archive that lists one empty array so many times, and says in zip64 how many bytes its list has."""
+    one = archive(**{"a.npy": b""})
+    start = one.index(b"PK\x01\x02")
+    entries = one[start : one.index(b"PK\x05\x06")] * number
+    size, end = len(entries) if claimed is None else claimed, start + len(entries)
+    return b"".join(
+        [
+            one[:start],
+            entries,
+            struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, size, start),
+            struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1),
+            struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 1, 1, 0xFFFFFFFF, 0xFFFFFFFF, 0),
+        ]
+    )
+
+
+class Counted(io.BytesIO):
+    """A file that knows the most bytes that were read at once."""
+
+    most = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.most = max(self.most, len(data))
+        return data
 
 
 def npz() -> bytes:
@@ -116,6 +145,16 @@ def test_looking_ends_soon() -> None:
     describe(io.BytesIO(b"\x80\x02" + b"N0" * (10 << 20)))
     describe(io.BytesIO(archive(**{f"{number}/data.pkl": b"N0" * 100_000 for number in range(20)})))
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("number", [60_000, 200_000])
+def test_a_long_list_of_entries_is_not_gone_through(number: int) -> None:
+    file = Counted(many(number))
+    assert describe(file).what == "an archive of very many files"
+    assert not is_npz(file)
+    assert file.most < 5 << 20
+    assert describe(io.BytesIO(many(1000))).what == "an .npz of arrays"
+    assert describe(io.BytesIO(many(1000, claimed=1 << 40))).what == "a damaged archive, or a part of one"
 
 
 def test_an_npz_holds_arrays_alone() -> None:
