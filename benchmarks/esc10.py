@@ -140,7 +140,7 @@ def write_report(results: dict[str, Any], docs: Path) -> None:
     reference = results["networks"]["se_audio"]["latency_ms"]
     lines = [_HEAD.rstrip(), ""]
     lines += [
-        "| network | folds | a clip | a second | log loss, a second | parameters | MMAC | latency | of se_audio's |"
+        "| network | folds | clips | seconds | log loss, seconds | parameters | MMAC | latency | relative to se_audio |"
     ]
     lines += ["|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
@@ -150,7 +150,7 @@ def write_report(results: dict[str, Any], docs: Path) -> None:
             f"| {row['name']} | {row['folds']} | {' | '.join(figures)} | {size} "
             f"| {row['latency_ms']:.2f} ms | 1/{reference / row['latency_ms']:.1f} |"
         )
-    lines += ["", "![accuracy against latency](images/esc10.png)", "", "By fold, a clip:", ""]
+    lines += ["", "![accuracy against latency](images/esc10.png)", "", "Accuracy of clips, by fold:", ""]
     lines += ["| network | " + " | ".join(FOLDS) + " |", "|---" * (len(FOLDS) + 1) + "|"]
     for row in CELLS:
         cells = [_cell(results, row, fold) for fold in FOLDS]
@@ -203,9 +203,10 @@ def _plot(rows: list[dict[str, Any]], path: Path) -> None:
         axes.annotate(name, (row["latency_ms"], row["clip"]), (7, 5), textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     axes.set_xlim(0.1, 4 * max(row["latency_ms"] for row in rows))
+    axes.set_ylim(top=max(row["clip"] for row in rows) + 0.04)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("latency of one window, ONNX Runtime, one thread (ms)")
-    axes.set_ylabel("accuracy a 5-s clip")
+    axes.set_ylabel("accuracy per 5-s clip")
     axes.set_title("ESC-10, no pretraining, one recipe for all; area grows with parameters", fontsize=10)
     axes.grid(alpha=0.3, which="both")
     path.parent.mkdir(parents=True, exist_ok=True)
