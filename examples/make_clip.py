@@ -146,4 +146,7 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        print("usage: python examples/make_clip.py PATH", file=sys.stderr)
+        raise SystemExit(2)
     main(sys.argv[1])

@@ -43,7 +43,7 @@ Kinds:
 
 
 @click.command("import", epilog=_EPILOG)
-@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("kind", metavar="KIND", type=click.Choice(list(KINDS)))
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The bundle's folder.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle at --out.")
