@@ -167,8 +167,8 @@ def test_a_shipped_card_credits_every_source_of_sound(folder: Path) -> None:
 
 def test_the_shipped_cards_name_what_is_missing() -> None:
     assert "It knows no bus, street_pedestrian, tram" in card(AUDIO)
-    assert "Of bus the bundle for sound knows nothing" in card(AV)
-    assert "Of metro the bundle for pictures knows nothing" in card(AV)
+    assert re.search(r"\bbus\b.*: by sound alone", card(AV))
+    assert re.search(r"\bmetro\b.*: by pictures? alone", card(AV))
     assert "It knows no metro, street_pedestrian, tram" in card(AV)
 
 

@@ -91,8 +91,8 @@ def fuse(
 ) -> None:
     """Combine an audio bundle and a video bundle into an audio-visual one.
 
-    Their calibrated answers are multiplied and the prior is divided out of both; if one modality is absent, the other
-    answers alone. Their weights are 1 unless fitted: on labelled data with --fit or --pairs (a folder per class, or a
+    Their answers are multiplied and the prior is divided out of both; if one modality is absent, the other answers
+    alone. Their weights are 1 unless fitted: on labelled data with --fit or --pairs (a folder per class, or a
     CSV with file,scene_label[,recording,city,location,video]), or on what --runs held out from training. Needs no
     torch.
     """

@@ -43,7 +43,7 @@ def write_card(
     """
     sections = [
         _what(audio.manifest, video.manifest, fields),
-        _how(pool),
+        _how(pool, found),
         _weights(pool, found),
         _limits(audio.manifest, video.manifest, pool, found, left_out),
         _source(audio, "hears"),
@@ -91,28 +91,32 @@ def _what(audio: Manifest, video: Manifest, fields: Mapping[str, Any]) -> str:
 | licence | {fields["licence"]} |"""
 
 
-def _how(pool: Pool) -> str:
+def _how(pool: Pool, found: Found | None) -> str:
     """The section on the formula and what follows from it."""
+    calibrated = found is not None or not pool.audio.temperature == pool.video.temperature == 1.0
+    answers = "two calibrated answers" if calibrated else "two answers, which were not calibrated here"
+    under = "both were calibrated under" if calibrated else "is taken out of both"
     even = len(set(pool.prior)) == 1
     prior = "even" if even else ", ".join(f"{name} {p:.3f}" for name, p in zip(pool.labels, pool.prior, strict=True))
-    lines = [f"The prior π that both were calibrated under is {prior}. "
+    lines = [f"The prior π that {under} is {prior}. "
              f"Temperatures: {pool.audio.temperature:.3g} for sound, "
              f"{pool.video.temperature:.3g} for pictures; they are inside the graph."]  # fmt: skip
-    for modality, sense in (("audio", "sound"), ("video", "pictures")):
+    for modality, sense in (("audio", "sound"), ("video", "picture")):
         unknown = [label for label, known in zip(pool.labels, pool.known(modality), strict=True) if not known]  # type: ignore[arg-type]
         if unknown:
             lines.append(
-                f"Of {', '.join(unknown)} the bundle for {sense} knows nothing: by {sense} alone such a scene is "
-                "neither likely nor unlikely, and beside the other it is neither helped nor hindered."
+                f"The {sense} network does not know {', '.join(unknown)}: by {sense} alone "
+                f"{'it is' if len(unknown) == 1 else 'they are'} neither likely nor unlikely, and together with the "
+                f"other {'it is' if len(unknown) == 1 else 'they are'} neither helped nor hindered."
             )
     return f"""## How it answers
 
-A log-linear pool of the two calibrated answers (Genest & Zidek 1986; Hinton 2002), their prior taken out:
+A log-linear pool (Genest & Zidek 1986; Hinton 2002) of the {answers}, with the prior taken out:
 
     log p(y) = w_a·log p_a(y)/π(y) + w_v·log p_v(y)/π(y) + const
 
-Where one modality is absent the other's calibrated answer stands, and nothing of the absent one enters. All answers are
-under even odds: how likely sound and picture are in each scene, not how common the scene is.
+Where one modality is absent the other's own answer stands, and nothing of the absent one enters. All answers are under
+even odds: how likely sound and picture are in each scene, not how common the scene is.
 
 {chr(10).join(lines)}"""
 
@@ -130,14 +134,14 @@ the scene. They are not quite, and answers of both may be too sure. Fit them wit
     named = [
         f"* A {name} is named from a smoothed score of {thresholds[name]:.2f}: "
         f"{100 * thresholds[f'{name}_coverage']:.0f} % of the time{', where no scene is' * (name == 'group')}, "
-        f"right in {100 * thresholds[f'{name}_precision']:.0f} % of that."
+        f"and right in {100 * thresholds[f'{name}_precision']:.0f} % of that time."
         for name in ("scene", "group")
         if name in thresholds
     ]
-    how = "by maximum likelihood on" if found.fitted.helped else "as fitting gave nothing better on"
+    how = ", by maximum likelihood on" if found.fitted.helped else ". Fitted weights were no better on"
     return f"""## Weights
 
-{weights}, {how} {found.source}.
+{weights}{how} {found.source}.
 
 {table_to_markdown(figures_table(found))}
 

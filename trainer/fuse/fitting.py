@@ -145,9 +145,10 @@ def fit_on_files(
     evidence = pair_up(*files, pool, option, n=pairs.n, share=pairs.mismatched, seed=pairs.seed)
     share = 100 * float((evidence.targets == NOT_SURE).mean())
     source = (
-        f"random pairs (seed {pairs.seed}) of {what}, each of one scene, and {share:.0f} % of windows in pairs of two "
-        "scenes, whose target is even odds. Sound and picture of a pair are independent given the scene "
-        "by construction, which those of one moment are not: weights and figures are optimistic"
+        f"random pairs (seed {pairs.seed}) of {what}. Both parts of a pair are of one scene, except in {share:.0f} % "
+        "of the windows: there they are of two, and the target is even odds. Sound and picture of a pair are "
+        "independent given the scene by construction, which those of one moment are not: weights and figures are "
+        "optimistic"
     )
     return _found(audio, video, pool, evidence, source, "pairs", sure)
 

@@ -137,7 +137,7 @@ def test_weights_are_fitted_on_pairs_of_recordings_and_pictures(
     assert "400 windows of 200 pairs." in told
     assert "without each of 5 folds" in told
     card = (tmp_path / "av" / "CARD.md").read_text()
-    assert "random pairs (seed 7) of recordings and pictures, each of one scene" in card
+    assert "random pairs (seed 7) of recordings and pictures. Both parts of a pair are of one scene, except in " in card
     assert "by construction, which those of one moment are not: weights and figures are optimistic" in card
     assert "Pairs of two scenes score " in card
     first = open_bundle(tmp_path / "av").manifest

@@ -71,6 +71,7 @@ def test_it_answers_what_the_sources_answer_pooled_by_hand(tmp_path: Path) -> No
     assert softmax(answers["video"]) == pytest.approx(p_video, abs=1e-6)
     assert softmax(answers["fused"]) == pytest.approx(product / product.sum(axis=1, keepdims=True), abs=1e-6)
     assert [output.temperature for output in bundle.manifest.outputs] == [1.0, 1.0, 1.0]
+    assert "of the two calibrated answers, with the prior taken out:" in bundle.read("CARD.md").decode()
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,8 @@ def test_the_manifest_takes_the_ears_window_and_both_their_thresholds(tmp_path: 
     card = done.bundle.read("CARD.md").decode()
     assert card.startswith("# both 2.1.0\n\nmono_logmel 1.0.0 for sound and frames_only 1.0.0 for pictures, pooled.\n")
     assert "Sound counts 1.00, pictures 1.00: no labelled data were given" in card
+    assert "of the two answers, which were not calibrated here, with the prior taken out:" in card
+    assert "The prior π that is taken out of both is even." in card
     assert "## What hears: mono_logmel 1.0.0\n" in card
     assert "Licence: CC-BY-4.0 OR Apache-2.0." in card
 
