@@ -183,7 +183,7 @@ def _threshold(name: str, thresholds: dict[str, Any], what: str) -> str:
         )
     named, right = (_percent(thresholds[f"{name}_{part}"]) for part in ("coverage", "precision"))
     score = f"{thresholds[name]:.2f}"
-    return f"* A {name} is named from a smoothed score of {score}: {named} {what}, right in {right} of that."
+    return f"* A {name} is named from a smoothed score of {score}: {named} {what}, and right in {right} of that time."
 
 
 def _none(report: dict[str, Any]) -> str:
@@ -247,12 +247,12 @@ def _made(run: Run) -> str:
     begun = "".join(f"{line[0].upper()}{line[1:]}. " for line in describe_beginning(run.config.model))
     return f"""## How it was made
 
-{train.epochs} epochs of {train.windows_per_epoch} windows from {len(final.train)} recordings, scenes alike, \
-recordings alike; AdamW, peak rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, label smoothing \
-{train.label_smoothing:g}, averaged weights; seed {run.config.seed}. In training, each window by chance: \
+{train.epochs} epochs of {train.windows_per_epoch} windows from {len(final.train)} recordings, every scene and every \
+recording equally often; AdamW, peak rate {train.learning_rate:g}, weight decay {train.weight_decay:g}, label \
+smoothing {train.label_smoothing:g}, averaged weights; seed {run.config.seed}. In training, each window by chance: \
 {"; ".join(steps)}. {outliers}{begun}\
-The recipe was chosen by folds of the same recordings: the figures above are a little kind to \
-it. The command, where nothing was set beside the file (`--set`):
+The recipe was chosen by folds of the same recordings: the figures above are slightly optimistic. \
+The command, where nothing was set beside the file (`--set`):
 
     trainer fit configs/{run.config.name.replace("-", "_")}.toml --data FOLDER && trainer export --data FOLDER"""
 

@@ -118,7 +118,7 @@ def _use(run: ClipRun, report: Mapping[str, Any], split: str) -> str:
         VALIDATION: f"{watched}, {fits}" if VALIDATION in report["calibration"]["splits"] else watched,
         CALIBRATION: fits,
         EVALUATE: "the figures below",
-        NONE: "of none of the scenes, trained to be as likely any",
+        NONE: "of none of the scenes, trained to give every scene the same score",
         NONE_EVALUATE: "of none of the scenes, never seen",
     }[split]
 
@@ -155,6 +155,8 @@ def _limits(run: ClipRun, report: Mapping[str, Any], trained: Trained) -> str:
     unheard = [name for name, row in scenes.items() if row["accuracy"] <= report["chance"]["accuracy"]]
     worst = min(scenes, key=lambda name: float(scenes[name]["accuracy"]))
     cities = sorted({clip.city for clip in run.clips if clip.split == TRAIN and clip.city})
+    senses = (("look", trained.inputs.video), ("sound", trained.inputs.sound))
+    differs = " and ".join(verb for verb, taken in senses if taken is not None) + " different"
     taught = "it was not trained to tell"
     if run.config.augment.none_share and any(clip.split == NONE for clip in run.clips):
         taught = "it was trained to be unsure of such places, and often is not"
@@ -162,7 +164,7 @@ def _limits(run: ClipRun, report: Mapping[str, Any], trained: Trained) -> str:
         f"It is worst at {worst}: {percent(scenes[worst]['accuracy'])} of its windows.",
         *([f"It recognises {', '.join(unheard)} no more often than chance would."] if unheard else []),
         *([f"It knows no {', '.join(missing)}."] if missing else []),
-        *([f"It was trained in {', '.join(cities)}; other cities may look and sound otherwise."] if cities else []),
+        *([f"It was trained on data from {', '.join(cities)}; places elsewhere may {differs}."] if cities else []),
         *_missing(trained),
         f"A place that is none of its scenes is named one of them, or `unknown`: {taught}.",
         *run.config.bundle.limits,

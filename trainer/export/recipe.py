@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from trainer.config import Config, ModelConfig, StepConfig, TrainConfig
+from trainer.config import SPLIT, Config, ModelConfig, StepConfig, TrainConfig
 from trainer.evaluate.tables import percent
 from trainer.inputs import FEATURES, PRESENCE
 from trainer.models.systems import System
+
+_OPTIMISERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
+"""Each optimiser's name in words."""
 
 
 def describe_recipe(config: Config, system: System) -> list[str]:
     """Return lines on optimiser, kept weights, stages, teacher, initial weights and augmentation."""
     train = config.train
     return [
-        f"{train.optimizer}, {train.schedule} schedule, peak rate {train.learning_rate:g}, weight decay "
+        f"{_OPTIMISERS[train.optimizer]}, {train.schedule} schedule, peak rate {train.learning_rate:g}, weight decay "
         f"{train.weight_decay:g}, label smoothing {train.label_smoothing:g}",
         _kept(train),
         *(_stage(number, step) for number, step in enumerate(train.steps, start=1)),
@@ -24,10 +27,18 @@ def describe_recipe(config: Config, system: System) -> list[str]:
 
 def describe_beginning(model: ModelConfig) -> list[str]:
     """Return a line on the network's initial weights and one on its frozen parts, if there are any."""
+    parts: dict[tuple[str, str], list[str]] = {}
+    credited: dict[tuple[str, str], list[str]] = {}
+    for part, weights in model.weights.items():
+        source = (weights.file, weights.sha256 or "")
+        parts.setdefault(source, []).append(part or "all of it")
+        credited.setdefault(source, []).extend([weights.credit] if weights.credit else [])
     files = [
-        f"`{weights.file}`{f' (SHA-256 {weights.sha256})' if weights.sha256 else ''} for {part or 'all of it'}"
-        f"{f' ({weights.credit})' if weights.credit else ''}"
-        for part, weights in model.weights.items()
+        f"{'of each split, ' if SPLIT in file else ''}`{file.replace(SPLIT, 'SPLIT')}`"
+        f"{f' (SHA-256 {sha256})' if sha256 else ''} for "
+        f"{' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}"
+        f"{''.join(f' ({credit})' for credit in dict.fromkeys(credited[file, sha256]))}"
+        for (file, sha256), names in parts.items()
     ]
     return [
         *([f"weights to begin with: {', '.join(files)}"] if files else []),

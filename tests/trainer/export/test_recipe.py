@@ -26,7 +26,7 @@ def test_nothing_is_missing_in_training_without_presence_flags(name: str) -> Non
 
 def test_a_published_recipe_is_said_as_it_is() -> None:
     assert said("se_crnn").splitlines() == [
-        "adam, plateau schedule, peak rate 0.0001, weight decay 0, label smoothing 0",
+        "Adam, plateau schedule, peak rate 0.0001, weight decay 0, label smoothing 0",
         "weights of the epoch of the lowest validation loss",
         "stage 1: scene.audio, by the answer audio; rate 0.001; batches of 32; mixup α = 0.4",
         "stage 2: scene.visual, by the answer video",
@@ -60,3 +60,9 @@ def test_a_teacher_and_a_hash_are_named() -> None:
                 f'model.weights.stem.sha256="{digest}"', "model.weights.stem.credit=by A, CC BY 4.0")  # fmt: skip
     assert "taught by `runs/teacher` (weight 0.5, temperature 2)" in text
     assert f"weights to begin with: `stem.pt` (SHA-256 {digest}) for stem (by A, CC BY 4.0)" in text
+
+
+def test_a_file_that_several_parts_share_is_named_once() -> None:
+    settings = [f'model.weights.{part}.file="ear/{{split}}.pt"' for part in ("stem", "blocks", "head")]
+    text = said("cp_mobile", *settings, 'model.weights.head.credit="by A"')
+    assert "weights to begin with: of each split, `ear/SPLIT.pt` for stem, blocks and head (by A)" in text
