@@ -200,6 +200,6 @@ def _checks(name: str) -> Iterator[dict[str, Any]]:
         yield {
             "check": precision,
             "ok": True,
-            "message": f"{report.n_cases} golden cases, at most {worst.max_difference:.1g} of {worst.tolerance:.1g} "
+            "message": f"{report.n_cases} golden cases, at most {worst.max_difference:.2g} of {worst.tolerance:.2g} "
             f"off in {worst.output}",
         }
