@@ -25,7 +25,7 @@ def judge_clock(error_us: int) -> Check:
     if error_us < _MOST_CLOCK_ERROR_US:
         return Check("clock", "ok", f"synchronised, within {error_us / 1000:.0f} ms", needed=False)
     advice = "times in live results may be wrong; type: sudo timedatectl set-ntp true (in a container: on the host)"
-    return Check("clock", "missing", "not synchronised", advice, needed=False)
+    return Check("clock", "missing", "no synchronisation", advice, needed=False)
 
 
 class _Timex(ctypes.Structure):
