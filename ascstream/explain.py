@@ -92,6 +92,6 @@ def _said(
     elif name == "fused" or len(prediction.modalities) == 1:
         part = "this window alone"
     else:
-        part = "entered" if weights is None else f"entered, weight {weights[name == 'video']:.2f}"
-    remarks = [part, *([f"never learnt {', '.join(unlearnt)}"] if unlearnt else [])]
+        part = "used" if weights is None else f"used, weight {weights[name == 'video']:.2f}"
+    remarks = [part, *([f"does not know {', '.join(unlearnt)}"] if unlearnt else [])]
     return f"{', '.join(f'{label} {100 * scores[label]:.0f} %' for label in best)}  ({'; '.join(remarks)})"

@@ -54,8 +54,8 @@ def test_lines_say_who_said_what_and_how_much_it_weighed() -> None:
     heard, seen = np.array([2.0, 1.0, 0.0, -1.0, -3.0]), np.array([-1.0, 2.0, 1.0, 0.5, 0.0])
     told = {"audio": scores(heard), "video": scores(seen), "fused": scores(heard + 0.5 * seen)}
     lines = explain(make_prediction(1.0, by_output=told, modalities=("audio", "video")))
-    assert lines[0] == "sound    airport 64 %, bus 24 %, metro 9 %  (entered, weight 1.00)"
-    assert lines[1] == "picture  bus 56 %, metro 21 %, park 13 %  (entered, weight 0.50)"
+    assert lines[0] == "sound    airport 64 %, bus 24 %, metro 9 %  (used, weight 1.00)"
+    assert lines[1] == "picture  bus 56 %, metro 21 %, park 13 %  (used, weight 0.50)"
     assert lines[2].startswith("both     bus 5")
     assert lines[2].endswith("(this window alone)")
     alone = make_prediction(1.0, by_output={"fused": scores(heard)}, modalities=("audio",))
@@ -95,7 +95,7 @@ def test_scenes_that_a_modality_never_learnt_are_not_put_into_its_mouth() -> Non
     told = {"audio": scores(heard), "video": scores(seen), "fused": scores(heard + seen)}
     unlearnt = {"audio": ("bus", "metro")}
     lines = explain(make_prediction(1.0, by_output=told, modalities=("audio", "video"), never_learnt=unlearnt))
-    assert lines[0] == "sound    airport 31 %, park 11 %, tram 4 %  (entered, weight 1.00; never learnt bus, metro)"
+    assert lines[0] == "sound    airport 31 %, park 11 %, tram 4 %  (used, weight 1.00; does not know bus, metro)"
     assert lines[1].startswith("picture  bus ")
     record = prediction_record(make_prediction(1.0, by_output=told, never_learnt=unlearnt), explained=True)
     assert record["never_learnt"] == {"audio": ["bus", "metro"]}
@@ -107,7 +107,7 @@ def test_scenes_that_the_only_head_never_learnt_are_not_put_into_its_mouth(modal
     told = {"fused": scores(np.array([1.0, 0.9, 0.8, 0.0, -1.0]))}
     unlearnt = {"fused": ("bus", "metro")}
     lines = explain(make_prediction(1.0, by_output=told, modalities=(modality,), never_learnt=unlearnt))
-    assert lines == [f"{sense:<8} airport 31 %, park 11 %, tram 4 %  (this window alone; never learnt bus, metro)"]
+    assert lines == [f"{sense:<8} airport 31 %, park 11 %, tram 4 %  (this window alone; does not know bus, metro)"]
 
 
 def test_file_explains_a_track_that_is_silent(tmp_path: Path) -> None:
