@@ -16,8 +16,9 @@ _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 _Place: TypeAlias = tuple[int, int, int]
 """Row, column and width of a piece."""
 _CLEAR = "\x1b[2J"
-_LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-"""Restores everything."""
+_LEAVE = "\x1b[2J\x1b[1;1H\x1b[?7h\x1b[?25h\x1b[?1049l"
+"""Restores everything; clears first, since what follows would be written over the picture if there is no other screen,
+as in GNU screen."""
 _SYSTEMS = {
     "standard": ColorSystem.STANDARD,
     "256": ColorSystem.EIGHT_BIT,

@@ -352,7 +352,10 @@ def test_the_terminal_is_given_back_and_the_summary_stays():
     sink.close()
     before, after = file.getvalue().split("\x1b[?1049l")
     assert before.startswith("\x1b[?1049h\x1b[?25l")
-    assert before.endswith("\x1b[?7h\x1b[?25h")
+    screen = Screen(80, 24)
+    screen.feed(before)  # what remains if the terminal has no other screen to return to
+    assert "".join(screen.lines()).isspace()
+    assert before.endswith("\x1b[1;1H\x1b[?7h\x1b[?25h")
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", after)
     assert plain.startswith("mic 0 · 1.0 s · 1 window\n")
     assert "real time" not in plain
