@@ -107,8 +107,11 @@ def _scenes(summary: StreamSummary, legend: Legend, letters: bool, width: int) -
 def _scene(interval: Interval, decimals: int, legend: Legend, letters: bool, width: int) -> Text:
     """When, what and how sure; the name is shortened first, then the score is dropped."""
     mark = legend.mark(interval.label)
-    column = 9 if width >= _WIDE else 6
-    times = f"{_exact(interval.start, decimals):>{column}} – {_exact(interval.end, decimals):<{column}}"
+    if width < _WIDE:
+        before = after = 6
+    else:  # minutes stand in the same column with tenths and without
+        before, after = (11, 9) if decimals else (9, 11)
+    times = f"{_exact(interval.start, decimals):>{before}} – {_exact(interval.end, decimals):<{after}}"
     score = "" if interval.level == "unknown" else f"  {100 * interval.score:.0f} %"
     text = Text(f"  {times} ").append(mark.letter if letters else "■", mark.colour)
     label = printable(interval.label)

@@ -204,9 +204,9 @@ def test_a_summary_has_the_scenes_in_order_and_every_number():
     lines = [line.rstrip() for line in text.splitlines()]
     assert lines[0] == "clip.mp4 · 15.5 s · 16 windows · broke off"
     assert lines[2:5] == [
-        "     0:00.0 – 0:10.0    S street_traffic  87 %",
-        "     0:10.0 – 0:15.0    P park  87 %",
-        "     0:15.0 – 0:15.5    ? unknown",
+        "       0:00.0 – 0:10.0    S street_traffic  87 %",
+        "       0:10.0 – 0:15.0    P park  87 %",
+        "       0:15.0 – 0:15.5    ? unknown",
     ]
     assert "  share    street_traffic " in lines[5]
     assert lines[5].endswith(" 65 %")
@@ -217,6 +217,17 @@ def test_a_summary_has_the_scenes_in_order_and_every_number():
         "  missing  0.35 s lost · 1 window degraded · 1 padded · last 0.20 s left out",
         "  note     0:12.0  0.35 s of sound never came",
     ]
+
+
+def test_scenes_of_all_inputs_are_aligned_with_tenths_and_without():
+    rows = []
+    for seconds in (13.0, 12.5):
+        stats = StreamStats("clip.mp4")
+        stats.add(make_prediction(seconds, "park", step=seconds))
+        rows.append(render_summary(stats.summary()).plain.splitlines()[2])
+    whole, tenths = rows
+    assert ("0:13 " in whole, "0:12.5 " in tenths) == (True, True)
+    assert (whole.index("0:"), whole.index(" P park")) == (tenths.index("0:"), tenths.index(" P park"))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
