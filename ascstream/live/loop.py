@@ -332,7 +332,8 @@ class _Loop:
 def describe(health: Health) -> str:
     """List the devices on one line for display: `microphone USB Audio, 48000 Hz, 2 channels; camera …`."""
     return "; ".join(
-        f"{device.device} {device.name}" + (f", {device.details}" if device.details else "")
+        (device.name if device.name == f"default {device.device}" else f"{device.device} {device.name}")
+        + (f", {device.details}" if device.details else "")
         for device in health.devices
     )
 

@@ -454,5 +454,5 @@ def test_a_microphone_and_a_camera_are_heard_and_seen(bundle: Bundle) -> None:
     assert done.returncode == 0, done.stderr
     told = predictions(done.stdout)
     assert ["audio", "video"] in [record["modalities"] for record in told]
-    assert "microphone " in done.stderr.splitlines()[0]
+    assert "microphone" in done.stderr.splitlines()[0]
     assert f"camera {camera.url}, 640×480" in done.stderr.splitlines()[0]

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 from support import bundles
+from support.health import make_health, make_microphone
 from support.live_streams import EPOCH, FastClock, SyntheticLive, troubled
 
 from ascstream.classifier import Classifier
 from ascstream.errors import DecodeError, SourceError, UsageError
 from ascstream.live.health import Health
-from ascstream.live.loop import stream_live
+from ascstream.live.loop import describe, stream_live
 from ascstream.pipeline import StreamSettings, stream
 from ascstream.records import Image, Prediction, StreamEvent
 from ascstream.sources.synthetic import Segment, SyntheticSource
@@ -437,3 +438,9 @@ def test_opening_the_devices_is_no_loss(listener: Classifier) -> None:
     assert predictions[-1].end == 4.0
     summary = stats.summary()
     assert (summary.n_losses, summary.device_lost_seconds) == (0, {})
+
+
+def test_the_default_microphone_is_named_once():
+    default = make_microphone(name="default microphone", details="48000 Hz")
+    health = make_health(devices=(default, make_microphone(details="")))
+    assert describe(health) == "default microphone, 48000 Hz; microphone USB Microphone"
