@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ascstream.cli.options import Subcommand, TimeCode, build_setting, bundle_settings, setting, stream_settings
+from ascstream.cli.options import Period, Subcommand, TimeCode, build_setting, bundle_settings, setting, stream_settings
 
 if TYPE_CHECKING:
     from ascstream.classifier import Classifier
@@ -64,9 +65,7 @@ class _Request:
 @build_setting
 @stream_settings
 @click.option("--start", type=TimeCode(), metavar="TIME", help="Start here: seconds or hh:mm:ss.")
-@click.option(
-    "--duration", type=TimeCode(positive=True), metavar="TIME", help="Classify only this much: seconds or hh:mm:ss."
-)
+@click.option("--duration", type=Period(), metavar="TIME", help="Classify only this much: seconds, hh:mm:ss, 10m.")
 @setting(
     "--format",
     type=click.Choice(FORMATS),
@@ -166,13 +165,24 @@ def _run(classifier: Classifier, request: _Request, settings: StreamSettings, ou
     if not request.quiet:
         about = f"bundle {manifest.name} {manifest.version}, {classifier.backend}"
         note = "" if classifier.note is None else f"; {classifier.note}"
-        click.echo(f"{about}, window {manifest.window.seconds:g} s, step {float(step):g} s{note}", err=True)
+        tell_running(f"{about}, window {manifest.window.seconds:g} s, step {float(step):g} s{note}")
     tell = not request.quiet and request.format != "view"  # the view itself ends with the summary
     open_source = partial(open_media, start_seconds=request.start, duration_seconds=request.duration)
     with closing(SinkGroup(sinks)) as sink:
         classify_all(
             classifier, request.inputs, open_source, settings, sink, outcome, tell_summary if tell else _tell_nothing
         )
+
+
+def tell_running(text: str) -> None:
+    """Write what runs to stderr; on a terminal too narrow for one line, it is wrapped at commas."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+
+        from ascstream.wording import wrap_phrases
+
+        text = wrap_phrases(text, Console(stderr=True).width)
+    click.echo(text, err=True)
 
 
 def tell_summary(summary: StreamSummary, error: str | None) -> None:

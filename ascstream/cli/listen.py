@@ -8,12 +8,10 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-import click
-
 from ascstream.capture.requests import MediaRequest, MicrophoneRequest
 from ascstream.classifier import Classifier
 from ascstream.cli.exits import hangup_calls, suspend, suspend_calls
-from ascstream.cli.file import tell_summary
+from ascstream.cli.file import tell_running, tell_summary
 from ascstream.errors import AscstreamError, DegradedError
 from ascstream.live.clock import Clock
 from ascstream.live.gather import LiveStream
@@ -244,7 +242,7 @@ class _Run:
         manifest = self._classifier.manifest
         about = f"bundle {manifest.name} {manifest.version}, {self._classifier.backend}"
         note = "" if self._classifier.note is None else f"; {self._classifier.note}"
-        click.echo(f"{about}; {devices}; window {manifest.window.seconds:g} s, step {self._step:g} s{note}", err=True)
+        tell_running(f"{about}; {devices}; window {manifest.window.seconds:g} s, step {self._step:g} s{note}")
 
     def _tick(self, health: Health, picture: Image | None) -> None:
         """Inform sinks and log that time has passed; suspend, or reopen files and devices, if requested."""

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from ascstream.cli.file import FORMATS
-from ascstream.cli.options import Number, Subcommand, TimeCode, build_setting, bundle_settings, setting, stream_settings
+from ascstream.cli.options import Number, Period, Subcommand, build_setting, bundle_settings, setting, stream_settings
 
 if TYPE_CHECKING:
     from ascstream.capture.requests import MediaRequest, MicrophoneRequest
@@ -43,23 +43,6 @@ Nothing heard or seen is stored or sent. A lost device is reopened as soon as it
 back; predictions go on without it meanwhile. SIGHUP, sent to a service, reopens files
 and devices. Options can be set by the environment (ASCSTREAM_MIC=0) and in a file:
 see `ascstream config --help`. Exit codes: see `ascstream --help`."""
-
-
-class Period(TimeCode):
-    """A length of time: what `TimeCode` takes, or a number with a unit, "90s", "15m", "1h", "1d"."""
-
-    name = "time"
-    _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}  # noqa: RUF012 - never written to
-
-    def __init__(self) -> None:
-        super().__init__(positive=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Convert to seconds."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|d)", str(value), re.ASCII)
-        if match is not None and float(match[1]) > 0:
-            return float(match[1]) * self._UNITS[match[2]]
-        return super().convert(value, param, ctx)
 
 
 class Channels(_ChannelsType):

@@ -97,6 +97,25 @@ class TimeCode(_NumberType):
         return seconds
 
 
+class Period(TimeCode):
+    """A length of time: what `TimeCode` takes, or a number with a unit, "90s", "15m", "1h", "1d"."""
+
+    name = "time"
+    _UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}  # noqa: RUF012 - never written to
+
+    def __init__(self) -> None:
+        super().__init__(positive=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert to seconds."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|d)", str(value), re.ASCII)
+        if match is not None:
+            seconds = float(match[1]) * self._UNITS[match[2]]
+            if 0 < seconds < math.inf:
+                return seconds
+        return super().convert(value, param, ctx)
+
+
 class Folder(click.Path):
     """A folder of plans, which are code: an empty name, as from an unset variable, must not mean the current folder."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ascstream.wording import counted, size_text
+from ascstream.wording import counted, size_text, wrap_phrases
 
 
 def test_one_has_no_plural():
@@ -23,3 +23,10 @@ def test_one_has_no_plural():
 )
 def test_a_size_has_one_unit(n_bytes, text):
     assert size_text(n_bytes) == text
+
+
+def test_lines_break_between_phrases_only():
+    text = "bundle b 1.0.0, 1 thread; microphone USB Audio, window 1 s, step 0.5 s"
+    assert wrap_phrases(text, len(text)) == text
+    assert wrap_phrases(text, 30) == "bundle b 1.0.0, 1 thread;\n  microphone USB Audio,\n  window 1 s, step 0.5 s"
+    assert wrap_phrases("one phrase, and another", 5) == "one phrase,\n  and another"

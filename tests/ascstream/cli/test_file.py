@@ -68,7 +68,7 @@ def test_all_outputs_of_one_run_agree(clip: Path, bundle: Bundle, tmp_path: Path
 
 def test_start_and_duration_are_times_of_the_medium(clip: Path, bundle: Bundle) -> None:
     words = ("--bundle", bundle("mono_logmel"), "--smoothing", 0, "--quiet", "--format", "jsonl")
-    done = ascstream("file", clip, *words, "--start", "0:02", "--duration", "2")
+    done = ascstream("file", clip, *words, "--start", "0:02", "--duration", "2s")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     found = [(row["start"], row["end"], row["label"]) for row in rows if row["type"] == "prediction"]
     assert found == [(2, 3, "bus"), (3, 4, "park")]

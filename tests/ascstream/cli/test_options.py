@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ascstream.cli.options import Number, TimeCode, bundle_settings
+from ascstream.cli.options import Number, Period, TimeCode, bundle_settings
 from engines.backends import backends
 
 
@@ -23,6 +23,19 @@ def test_a_time_is_seconds_or_a_clock(text: str, seconds: float) -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="expected seconds or hh:mm:ss, got"):
         TimeCode().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10m", 600), ("1.5min", 90), ("90s", 90), ("1h", 3600), ("1d", 86_400), ("1:30", 90)]
+)
+def test_a_period_may_have_a_unit(text: str, seconds: float) -> None:
+    assert Period().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "0m", "1y", "m", "-1m", "1 m", "1:30m", "9" * 400 + "m"])
+def test_what_is_no_period_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="expected seconds or hh:mm:ss, above 0, got"):
+        Period().convert(text, None, None)
 
 
 @given(st.integers(0, 10**6))
