@@ -25,7 +25,7 @@ demo: install  ## classify the example clip
 test: install  ## install and run every test
 	$(BIN)/pytest
 
-quick: install  ## the tests of a few seconds each
+quick: install  ## the tests of less than a second each
 	$(BIN)/pytest -m "not slow and not gpu"
 
 test-gpu: install  ## the tests that need a CUDA device, TensorRT and pycuda or cuda-bindings; see docs/engines.md

@@ -37,6 +37,7 @@ def test_python_in_the_readme_runs() -> None:
     assert len(code.splitlines()) <= 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["ascstream", "trainer"])
 def test_every_command_that_a_page_shows_exists(program: str) -> None:
     shown = {

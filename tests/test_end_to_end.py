@@ -75,6 +75,7 @@ def test_a_file_hears_both_scenes(by_file: list[Prediction]) -> None:
     assert raw[8] == "tram"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(1,), (441,), (480, 7, 1024), (100_000,)], ids=str)
 def test_a_replay_in_any_blocks_is_the_file(
     sizes: tuple[int, ...], bundle: Path, samples: np.ndarray, by_file: list[Prediction]
@@ -84,6 +85,7 @@ def test_a_replay_in_any_blocks_is_the_file(
         assert_same([as_row(p) for p in stream(classifier, source, settings)], by_file)
 
 
+@pytest.mark.slow
 def test_a_replay_in_real_time_is_the_file(bundle: Path, samples: np.ndarray, by_file: list[Prediction]) -> None:
     settings = StreamSettings(step_seconds=STEP)
     begun = time.monotonic()

@@ -22,6 +22,7 @@ from trainer.models.reference import REFERENCES
 LIMITS = Ceilings(2e12, {"float32": 50e12, "float16": 500e12}, {1: 5e-6, 10: 14e-6, 100: 104e-6})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["slim_audio", "cp_mobile", "se_audio", "slim_av"])
 def test_multiplications_of_the_graphs_are_those_of_the_network(name: str) -> None:
     record = {**REFERENCES, **OURS}[name]
@@ -74,6 +75,7 @@ def test_a_part_that_fails_leaves_its_reason(tmp_path: Path) -> None:
     assert "error" in result or "CUDA" in result["failed"]["all"]
 
 
+@pytest.mark.slow
 def test_windows_of_the_clip_go_through_the_bundle_that_ships_and_into_the_tables(tmp_path: Path) -> None:
     folder = tmp_path / "shipped"
     folder.mkdir()
@@ -101,6 +103,7 @@ def test_windows_of_the_clip_go_through_the_bundle_that_ships_and_into_the_table
     assert "of the worst head 87.50%" in text
 
 
+@pytest.mark.slow
 def test_what_the_plan_of_the_frames_gives_reaches_the_scene(tmp_path: Path) -> None:
     exported = gpu_part.export_shipped(tmp_path)
     (tmp_path / "export.json").write_text(json.dumps(exported))

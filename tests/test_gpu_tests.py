@@ -23,6 +23,7 @@ def test_cases_are_cut_into_batches() -> None:
     assert batches_for(1, 8) == (1,)
 
 
+@pytest.mark.slow
 def test_a_network_is_compared_with_pytorch_and_with_its_own_graph() -> None:
     traced = trace("slim_av")
     exact = compare(traced, "float32", ort_builder.command())
@@ -39,6 +40,7 @@ def test_a_wrong_answer_is_seen() -> None:
     assert to_onnxruntime > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_recordings")
 def test_labels_of_the_clip_are_counted(tmp_path: Path) -> None:
     assert label_agreement("float32", tmp_path, ort_builder.command()) == 1.0
@@ -49,6 +51,7 @@ def no_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASCSTREAM_TEST_DATA", raising=False)
 
 
+@pytest.mark.slow
 def test_a_fallback_is_judged(tmp_path: Path) -> None:
     stand_in.build(shipped(), tmp_path / "plans")
     check_fallback(tmp_path / "plans", FailingAfter(6, stand_in.StandIn()), 6)

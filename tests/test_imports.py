@@ -69,6 +69,7 @@ def accelerator_imports(tree: ast.Module) -> Iterator[tuple[str, bool]]:
     return visit(tree, False)
 
 
+@pytest.mark.slow
 def test_only_the_tensorrt_backend_imports_tensorrt_and_cuda_and_only_when_it_needs_them() -> None:
     found = set()
     for package in ("ascstream", "engines", "trainer"):

@@ -110,6 +110,7 @@ def test_scenes_that_the_only_head_never_learnt_are_not_put_into_its_mouth(modal
     assert lines == [f"{sense:<8} airport 31 %, park 11 %, tram 4 %  (this window alone; does not know bus, metro)"]
 
 
+@pytest.mark.slow
 def test_file_explains_a_track_that_is_silent(tmp_path: Path) -> None:
     clip = write_wav(tmp_path / "silent.wav", np.zeros((48_000, 1), np.int16), 24_000)
     words = ["file", str(clip), "--bundle", str(bundles.audio_visual(tmp_path)), "--explain", "--quiet"]
@@ -119,6 +120,7 @@ def test_file_explains_a_track_that_is_silent(tmp_path: Path) -> None:
     assert {"audio": "silence", "video": "no_video"} in [record.get("missing") for record in records]
 
 
+@pytest.mark.slow
 def test_file_explains_its_windows(tmp_path: Path) -> None:
     bundle = bundles.audio_visual(tmp_path)
     clip = str(Path(__file__).parents[2] / "examples/clip.mp4")

@@ -170,6 +170,7 @@ def test_silence_is_the_floor(recipe: tuple[int, LogMelFeature]) -> None:
     np.testing.assert_allclose(values, np.log(1e-10), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("center", [False, True])
 @pytest.mark.parametrize("n_fft", [1764, 883], ids=["even", "odd"])
 def test_slaney_equals_librosa(n_fft: int, *, center: bool) -> None:

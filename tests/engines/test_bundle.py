@@ -351,6 +351,7 @@ def test_a_full_disk_leaves_the_old_bundle(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_readers_see_the_old_bundle_or_the_new_one(tmp_path: Path) -> None:
     target = tmp_path / "small"
     contents = [bytes([index]) * 1000 for index in range(2)]

@@ -167,10 +167,12 @@ def fuzz_graphs(folder: Path, seed: int, n_cases: int) -> int:
     return n_refused
 
 
+@pytest.mark.slow
 def test_damaged_manifests_are_refused_in_a_line_or_work(tmp_path: Path) -> None:
     assert 200 < fuzz_manifests(tmp_path, seed=1, n_cases=400) < 400
 
 
+@pytest.mark.slow
 def test_damaged_graphs_are_refused_in_a_line_or_work(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert 100 < fuzz_graphs(tmp_path, seed=1, n_cases=250) < 250
     assert capfd.readouterr() == ("", "")

@@ -131,6 +131,7 @@ def test_notes_that_nobody_reads_are_bounded() -> None:
 _kinds = st.lists(st.sampled_from(["sound", "seen", "picture", "note"]), max_size=120)
 
 
+@pytest.mark.slow
 @given(before=_kinds, after=_kinds)
 @settings(deadline=None, max_examples=30)
 def test_whatever_waits_every_hole_in_the_sound_is_marked(before: list[str], after: list[str]) -> None:

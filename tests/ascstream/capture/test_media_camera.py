@@ -41,6 +41,7 @@ def test_it_opens_says_that_pictures_come_and_answers(camera: MjpegCamera) -> No
         assert not child.all(Failed)
 
 
+@pytest.mark.slow
 def test_it_says_that_pictures_come_at_most_ten_times_a_second(camera: MjpegCamera) -> None:
     camera.frame_rate = 50
     with Watched(MediaRequest(camera.url, picture=SMALL)) as child:
@@ -82,6 +83,7 @@ def test_a_cut_picture_has_the_middle(camera: MjpegCamera) -> None:
         assert read_moment(picture.image, time.monotonic()) is not None
 
 
+@pytest.mark.slow
 def test_a_camera_that_freezes_is_silent_and_then_failed(camera: MjpegCamera) -> None:
     with Watched(MediaRequest(camera.url, picture=SMALL, read_seconds=1.0)) as child:
         child.wait_for(Seen)
@@ -93,6 +95,7 @@ def test_a_camera_that_freezes_is_silent_and_then_failed(camera: MjpegCamera) ->
         assert child.said[-1][0] - last > 0.9
 
 
+@pytest.mark.slow
 def test_rubbish_does_not_count_as_pictures(camera: MjpegCamera) -> None:
     with Watched(MediaRequest(camera.url, picture=SMALL)) as child:
         child.wait_for(Seen)

@@ -123,6 +123,7 @@ def test_the_wanted_track_must_be_there(tmp_path: Path) -> None:
     assert isinstance(refusal(str(sound_only)), DecodeError)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         held: list[socket.socket] = []

@@ -115,6 +115,7 @@ def test_a_film_plays_in_real_time_over_and_over(tmp_path: Path) -> None:
         assert np.median(late) < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tracks", ["sound", "picture"])
 def test_a_film_with_one_track_plays(tmp_path: Path, tracks: str) -> None:
     path = clap_film(tmp_path / "both.mkv", seconds=1, sound="pcm_s16le")

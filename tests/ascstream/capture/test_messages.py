@@ -42,6 +42,7 @@ def values(message: Message) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @given(st.lists(_messages, max_size=5))
 def test_messages_come_out_as_they_went_in(messages: list[Message]) -> None:
     file = io.BytesIO(b"".join(map(pack, messages)))

@@ -78,6 +78,7 @@ def loudest(samples: NDArray[np.float32], sample_rate: int) -> float:
     return float(spectrum.argmax()) * sample_rate / len(samples)
 
 
+@pytest.mark.slow
 @needs_pulse
 def test_a_tone_comes_through(pulse: PulseServer) -> None:
     with Recording() as recording:
@@ -111,6 +112,7 @@ def test_stamps_advance_at_the_true_rate_and_lie_just_before_the_arrival(pulse: 
     assert np.all(np.diff(stamps) > -0.05)
 
 
+@pytest.mark.slow
 @needs_pulse
 @pytest.mark.parametrize(("channels", "hz"), [((2,), [1000.0]), ((2, 1), [1000.0, 440.0])])
 def test_chosen_channels_come_in_the_order_chosen(
@@ -206,6 +208,7 @@ def test_a_server_that_dies_is_told_and_heard_again_after_its_return(pulse: Puls
         assert np.abs(recording.hear(0.5)).max() > 0.3
 
 
+@pytest.mark.slow
 @needs_pulse
 def test_signals_are_the_parents_business(pulse: PulseServer) -> None:
     with Recording() as recording:

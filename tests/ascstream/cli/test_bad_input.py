@@ -175,6 +175,7 @@ def predictions(text: str) -> list[dict[str, object]]:
     return [line for line in lines if line["type"] == "prediction"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ODD.values(), ids=ODD.keys())
 def test_an_odd_input_is_classified(row: Odd, tmp_path: Path, bundle: Bundle) -> None:
     words = ("--bundle", bundle(row.bundle), "--format", "jsonl", "--quiet", "--smoothing", 0)
@@ -220,6 +221,7 @@ CUT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", CUT)
 def test_what_decodes_of_a_cut_file_is_classified_and_the_rest_is_said(
     suffix: str, tmp_path: Path, bundle: Bundle

@@ -55,6 +55,7 @@ def test_the_table_has_a_row_for_every_stage(clip: Path, bundle: Bundle) -> None
     assert "real-time factor" in done.stdout
 
 
+@pytest.mark.slow
 def test_without_a_clip_one_is_made(bundle: Bundle) -> None:
     done = ascstream("bench", "--bundle", bundle("image_only"), "--json")
     assert (done.returncode, done.stderr) == (0, "")

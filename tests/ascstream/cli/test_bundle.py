@@ -97,6 +97,7 @@ def test_info_says_everything_the_manifest_says(bundle: Get) -> None:
     assert report["manifest"] == json.loads((path / "manifest.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [80, 120])
 def test_info_fits_the_terminal(width: int, bundle: Get) -> None:
     for path in (bundle("audio_visual"), bundle("stereo_difference"), shipped()[DEFAULT]):
@@ -107,6 +108,7 @@ def test_info_fits_the_terminal(width: int, bundle: Get) -> None:
         assert max(map(len, own)) > width - 12  # the room is used
 
 
+@pytest.mark.slow
 def test_the_default_bundle_is_shown_where_none_is_named_with_its_card() -> None:
     done = ascstream("bundle", "info")
     assert done.stdout.startswith(f"{DEFAULT} ")
@@ -137,6 +139,7 @@ def test_without_a_card_there_is_none_to_print(bundle: Get) -> None:
     assert both.stderr.startswith("ascstream: expected --card or --json, got both; leave one of them out")
 
 
+@pytest.mark.slow
 def test_verify_runs_the_golden_cases_of_every_bundle(bundle: Get) -> None:
     path = bundle("audio_visual")
     done = ascstream("bundle", "verify", path, DEFAULT)
@@ -208,6 +211,7 @@ def tone(tmp_path: Path) -> Path:
     return write_wav(tmp_path / "tone.wav", wave.astype(np.int16), 24_000)
 
 
+@pytest.mark.slow
 def test_a_bundle_agrees_with_itself_and_differs_by_its_temperature(tmp_path: Path, tone: Path, bundle: Get) -> None:
     path = bundle("mono_logmel")
     (same,) = json.loads(ascstream("bundle", "compare", path, path, "--on", tone, "--json").stdout)["answers"]
@@ -233,6 +237,7 @@ def test_a_bundle_agrees_with_itself_and_differs_by_its_temperature(tmp_path: Pa
     assert f"\n{tone}\n  4 windows: the same answer in 0.0 %, the same best scene in 100.0 %\n  mean |Δp| 0." in shown
 
 
+@pytest.mark.slow
 def test_an_input_that_one_of_both_cannot_judge_is_said_and_the_others_are_compared(tone: Path, bundle: Get) -> None:
     done = ascstream("bundle", "compare", bundle("mono_logmel"), bundle("frames_only"), "--on", tone)
     assert done.returncode == 3

@@ -23,6 +23,7 @@ def checks(*words: object, env: dict[str, str]) -> tuple[int, bool, dict[str, di
     return done.returncode, report["ok"], {check["name"]: check for check in report["checks"]}
 
 
+@pytest.mark.slow
 def test_a_bundle_that_reproduces_its_golden_cases_is_fine(bundle: Bundle) -> None:
     folder = bundle("audio_visual")
     code, ok, found = checks(env={"ASCSTREAM_FILE_BUNDLE": str(folder)})
@@ -39,6 +40,7 @@ def test_a_bundle_that_reproduces_its_golden_cases_is_fine(bundle: Bundle) -> No
     assert {"portaudio", "cuda driver", "tensorrt", "pycuda", "torch", "settings file"} <= set(found)
 
 
+@pytest.mark.slow
 def test_an_altered_bundle_ends_with_4_and_says_what_to_type(bundle: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "altered"
     shutil.copytree(bundle("mono_logmel"), folder)

@@ -93,6 +93,7 @@ def test_standard_input_is_an_input(clip: Path, bundle: Bundle) -> None:
     assert piped.stdout == ascstream("file", clip, *words).stdout
 
 
+@pytest.mark.slow
 def test_thresholds_decide_what_is_named(clip: Path, bundle: Bundle) -> None:
     words = ("--bundle", bundle("mono_logmel"), "--smoothing", 0, "--quiet", "--format", "jsonl", "--duration", 2)
 

@@ -71,6 +71,7 @@ def test_without_a_gpu_nothing_is_said_where_nobody_asked(bundle: Bundle, clip: 
     assert done.stderr.splitlines()[0].endswith(" CPU, float32, 1 thread, window 1 s, step 1 s")
 
 
+@pytest.mark.slow
 def test_a_gpu_without_tensorrt_is_told_in_the_first_line(bundle: Bundle, clip: Path, tmp_path: Path) -> None:
     env = with_driver(PYTHONPATH=packages(tmp_path, pycuda=""))
     done = ascstream("file", clip, "--bundle", bundle("mono_logmel"), env=env)
@@ -90,6 +91,7 @@ def test_a_gpu_without_tensorrt_is_told_in_the_first_line(bundle: Bundle, clip: 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["file", "bench"])
 def test_a_gpu_without_a_plan_names_the_command_that_builds_one(
     command: str, bundle: Bundle, clip: Path, tmp_path: Path
@@ -106,6 +108,7 @@ def test_a_gpu_without_a_plan_names_the_command_that_builds_one(
     assert asked.stderr.splitlines()[-1].startswith(f"ascstream: {why}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "why"),
     [
@@ -137,6 +140,7 @@ def test_a_tensorrt_that_does_not_work_is_found_out_and_hides_nothing(
     )
 
 
+@pytest.mark.slow
 def test_a_driver_without_a_gpu_is_a_finding(bundle: Bundle) -> None:
     env = with_driver(SOFTWARE_CUDA_DEVICES="0", ASCSTREAM_BUNDLE=str(bundle("mono_logmel")))
     checks = found(env)
@@ -146,6 +150,7 @@ def test_a_driver_without_a_gpu_is_a_finding(bundle: Bundle) -> None:
     assert "plans" not in checks
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_device() is not None, reason="this machine has a GPU")
 def test_without_a_gpu_packages_are_looked_for_and_not_tried(bundle: Bundle, tmp_path: Path) -> None:
     place = packages(tmp_path, tensorrt="raise SystemExit(9)")
@@ -155,6 +160,7 @@ def test_without_a_gpu_packages_are_looked_for_and_not_tried(bundle: Bundle, tmp
     assert checks["tensorrt"]["value"] == "version unknown; not tried, since there is no GPU"
 
 
+@pytest.mark.slow
 def test_plans_that_would_be_found_are_shown(bundle: Bundle, tmp_path: Path) -> None:
     env = with_driver(
         ASCSTREAM_BUNDLE=str(bundle("mono_logmel")),

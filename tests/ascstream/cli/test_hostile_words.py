@@ -46,6 +46,7 @@ def test_a_word_nobody_means_is_refused(words: list[str], code: int, message: st
     assert [path.name for path in tmp_path.iterdir()] == ["clip.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "said"), [("SIGINT", "Ctrl-C; results so far are kept"), ("SIGTERM", "SIGTERM")])
 def test_a_named_pipe_that_nobody_writes_to_can_be_left(name: str, said: str, tmp_path: Path, bundle: Bundle) -> None:
     pipe = tmp_path / "pipe"

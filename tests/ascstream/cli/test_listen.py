@@ -85,6 +85,7 @@ def test_a_signal_while_the_outputs_begin_is_no_bug(listener: Classifier) -> Non
     assert not sink.ended
 
 
+@pytest.mark.slow
 def test_no_answer_reaches_past_the_duration(tmp_path: Path) -> None:
     def trouble(call: int) -> None:
         if call:

@@ -57,6 +57,7 @@ def predictions(text: str) -> list[dict[str, Any]]:
     return [record for record in records(text) if record["type"] == "prediction"]
 
 
+@pytest.mark.slow
 def test_without_devices_one_message_says_what_to_do(bundle: Bundle) -> None:
     found = list_devices()
     if found.microphones:
@@ -87,6 +88,7 @@ def test_what_is_there_of_two_that_were_named_is_what_to_go_on_with(microphone: 
     assert message.endswith(f"; to go on without, type: ascstream live --mic {microphone}")
 
 
+@pytest.mark.slow
 def test_answers_come_in_real_time_with_the_time_of_day(microphone: Path, bundle: Bundle) -> None:
     before = datetime.now(timezone.utc)
     words = ["--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.5", "--duration", "3"]
@@ -109,6 +111,7 @@ def test_answers_come_in_real_time_with_the_time_of_day(microphone: Path, bundle
     assert "3.0 s · " in lines[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_ends_the_run_at_once_and_keeps_the_results(
     name: str, code: int, tmp_path: Path, microphone: Path, bundle: Bundle
@@ -132,6 +135,7 @@ def test_a_signal_ends_the_run_at_once_and_keeps_the_results(
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in recorder))
 
 
+@pytest.mark.slow
 def test_a_hangup_without_a_terminal_opens_files_and_devices_anew(
     tmp_path: Path, microphone: Path, bundle: Bundle
 ) -> None:
@@ -153,6 +157,7 @@ def test_a_hangup_without_a_terminal_opens_files_and_devices_anew(
     assert {record["label"] for record in told} <= {"bus", "transportation", "unknown"}
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed_ends_the_run_with_129(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
     out = tmp_path / "r.jsonl"
     words = ["live", "--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.2", "--out", out]
@@ -180,6 +185,7 @@ def test_a_terminal_that_is_closed_ends_the_run_with_129(tmp_path: Path, microph
     assert len(predictions(out.read_text())) >= 1
 
 
+@pytest.mark.slow
 def test_ctrl_z_gives_the_terminal_back_and_fg_draws_anew(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
     words = ["live", "--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.2", "--quiet"]
     terminal, side = pty.openpty()
@@ -224,6 +230,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_draws_anew(tmp_path: Path, microp
         os.close(terminal)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_ends_the_run_quietly(microphone: Path, bundle: Bundle) -> None:
     script = f'{COMMAND} live --mic {microphone} --bundle {bundle("mono_logmel")} --step 0.1; echo "code $?" >&2'
     done = subprocess.run(
@@ -233,6 +240,7 @@ def test_a_reader_that_goes_away_ends_the_run_quietly(microphone: Path, bundle: 
     assert done.stderr.splitlines()[1:] == ["code 0"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_does_not_cost_the_files(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
     out = tmp_path / "r.jsonl"
     words = ["--mic", microphone, "--bundle", bundle("mono_logmel"), "--step", "0.1", "--out", out]
@@ -245,6 +253,7 @@ def test_a_reader_that_goes_away_does_not_cost_the_files(tmp_path: Path, microph
         assert process.wait(20) == 143
 
 
+@pytest.mark.slow
 def test_a_reader_that_reads_nothing_does_not_keep_ctrl_c_from_ending_the_run(
     tmp_path: Path, microphone: Path, bundle: Bundle
 ) -> None:
@@ -283,6 +292,7 @@ def test_a_hangup_before_anything_is_open_is_no_end(words: list[str], *, ends: b
     assert ("goes on" in done.stdout) is not ends
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_ends_the_run_with_1(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
     out = tmp_path / "full.jsonl"
@@ -292,6 +302,7 @@ def test_a_full_disk_ends_the_run_with_1(tmp_path: Path, microphone: Path, bundl
     assert done.stderr.splitlines() == [f"ascstream: {out}: No space left on device; what was written before is kept"]
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_keeps_what_was_written(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
     out, whole = tmp_path / "r.jsonl", tmp_path / "r.csv"
     words = f"--mic {microphone} --bundle {bundle('mono_logmel')} --step 0.1 --quiet --out {out} --out {whole}"
@@ -306,6 +317,7 @@ def test_a_disk_that_fills_keeps_what_was_written(tmp_path: Path, microphone: Pa
     assert len(rows) == len(done.stdout.splitlines()) >= len(told)
 
 
+@pytest.mark.slow
 def test_strict_ends_with_5_at_the_first_degraded_window(tmp_path: Path, bundle: Bundle) -> None:
     sound = np.concatenate([tone(3, sample_rate=RATE), np.zeros(3 * RATE, np.float32)])
     clip = float_wav(tmp_path / "then_silent.wav", sound, sample_rate=RATE)
@@ -320,6 +332,7 @@ def test_strict_ends_with_5_at_the_first_degraded_window(tmp_path: Path, bundle:
         assert told[-1]["reason"] == "silence"
 
 
+@pytest.mark.slow
 def test_what_the_bundle_does_not_perceive_is_not_opened(microphone: Path, bundle: Bundle) -> None:
     words = ["live", "--bundle", bundle("mono_logmel"), "--duration", "1"]
     done = ascstream(*words, "--mic", microphone, "--camera", "rtsp://me:hunter2@host/x")
@@ -328,6 +341,7 @@ def test_what_the_bundle_does_not_perceive_is_not_opened(microphone: Path, bundl
     assert first == "ascstream: the camera rtsp://***@host/x is not opened: bundle mono_logmel only hears"
 
 
+@pytest.mark.slow
 def test_a_microphone_that_a_bundle_without_sound_does_not_open_is_named(bundle: Bundle) -> None:
     clip = Path(__file__).parents[3] / "examples" / "clip.mp4"
     done = ascstream("live", "--bundle", bundle("image_only"), "--duration", "1", "--mic", "0", "--camera", clip)
@@ -375,6 +389,7 @@ def test_a_command_line_that_cannot_be_is_refused_before_anything_is_opened(word
     assert message in done.stderr
 
 
+@pytest.mark.slow
 def test_settings_come_from_the_environment_and_what_is_typed_wins(microphone: Path, bundle: Bundle) -> None:
     variables = {"ASCSTREAM_LIVE_MIC": "no such thing", "ASCSTREAM_BUNDLE": str(bundle("mono_logmel"))}
     done = ascstream("live", "--duration", "1", env=variables)
@@ -385,6 +400,7 @@ def test_settings_come_from_the_environment_and_what_is_typed_wins(microphone: P
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_channels_that_were_set_for_a_microphone_are_not_those_of_a_source_that_is_typed(
     microphone: Path, bundle: Bundle
 ) -> None:
@@ -397,6 +413,7 @@ def test_channels_that_were_set_for_a_microphone_are_not_those_of_a_source_that_
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_service_manager_is_told(tmp_path: Path, microphone: Path, bundle: Bundle) -> None:
     address = tmp_path / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

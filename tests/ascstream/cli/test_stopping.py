@@ -135,6 +135,7 @@ def test_help_into_a_full_disk_ends_with_1() -> None:
     assert (done.returncode, done.stderr) == (1, "ascstream: No space left on device\n")
 
 
+@pytest.mark.slow
 def test_debug_shows_the_traceback_and_without_it_there_is_none(tmp_path: Path) -> None:
     plain = ascstream("file", tmp_path / "absent.wav")
     assert plain.stderr.count("\n") == 1

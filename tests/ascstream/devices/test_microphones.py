@@ -23,6 +23,7 @@ def has_portaudio() -> bool:
 needs_portaudio = pytest.mark.skipif(not has_portaudio(), reason="needs PortAudio and ALSA's configuration")
 
 
+@pytest.mark.slow
 @needs_portaudio
 def test_a_microphone_is_listed_as_portaudio_knows_it(tmp_path: Path) -> None:
     config = tmp_path / "asound.conf"

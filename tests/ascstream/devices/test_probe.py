@@ -47,6 +47,7 @@ def test_a_probe_is_told_in_a_line(found: Probe, line: str) -> None:
     assert describe(found) == line
 
 
+@pytest.mark.slow
 @needs_pulse
 def test_a_tone_has_its_level() -> None:
     tone = np.sin(np.arange(48_000) * (2 * np.pi * 440 / 48_000)).astype(np.float32) * np.float32(0.1)
@@ -69,6 +70,7 @@ def show_black(moment: float, width: int, height: int) -> Image:
     return np.zeros((height, width, 3), np.uint8)
 
 
+@pytest.mark.slow
 def test_a_camera_has_its_size_and_rate() -> None:
     with MjpegCamera(width=320, height=240, frame_rate=20.0) as camera:
         request = resolve_camera(camera.url)
@@ -80,6 +82,7 @@ def test_a_camera_has_its_size_and_rate() -> None:
     assert not found.dark
 
 
+@pytest.mark.slow
 def test_a_covered_lens_is_noticed() -> None:
     with MjpegCamera(show_black, width=320, height=240, frame_rate=20.0) as camera:
         found = probe(MediaRequest(camera.url), seconds=1.0, deadline_seconds=30.0)

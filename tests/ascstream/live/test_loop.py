@@ -69,6 +69,7 @@ def moment_of(prediction: Prediction) -> datetime:
     return datetime.fromisoformat(prediction.time.replace("Z", "+00:00"))
 
 
+@pytest.mark.slow
 def test_live_answers_as_a_file_does(listener: Classifier) -> None:
     segments = [PARK, TRAM]
     from_file = {p.end: p for p in stream(listener, SyntheticSource(segments, has_video=False), HALF)}
@@ -92,6 +93,7 @@ def test_live_answers_as_a_file_does(listener: Classifier) -> None:
     assert [device.device for device in summary.devices] == ["microphone"]
 
 
+@pytest.mark.slow
 def test_every_answer_says_when_it_was_and_how_long_it_took(listener: Classifier) -> None:
     clock = FastClock(4)
     with SyntheticLive([PARK], clock) as source:
@@ -102,6 +104,7 @@ def test_every_answer_says_when_it_was_and_how_long_it_took(listener: Classifier
     assert all(0 < prediction.latency_seconds < 20 for prediction in predictions)
 
 
+@pytest.mark.slow
 def test_a_wall_clock_that_jumps_moves_the_time_of_day_and_nothing_else(listener: Classifier) -> None:
     clock = FastClock(4)
     predictions = []
@@ -117,6 +120,7 @@ def test_a_wall_clock_that_jumps_moves_the_time_of_day_and_nothing_else(listener
     assert predictions[-1].label == "tram"
 
 
+@pytest.mark.slow
 def test_lost_devices_are_named_with_the_seconds(listener: Classifier) -> None:
     clock = FastClock(4)
     stats = StreamStats("synthetic", clock=clock.monotonic)
@@ -137,6 +141,7 @@ def test_lost_devices_are_named_with_the_seconds(listener: Classifier) -> None:
     assert (lost[7] or 0) < summary.device_lost_seconds["microphone"] < 6
 
 
+@pytest.mark.slow
 def test_sound_that_never_came_and_silence_still_tick(listener: Classifier) -> None:
     clock = FastClock(8)
     stats = StreamStats("synthetic", clock=clock.monotonic)
@@ -184,6 +189,7 @@ def test_ten_failures_in_a_row_end_the_stream(folder: Path) -> None:
     assert [p.reason for p in seen[2:]] == ["engine"] * 9
 
 
+@pytest.mark.slow
 def test_an_engine_that_hangs_is_reported_and_the_stream_ticks_until_it_is_back(folder: Path) -> None:
     released = threading.Event()
 
@@ -244,6 +250,7 @@ def test_an_engine_that_never_comes_back_ends_the_stream(folder: Path) -> None:
         released.set()
 
 
+@pytest.mark.slow
 def test_a_process_that_was_suspended_does_not_blame_its_engine(folder: Path) -> None:
     clock = FastClock(2)
     events: list[StreamEvent] = []
@@ -260,6 +267,7 @@ def test_a_process_that_was_suspended_does_not_blame_its_engine(folder: Path) ->
     assert "engine" not in {prediction.reason for prediction in predictions}
 
 
+@pytest.mark.slow
 def test_a_slow_engine_drops_windows_and_never_lags(folder: Path) -> None:
     step = 0.2
     clock = FastClock(4)  # a step is 50 ms, an inference 150 ms and more
@@ -298,6 +306,7 @@ def test_a_slow_engine_drops_windows_and_never_lags(folder: Path) -> None:
     assert len(dropped) == 2
 
 
+@pytest.mark.slow
 def test_a_consumer_that_is_slow_drops_windows_too(listener: Classifier) -> None:
     clock = FastClock(10)
     stats = StreamStats("synthetic", clock=clock.monotonic)
@@ -355,6 +364,7 @@ def test_a_source_that_fails_is_judged_to_its_end_first(listener: Classifier) ->
     assert seen[-1].end == 4.0
 
 
+@pytest.mark.slow
 def test_nobody_spins_while_the_last_window_is_judged(folder: Path) -> None:
     clock = FastClock(10)
     with troubled(folder, lambda _call: time.sleep(2.0)) as classifier, SyntheticLive([PARK], clock) as source:
@@ -390,6 +400,7 @@ def test_deadlines_that_cannot_be_are_refused(listener: Classifier, deadline: fl
         next(live)
 
 
+@pytest.mark.slow
 def test_pictures_are_judged_and_shown(tmp_path: Path) -> None:
     clock = FastClock(4)
     pictures: list[Image | None] = []
@@ -430,6 +441,7 @@ def test_a_hundred_streams_leave_nothing_behind(folder: Path) -> None:
     assert after[2] - before[2] <= 1_000_000
 
 
+@pytest.mark.slow
 def test_opening_the_devices_is_no_loss(listener: Classifier) -> None:
     clock = FastClock(5)
     stats = StreamStats("synthetic", clock=clock.monotonic)

@@ -48,6 +48,7 @@ def load(folder: Path, tensorrt: StandIn) -> Classifier:
     return Classifier.load(folder, plans=folder.parent / "plans", tensorrt=tensorrt)
 
 
+@pytest.mark.slow
 def test_a_plan_that_fails_costs_no_window_and_is_told_once(folder: Path) -> None:
     clock, events = FastClock(5), list[StreamEvent]()
     with load(folder, StandIn(trouble=fails_from(3))) as classifier, SyntheticLive([PARK], clock) as source:
@@ -68,6 +69,7 @@ def test_a_plan_that_fails_costs_no_window_and_is_told_once(folder: Path) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_a_plan_that_hangs_costs_the_window_it_hangs_in(folder: Path) -> None:
     released = threading.Event()
 

@@ -74,6 +74,7 @@ def steady(ear, seconds, *, begin=0.0, rate=48000, chunk=0.02, n_channels=1):
     return begin + seconds
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(data=st.data(), seed=st.integers(0, 10_000))
 def test_every_sample_is_accounted_for_whatever_arrives_when(data, seed):

@@ -81,6 +81,7 @@ def world():
     return World()
 
 
+@pytest.mark.slow
 def test_sound_and_picture_of_one_moment_have_one_time(world):
     rng = np.random.default_rng(1)
     FakeMicrophone(world, drift_ppm=250, jitter=lambda: 0.04 * rng.random() ** 3, sample_rate=44100)
@@ -217,6 +218,7 @@ def test_overflows_are_lost_blocks_and_told_together(world):
     assert stream.events[1][2].seconds == pytest.approx(1.0, abs=1e-2)
 
 
+@pytest.mark.slow
 def test_an_hour_of_drift_and_faults_loses_only_what_was_lost(world):
     rng = np.random.default_rng(5)
     microphone = FakeMicrophone(

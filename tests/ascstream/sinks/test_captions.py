@@ -165,6 +165,7 @@ def sequences(draw: st.DrawFn) -> list[Prediction]:
     return predictions
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(predictions=sequences())
 def test_intervals_never_overlap_and_cover_what_was_decided(tmp_path_factory, predictions):

@@ -469,6 +469,7 @@ def test_a_picture_for_a_page_is_svg():
     sink.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables", [{}, {"NO_COLOR": "1"}, {"PYTHONIOENCODING": "ascii"}, {"COLORTERM": "truecolor"}]
 )

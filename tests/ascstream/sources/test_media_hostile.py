@@ -139,6 +139,7 @@ def test_a_strange_sample_rate_keeps_time(tmp_path, rate):
     assert heard.blocks[-1].end == pytest.approx(n_samples / rate, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_sample_a_second_takes_no_more_memory_than_any_other_sound(tmp_path):
     """The packets of such a file stand for an hour each."""
     path = float_wav(tmp_path / "slow.wav", tone(4000 / 44_100), 1)
@@ -224,6 +225,7 @@ def fuzz(folder: Path, seed: int, n_cases: int) -> dict[str, int]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_damaged_files_are_read_or_refused_in_a_sentence(tmp_path):
     outcomes = fuzz(tmp_path, seed=1, n_cases=250)
     assert min(outcomes.values()) > 20
@@ -255,6 +257,7 @@ class Drop:
         raise OSError
 
 
+@pytest.mark.slow
 def test_an_interrupt_that_arrives_while_a_pipe_is_decoded_is_kept(clips, capfd):
     """Nor does it print a traceback, whatever is going on; PyAV loses one in thirty as it makes errors of its own."""
     data = clips.clip("interrupted.mkv", 2.0, size="96x64").read_bytes()

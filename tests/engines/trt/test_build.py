@@ -181,6 +181,7 @@ def test_what_a_builder_may_do_wrong(mode: str, message: str, bundle: Bundle, st
     assert files(store) == []
 
 
+@pytest.mark.slow
 def test_what_a_failed_build_replaces_stays(bundle: Bundle, store: PlanStore) -> None:
     (info,) = build(bundle, store)
     for mode in ("killed", "wrong", "no report"):
@@ -195,6 +196,7 @@ def test_a_bundle_without_golden_cases(tmp_path: Path, store: PlanStore) -> None
         build(bundle, store)
 
 
+@pytest.mark.slow
 def test_a_plan_is_proven_again(bundle: Bundle, store: PlanStore) -> None:
     (info,) = build(bundle, store)
     device = MACHINE.device
@@ -231,6 +233,7 @@ def test_two_processes_build_one_plan(bundle: Bundle, store: PlanStore, tmp_path
     assert answers[0][0] == answers[1][0] != ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_parent_that_ends_leaves_no_child_and_no_file(
     how: signal.Signals, bundle: Bundle, store: PlanStore, tmp_path: Path
@@ -275,6 +278,7 @@ def test_too_little_memory_is_said_before() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_refused_plan_is_explained(bundle: Bundle) -> None:
     """The builder's stand-in runs the opened graph by ONNX Runtime, as TensorRT would on a device."""
     graph = bundle.read("scene.onnx")

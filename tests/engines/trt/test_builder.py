@@ -69,6 +69,7 @@ def test_progress_never_falls_and_what_is_no_progress_is_passed_over(golden: Pat
     assert all(one.seconds_left is None for one in seen if one.seconds < 1)
 
 
+@pytest.mark.slow
 def test_time_left_follows_from_what_is_done(golden: Path) -> None:
     seen: list[BuildProgress] = []
     cases = {"logmel": read_arrays(golden)["scene/in/logmel"]}
@@ -81,6 +82,7 @@ def test_time_left_follows_from_what_is_done(golden: Path) -> None:
     assert seen[-1].seconds_left == 0.0
 
 
+@pytest.mark.slow
 def test_how_builders_end(golden: Path, temporary: Path) -> None:
     assert reason(golden, "exits") == "scene: expected something else"
     assert reason(golden, "silent") == (
@@ -103,6 +105,7 @@ def test_a_shell_around_a_builder_that_is_killed(golden: Path) -> None:
         run_builder(REQUEST, graph=b"graph", cases={}, command=words)
 
 
+@pytest.mark.slow
 def test_what_is_no_plain_file_is_neither_waited_for_nor_followed(golden: Path, temporary: Path) -> None:
     pipe = "something else than a plain file"
     assert reason(golden, "pipe plan") == f"scene: expected a plan of the builder, got: {pipe}"
@@ -116,6 +119,7 @@ def test_what_is_no_plain_file_is_neither_waited_for_nor_followed(golden: Path, 
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_process_that_a_builder_leaves_behind_is_not_waited_for(golden: Path) -> None:
     words = ["sh", "-c", 'sleep 20 & "$@"; kill -9 $$', "sh", *command(golden)]
     with pytest.raises(BackendError, match=r"was killed \(signal 9\)"):

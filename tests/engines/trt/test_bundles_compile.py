@@ -35,6 +35,7 @@ def windows(feeds: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
     return ({name: array[index : index + 1] for name, array in feeds.items()} for index in range(N_CASES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.name)
 def test_every_graph_of_a_bundle_compiles(path: Path, precision: Precision, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_what_is_written_is_read(stored: PlanInfo) -> None:
     assert read_sidecar(sidecar_name(stored), write_sidecar(stored)) == stored
 
 
+@pytest.mark.slow
 def test_every_value_replaced_is_refused_or_keeps_its_key(stored: PlanInfo) -> None:
     name, text = sidecar_name(stored), write_sidecar(stored).decode()
     refused = accepted = 0

@@ -137,6 +137,7 @@ def test_closed_standard_streams_are_no_bug_of_a_build(tmp_path: Path, closed: s
     assert len(list((tmp_path / "plans").glob("*.json"))) == 1  # built and kept all the same
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_plain_tables_and_what_to_type(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _MADE, str(tmp_path / "plans")],
@@ -158,6 +159,7 @@ def test_a_pipe_gets_plain_tables_and_what_to_type(tmp_path: Path) -> None:
     assert lines[-1] == f"{taken} --plans 'my plans'"  # the default one needs no name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_terminal_gets_tables_that_fit(tmp_path: Path, columns: int) -> None:
     code = _MADE.replace("FOLDER", repr(str(tmp_path / "plans")))

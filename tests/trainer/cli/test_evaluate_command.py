@@ -23,6 +23,7 @@ def evaluate(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_plain_tables_and_the_run_its_files(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs/invented")
     done = evaluate("runs/invented", "--submission", "system.csv", cwd=tmp_path)
@@ -45,6 +46,7 @@ def test_a_pipe_gets_plain_tables_and_the_run_its_files(tmp_path: Path) -> None:
     assert right == pytest.approx(report["conditions"]["whole"]["calibrated"]["accuracy"], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_newest_run_is_taken_and_out_leaves_it_alone(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs/invented")
     assert evaluate(cwd=tmp_path).returncode == 3  # none is finished
@@ -56,6 +58,7 @@ def test_the_newest_run_is_taken_and_out_leaves_it_alone(tmp_path: Path) -> None
     assert {path: path.stat().st_mtime_ns for path in run.folder.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -98,6 +101,7 @@ def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
     assert not (run.folder / "report.json").exists()
 
 
+@pytest.mark.slow
 def test_a_bundle_is_streamed_over_labelled_clips(tmp_path: Path) -> None:
     for name, scene in (("a", "park"), ("b", "street_traffic")):
         (tmp_path / "clips" / scene).mkdir(parents=True)

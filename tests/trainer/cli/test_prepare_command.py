@@ -50,6 +50,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_it_tells_what_it_did_and_is_done_the_second_time(corpus: Path) -> None:
     words = ("clips", "out", "--config", "small.toml", "--workers", "1")
     done = prepare(*words, cwd=corpus)
@@ -106,6 +107,7 @@ def test_what_cannot_be_is_one_message(corpus: Path, words: tuple[str, ...], cod
     assert not (corpus / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_a_full_disk_is_one_error_and_no_end(corpus: Path, n_workers: int) -> None:
     words = ("clips", "out", "--config", "small.toml", "--workers", n_workers)

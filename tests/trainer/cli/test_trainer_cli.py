@@ -108,6 +108,7 @@ def test_a_missing_torch_says_what_to_type(tmp_path: Path) -> None:
         assert done.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

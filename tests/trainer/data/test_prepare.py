@@ -120,6 +120,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path: Path, whole: tuple[Corpus, Path], n_workers: int) -> None:
     corpus = whole[0]

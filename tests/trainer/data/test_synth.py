@@ -70,6 +70,7 @@ def test_picture_is_silent_and_25_frames_a_second(written: Path) -> None:
         assert [round(frame.time * 25) for frame in container.decode(video=0)] == list(range(10))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_a_larger_corpus_holds_the_smaller(
     written: Path, tmp_path: Path
 ) -> None:

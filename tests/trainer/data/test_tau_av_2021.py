@@ -72,6 +72,7 @@ def test_the_official_lists_are_read_whole(official: Path) -> None:
     assert first.video == official / "video/airport-london-6-257.mp4"
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_inner_split_is_location_disjoint_and_a_tenth_of_each_scene(official: Path) -> None:
     corpus = read_tau_av_2021(official)

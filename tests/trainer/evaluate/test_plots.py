@@ -19,6 +19,7 @@ def size_of(png: bytes) -> tuple[int, int]:
     return int(width), int(height)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "labels",
     [LABELS, ("a", "b"), tuple(f"a_rather_long_name_of_a_scene_{k:02}" for k in range(30))],

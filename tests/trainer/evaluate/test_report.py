@@ -150,6 +150,7 @@ def test_enough_calibration_clips_serve_alone(tmp_path: Path) -> None:
     assert report_of(run)["calibration"]["splits"] == ["calibration"]
 
 
+@pytest.mark.slow
 def test_without_groups_cities_or_devices_their_tables_are_left_out(tmp_path: Path) -> None:
     config = run_config(data={"prepared": "prepared"})
     entries = [ClipEntry(e.key, e.label, "", f"{e.city}{e.location}", "", e.split, e.seconds) for e in clip_entries()]

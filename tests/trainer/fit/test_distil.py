@@ -133,6 +133,7 @@ def test_the_loss_is_that_of_the_formula() -> None:
     assert float(found) == pytest.approx(float((weights * (divergence - cross_entropy)).sum() / 6), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_student_learns_a_teachers_answers(tmp_path: Path) -> None:
     labels_alone = ("train.epochs=8", "train.learning_rate=0.02", "train.average_decay=0.5")
     inputs = write_teacher(tmp_path, student(tmp_path))

@@ -108,6 +108,7 @@ def test_the_module_is_the_command() -> None:
     assert done.stdout.startswith("trainer ")
 
 
+@pytest.mark.slow
 def test_a_learning_rate_is_searched_by_one_process(tmp_path: Path) -> None:
     told = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     tiny_config(tmp_path)
@@ -120,6 +121,7 @@ def test_a_learning_rate_is_searched_by_one_process(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_recordings_that_are_listed_are_trained_on_by_one_process(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file,scene_label\n")
     told = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}

@@ -57,6 +57,7 @@ def test_tensorboard_reads_what_was_written_and_what_was_written_again(tmp_path:
     assert events.Scalars("learning_rate")[0].value == pytest.approx(1e-3)
 
 
+@pytest.mark.slow
 def test_nothing_is_written_and_nothing_said_where_there_is_no_tensorboard(tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -58,6 +58,7 @@ def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], pre
     return max(float((one[name] - other[name]).abs().max()) for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -123,6 +124,7 @@ def test_a_loaded_network_answers_as_the_trained_one(tmp_path: Path) -> None:
     assert fit(config, tmp_path / "network").history == loaded.history  # there is nothing left to do
 
 
+@pytest.mark.slow
 def test_it_learns(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "train.epochs=12", "train.average_decay=0.8")
     history = fit(config, tmp_path / "network").history
@@ -145,6 +147,7 @@ def scripted(losses: list[float]) -> Callable[[Answer, Inputs], float]:
     return lambda _answer, _inputs: next(left)
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "train.epochs=4", "train.select=best", "train.average_decay=0")
     kept = {}

@@ -15,6 +15,7 @@ from trainer.fit.range_test import range_test
 RATES = tuple(np.logspace(-5, 3, 17))
 
 
+@pytest.mark.slow
 def test_a_range_test_suggests_a_tenth_of_the_best_rate(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "train.optimizer=sgd", "train.schedule=onecycle")
     found = range_test(config, N_LABELS, TinyData().for_config(config), tmp_path / "out", rates=RATES, repetitions=3)

@@ -257,6 +257,7 @@ def test_what_the_command_prints_is_what_the_authors_code_says(
     assert np.mean(agree) >= same
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_what_is_streamed_is_what_the_authors_code_says(bundle: Path, state: dict[str, Tensor]) -> None:
     file = data_folder() / "scenes_audio" / STREAMED
@@ -275,6 +276,7 @@ def test_what_is_streamed_is_what_the_authors_code_says(bundle: Path, state: dic
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_command_prints_the_hash_and_the_card_names_the_terms(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

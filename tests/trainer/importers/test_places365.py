@@ -149,6 +149,7 @@ def test_random_arrays_give_the_published_arithmetic(tmp_path: Path) -> None:
     assert "not a file that was held and compared" in card
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_published_arrays_give_the_published_arithmetic_on_pictures(tmp_path: Path) -> None:
     path = data_folder() / ARRAYS

@@ -147,6 +147,7 @@ def check_answers(network, runner, feeds, outputs):
             assert np.abs(softmax(answer) - softmax(wanted)).max() <= 1e-5, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "inputs", "outputs"), NETWORKS)
 def test_graph_answers_as_its_network_in_any_batch(make, inputs, outputs):
     torch.manual_seed(0)

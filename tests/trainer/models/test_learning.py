@@ -42,6 +42,7 @@ def test_gradients_reach_every_trained_weight(name):
             assert parameter.grad.any() or "bias" in key, key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["wave_spec", "subspectral_1s", "cp_mobile", "baseline_1b_early"])
 def test_a_few_steps_learn_a_batch_by_heart(name):
     torch.manual_seed(0)

@@ -147,6 +147,7 @@ def test_best_leaves_out_what_fails_the_gate(alone: Bundle, tmp_path: Path) -> N
     assert outcome.quickest == "int8"
 
 
+@pytest.mark.slow
 def test_best_deletes_what_changes_labels_of_recordings(alone: Bundle, tmp_path: Path) -> None:
     def biased(bundle: Bundle, precision: Precision, store: PlanStore) -> Engines:
         if precision != "int8":
@@ -203,6 +204,7 @@ def test_recordings_without_a_window_end_it_before_anything_is_built(alone: Bund
     assert store.entries() == ()
 
 
+@pytest.mark.slow
 def test_the_tables_fit_a_terminal_of_80_columns(alone: Bundle, tmp_path: Path) -> None:
     media = (lone_clip(noise(tmp_path / "a.wav", 3.0), "park"),)
     outcome = made(PlanStore(tmp_path / "plans"), [], alone, precisions=ALL, best=True, evaluate=media)
