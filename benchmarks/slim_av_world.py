@@ -22,11 +22,13 @@ from trainer.evaluate.answers import WHOLE
 from trainer.evaluate.metrics import balanced_weights, fit_temperature
 from trainer.evaluate.recordings import HeldOut, gather
 from trainer.evaluate.report import read_segments
+from trainer.evaluate.thresholds import measure_thresholds, smooth_clips
 from trainer.fuse.bundle import pool_of
 from trainer.fuse.fitting import Pairs, fit_on_files
+from trainer.fuse.material import Heard, pair_up
 from trainer.fuse.pool import Pool
 from trainer.fuse.runs import Folds, calibrated, judged_run
-from trainer.fuse.weights import with_weights
+from trainer.fuse.weights import Evidence, with_weights
 from trainer.run import Run, open_run
 
 Vector = NDArray[np.float64]
@@ -47,6 +49,8 @@ class Fold:
     """Recordings of this fold, of scenes that have pictures too."""
     pictures: dict[int, Integers]
     """Scene to rows of `World.seen` of this fold."""
+    kept: dict[str, float]
+    """What `measure_thresholds` gives for these thresholds on pairs of this fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +113,22 @@ def make_world(ear: Bundle, eye: Bundle, manifest: Manifest, audio_run: Path, vi
         heard[mine] = pool.evidence("audio", held_out.logits[mine])
         sounds = list(judged_run(Folds(run, held_out), pool, "audio"))
         pictures = list(judged_run(clips, pool, "video"))
-        files = (
-            [file for i, file in zip(np.unique(held_out.recordings), sounds, strict=True) if i not in split.test],
-            [file for fold, file in zip(fold_seen, pictures, strict=True) if fold != number],
-        )
-        found = fit_on_files(ear, eye, pool, pairs, files, sure=SURE)
+        own_sounds = np.isin(np.unique(held_out.recordings), split.test)
+        others = _which(sounds, ~own_sounds), _which(pictures, fold_seen != number)
+        found = fit_on_files(ear, eye, pool, pairs, others, sure=SURE)
         chosen = {name: found.thresholds[name] for name in ("scene", "group")}
+        pool = with_weights(pool, found.fitted.audio_weight, found.fitted.video_weight)
+        own = _which(sounds, own_sounds), _which(pictures, fold_seen == number)
+        kept = _measured(manifest, pool, pair_up(*own, pool, "--runs", n=pairs.n, share=0, seed=pairs.seed), chosen)
         rows = {int(s): np.flatnonzero((fold_seen == number) & (scenes_seen == s)) for s in np.unique(scenes_seen)}
         there = {scene: members for scene, members in rows.items() if len(members)}
         folds.append(
             Fold(
-                with_weights(pool, found.fitted.audio_weight, found.fitted.video_weight),
+                pool,
                 replace(manifest.thresholds, **chosen),
                 tuple(int(i) for i in split.test if scene_of.get(int(i)) in there),
                 there,
+                kept,
             )
         )
     seen = plain.evidence("video", segments.logits[WHOLE])
@@ -136,11 +142,27 @@ def settings_of(folds: Sequence[Fold]) -> list[dict[str, Any]]:
             "temperature": fold.pool.audio.temperature,
             "weights": [fold.pool.audio.weight, fold.pool.video.weight],
             "thresholds": [fold.thresholds.scene, fold.thresholds.group],
+            "right_on_pairs": [fold.kept["scene_precision"], fold.kept["group_precision"]],
+            "named_on_pairs": [fold.kept["scene_coverage"], fold.kept["group_coverage"]],
             "recordings": len(fold.recordings),
             "pictures": sum(len(rows) for rows in fold.pictures.values()),
         }
         for fold in folds
     ]
+
+
+def _which(files: Sequence[Heard], chosen: NDArray[np.bool_]) -> list[Heard]:
+    """The files that are chosen."""
+    return [file for file, is_chosen in zip(files, chosen, strict=True) if is_chosen]
+
+
+def _measured(manifest: Manifest, pool: Pool, pairs: Evidence, thresholds: dict[str, float]) -> dict[str, float]:
+    """How often what is named is right on pairs, behind the runtime's filter, as `trainer fuse` judges thresholds."""
+    seconds = manifest.window.seconds
+    answers = np.exp(pool.together(pairs.audio, pairs.video))
+    smoothed = smooth_clips(answers, pairs.clips, manifest.smoothing, seconds, seconds)
+    groups = [[pool.labels.index(label) for label in members] for members in manifest.groups.values()]
+    return measure_thresholds(smoothed, pairs.targets, pairs.clips, groups, thresholds)
 
 
 def _calibrated_without(pool: Pool, held_out: HeldOut, mine: NDArray[np.bool_]) -> Pool:
