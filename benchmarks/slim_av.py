@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from open_scenes import lay_out
+from slim_av_world import MISMATCHED, SURE
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 EAR = ["stem", "blocks", "head"]
@@ -76,11 +77,11 @@ def main() -> int:
         runs / "slim-audio",
         runs / "slim-visual",
         "--mismatched",
-        "0.05",
+        MISMATCHED,
         "--sure",
-        "0.92",
+        SURE[0],
         "--sure-group",
-        "0.89",
+        SURE[1],
     )
     fuse = ("fuse", *parts, "--out", bundles / "slim-av", *held_out, *named)
     if not (work / "notes.md").exists():  # the card ends with measurements of the fused bundle

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from slim_av_streams import of_streams
+from slim_av_streams import STEP, of_streams
 from slim_av_world import Integers, Vector, World, make_world, settings_of
 
 from ascstream import Classifier, StreamSettings, open_media, stream
@@ -32,7 +32,6 @@ from trainer.run import BASELINE
 
 REPEATS, STRETCH = 5, 10
 DRAWS, SEED = 1000, 1
-STEP = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.manifest import Manifest, Thresholds
-from trainer.clip_run import EVALUATION, ClipRun, open_clip_run
+from trainer.clip_run import EVALUATION, open_clip_run
 from trainer.evaluate.answers import WHOLE
 from trainer.evaluate.metrics import balanced_weights, fit_temperature
 from trainer.evaluate.recordings import HeldOut, gather
@@ -25,7 +25,7 @@ from trainer.evaluate.report import read_segments
 from trainer.evaluate.thresholds import measure_thresholds, smooth_clips
 from trainer.fuse.bundle import pool_of
 from trainer.fuse.fitting import Pairs, fit_on_files
-from trainer.fuse.material import Heard, pair_up
+from trainer.fuse.material import Heard, deal_places, pair_up
 from trainer.fuse.pool import Pool
 from trainer.fuse.runs import Folds, calibrated, judged_run
 from trainer.fuse.weights import Evidence, with_weights
@@ -79,7 +79,7 @@ class World:
     @property
     def groups(self) -> list[list[int]]:
         """Positions of each group's labels."""
-        return [[self.pool.labels.index(label) for label in members] for members in self.manifest.groups.values()]
+        return _groups(self.manifest)
 
     def sound(self, recording: int) -> Vector:
         """[n_windows, n_labels] evidence of one recording, half a second apart."""
@@ -102,7 +102,9 @@ def make_world(ear: Bundle, eye: Bundle, manifest: Manifest, audio_run: Path, vi
     plain = calibrated(pool_of(ear.manifest, eye.manifest), Folds(run, held_out), clips)
     segments = read_segments(clips, EVALUATION)
     scenes_seen = np.array([plain.labels.index(clips.clips[index].label) for index in segments.clips])
-    fold_seen = _deal(clips, segments.clips, len(splits))
+    places = [clips.clips[index].place for index in segments.clips]
+    fold_of = deal_places(list(zip(scenes_seen.tolist(), places, strict=True)))
+    fold_seen = np.array([fold_of[place] for place in places])
     scene_of = {int(i): plain.labels.index(run.entries[i].label) for i in np.unique(held_out.recordings)}
     pairs = Pairs(audio_run, video_run, mismatched=MISMATCHED)
     heard = np.zeros((len(held_out.logits), len(plain.labels)))
@@ -161,8 +163,12 @@ def _measured(manifest: Manifest, pool: Pool, pairs: Evidence, thresholds: dict[
     seconds = manifest.window.seconds
     answers = np.exp(pool.together(pairs.audio, pairs.video))
     smoothed = smooth_clips(answers, pairs.clips, manifest.smoothing, seconds, seconds)
-    groups = [[pool.labels.index(label) for label in members] for members in manifest.groups.values()]
-    return measure_thresholds(smoothed, pairs.targets, pairs.clips, groups, thresholds)
+    return measure_thresholds(smoothed, pairs.targets, pairs.clips, _groups(manifest), thresholds)
+
+
+def _groups(manifest: Manifest) -> list[list[int]]:
+    """Positions of each group's labels."""
+    return [[manifest.labels.index(label) for label in members] for members in manifest.groups.values()]
 
 
 def _calibrated_without(pool: Pool, held_out: HeldOut, mine: NDArray[np.bool_]) -> Pool:
@@ -170,13 +176,3 @@ def _calibrated_without(pool: Pool, held_out: HeldOut, mine: NDArray[np.bool_]) 
     targets, recordings = held_out.targets[~mine], held_out.recordings[~mine]
     temperature = fit_temperature(held_out.logits[~mine], targets, balanced_weights(targets, recordings))
     return replace(pool, audio=replace(pool.audio, temperature=temperature))
-
-
-def _deal(run: ClipRun, clips: Integers, n_folds: int) -> Integers:
-    """[n_pictures] fold of each: the places of every scene go round."""
-    fold_of: dict[str, int] = {}
-    entries = [run.clips[index] for index in clips]
-    for label in sorted({entry.label for entry in entries}):
-        for number, place in enumerate(sorted({entry.place for entry in entries if entry.label == label})):
-            fold_of.setdefault(place, number % n_folds)
-    return np.array([fold_of[entry.place] for entry in entries])

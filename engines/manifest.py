@@ -301,9 +301,9 @@ class Manifest:
     def never_learnt(self, name: OutputName) -> tuple[str, ...]:
         """The labels that the head of that name has not learnt; empty if there is no such head."""
         output = self.output(name)
-        return (
-            () if output is None else tuple(label for label in self.labels if label not in _learnt(self.labels, output))
-        )
+        if output is None or output.labels is None:
+            return ()
+        return tuple(label for label in self.labels if label not in output.labels)
 
     def graph(self, name: GraphName) -> GraphSpec | None:
         """The graph of that name, if there is one."""
@@ -471,19 +471,14 @@ def _check_graphs(manifest: Manifest) -> None:
         if head != "fused" and head not in manifest.modalities:
             raise ManifestError(f"outputs[{index}].name: expected a modality the bundle has, got {head!r}")
     for index, output in enumerate(manifest.outputs):
-        if output.labels is not None and (not output.labels or output.labels != _learnt(manifest.labels, output)):
+        known = output.labels
+        if known is not None and (not known or known != tuple(label for label in manifest.labels if label in known)):
             raise ManifestError(
-                f"outputs[{index}].labels: expected some of the labels, in alphabetical order, "
-                f"got {json.dumps(output.labels)}"
+                f"outputs[{index}].labels: expected some of the labels, in alphabetical order, got {json.dumps(known)}"
             )
     presence = manifest.presence_input
     if presence is not None and set(presence[1]) != set(manifest.modalities):
         raise ManifestError(f"inputs: expected presence flags for {list(manifest.modalities)}, got {list(presence[1])}")
-
-
-def _learnt(labels: tuple[str, ...], output: OutputSpec) -> tuple[str, ...]:
-    """Those of the labels that a head has learnt."""
-    return tuple(label for label in labels if output.labels is None or label in output.labels)
 
 
 def _check_files(manifest: Manifest) -> None:

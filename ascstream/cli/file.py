@@ -163,9 +163,7 @@ def _run(classifier: Classifier, request: _Request, settings: StreamSettings, ou
     make = partial(open_sink, inputs=request.inputs, explained=request.explained)
     sinks = [make("-", request.format, quiet=request.quiet), *(make(target) for target in request.out)]
     if not request.quiet:
-        about = f"bundle {manifest.name} {manifest.version}, {classifier.backend}"
-        note = "" if classifier.note is None else f"; {classifier.note}"
-        tell_running(f"{about}, window {manifest.window.seconds:g} s, step {float(step):g} s{note}")
+        tell_running(classifier, float(step))
     tell = not request.quiet and request.format != "view"  # the view itself ends with the summary
     open_source = partial(open_media, start_seconds=request.start, duration_seconds=request.duration)
     with closing(SinkGroup(sinks)) as sink:
@@ -174,8 +172,13 @@ def _run(classifier: Classifier, request: _Request, settings: StreamSettings, ou
         )
 
 
-def tell_running(text: str) -> None:
+def tell_running(classifier: Classifier, step: float, devices: str | None = None) -> None:
     """Write what runs to stderr; on a terminal too narrow for one line, it is wrapped at commas."""
+    manifest = classifier.manifest
+    about = f"bundle {manifest.name} {manifest.version}, {classifier.backend}"
+    what = f"{about}, " if devices is None else f"{about}; {devices}; "
+    note = "" if classifier.note is None else f"; {classifier.note}"
+    text = f"{what}window {manifest.window.seconds:g} s, step {step:g} s{note}"
     if sys.stderr.isatty():
         from rich.console import Console
 

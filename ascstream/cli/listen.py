@@ -239,10 +239,7 @@ class _Run:
         """State what is running, on stderr."""
         if self._request.level in ("warning", "error"):
             return
-        manifest = self._classifier.manifest
-        about = f"bundle {manifest.name} {manifest.version}, {self._classifier.backend}"
-        note = "" if self._classifier.note is None else f"; {self._classifier.note}"
-        tell_running(f"{about}; {devices}; window {manifest.window.seconds:g} s, step {self._step:g} s{note}")
+        tell_running(self._classifier, self._step, devices)
 
     def _tick(self, health: Health, picture: Image | None) -> None:
         """Inform sinks and log that time has passed; suspend, or reopen files and devices, if requested."""

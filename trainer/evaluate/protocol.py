@@ -32,6 +32,7 @@ from trainer.evaluate.metrics import (
     rights,
     softmax,
 )
+from trainer.evaluate.thresholds import group_sums
 
 if TYPE_CHECKING:
     from trainer.clip_run import ClipEntry
@@ -258,9 +259,5 @@ def chance(n_labels: int, targets: Integers | None = None, groups: Groups = ()) 
 
 def group_rights(probabilities: Vector, targets: Integers, groups: Groups) -> Vector:
     """[n]: 1 if the group of the largest summed probability contains the scene, else 0; 1/k if k groups tie for it."""
-    sums = np.stack([probabilities[:, list(members)].sum(axis=1) for members in groups], axis=1)
-    member_of = np.full(probabilities.shape[1], -1)
-    for number, members in enumerate(groups):
-        member_of[list(members)] = number
-    mine = member_of[targets]
+    sums, mine = group_sums(probabilities, targets, groups)
     return np.where(mine >= 0, rights(sums, mine), 0.0)

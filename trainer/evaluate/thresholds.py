@@ -109,11 +109,17 @@ def best_groups(
     probabilities: Vector, targets: Integers, groups: Sequence[Sequence[int]]
 ) -> tuple[Vector, NDArray[np.bool_]]:
     """[n] each: the best group's score, the sum over its labels, and whether the group contains the scene."""
+    sums, mine = group_sums(probabilities, targets, groups)
+    return np.asarray(sums.max(axis=1)), np.asarray(sums.argmax(axis=1) == mine)
+
+
+def group_sums(probabilities: Vector, targets: Integers, groups: Sequence[Sequence[int]]) -> tuple[Vector, Integers]:
+    """[n, n_groups] summed probabilities, and [n] the group that contains the scene; -1 if none does."""
     member_of = np.full(probabilities.shape[1], -1)
     for number, members in enumerate(groups):
         member_of[list(members)] = number
     sums = np.stack([probabilities[:, list(members)].sum(axis=1) for members in groups], axis=1)
-    return np.asarray(sums.max(axis=1)), np.asarray(sums.argmax(axis=1) == member_of[targets])
+    return sums, member_of[targets]
 
 
 def _lowest(scores: Vector, right: NDArray[np.bool_], weights: Vector, precision: float) -> float:

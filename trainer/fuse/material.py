@@ -179,13 +179,18 @@ def middle(windows: Vector) -> Vector:
     return windows[first : first + _WINDOWS_A_FILE]
 
 
+def deal_places(labelled: Sequence[tuple[int, str]]) -> dict[str, int]:
+    """Place to fold, from labels and places: those of each scene go to the folds in turn, from the first on."""
+    fold_of: dict[str, int] = {}
+    for label in sorted({label for label, _ in labelled}):
+        for number, place in enumerate(sorted({place for other, place in labelled if other == label})):
+            fold_of.setdefault(place, number % _FOLDS)
+    return fold_of
+
+
 def _dealt(files: Sequence[Heard]) -> list[dict[int, list[Heard]]]:
     """Label to files, for each fold; the places of each scene are assigned to the folds in turn, from the first on."""
-    fold_of: dict[str, int] = {}
-    for label in sorted({file.label for file in files}):
-        places = sorted({file.place for file in files if file.label == label})
-        for number, place in enumerate(places):
-            fold_of.setdefault(place, number % _FOLDS)
+    fold_of = deal_places([(file.label, file.place) for file in files])
     dealt: list[dict[int, list[Heard]]] = [defaultdict(list) for _ in range(_FOLDS)]
     for file in files:
         dealt[fold_of[file.place]][file.label].append(file)

@@ -10,12 +10,13 @@ import av
 import numpy as np
 import pytest
 from support.bundles import COLOURS, audio_visual, late_fusion_bare, mono_logmel, tone_hz
+from support.cards import with_card
 from support.media import write_wav
 
 from ascstream.classifier import Classifier
 from ascstream.pipeline import StreamSettings, stream
 from ascstream.sources.media import open_media
-from engines.bundle import Bundle, open_bundle, write_bundle
+from engines.bundle import open_bundle
 from engines.manifest import OutputSpec, Thresholds
 from trainer.data.labelled import read_labelled
 from trainer.errors import DataError
@@ -24,15 +25,6 @@ from trainer.evaluate.report_tables import report_to_markdown
 from trainer.evaluate.streamed import Streamed, evaluate_streamed
 
 RATE = 24_000
-
-
-def with_card(bundle: Bundle, text: str) -> Bundle:
-    """The bundle with another card."""
-    manifest = bundle.manifest
-    files = {name: bundle.read(name) for name in manifest.files} | {"CARD.md": text.encode()}
-    names = ("name", "version", "description", "licence", "labels", "groups", "window", "inputs", "outputs", "graphs")
-    fields = {name: getattr(manifest, name) for name in names} | {"golden": manifest.golden, "card": "CARD.md"}
-    return write_bundle(bundle.path, fields, files, overwrite=True)
 
 
 def tone(label: str, seconds: float) -> np.ndarray:

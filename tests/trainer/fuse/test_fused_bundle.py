@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support import bundles
+from support.cards import with_card
 from support.trt_operators import unknown_operators
 
 from engines.backends import load_engines
@@ -147,14 +148,6 @@ def test_a_card_keeps_what_its_sources_say_of_data_licences_and_limits(tmp_path:
     assert "### Recordings\n\nfifty of them\n\n#### More\n\nnone\n\n### What it cannot do\n\n* sing\n" in card
     assert "superbly" not in card
     assert "It has no card: what it was trained on is not known" in card  # the eye
-
-
-def with_card(bundle: Bundle, text: str) -> Bundle:
-    manifest = bundle.manifest
-    files = {name: bundle.read(name) for name in manifest.files} | {"CARD.md": text.encode()}
-    names = ("name", "version", "description", "licence", "labels", "groups", "window", "inputs", "outputs", "graphs")
-    fields = {name: getattr(manifest, name) for name in names} | {"golden": manifest.golden, "card": "CARD.md"}
-    return write_bundle(bundle.path, fields, files, overwrite=True)
 
 
 def test_the_graph_is_one_that_every_tensorrt_parses(tmp_path: Path) -> None:
